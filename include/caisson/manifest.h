@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * manifest.h - what must be in a workspace before work starts, in the JSON
+ * form other sandbox-agent software reads and writes too.
+ *
+ * Entries: dir, file, local_file, local_dir, git_repo.  A parsed manifest is
+ * immutable and lives in the arena it was parsed into.
+ */
+#ifndef CAISSON_MANIFEST_H
+#define CAISSON_MANIFEST_H
+
+#include "json.h"
+#include "scope.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct csn_manifest csn_manifest;
+
+/* Reads the JSON (or YAML-made) tree.  Every mistake names its path
+ * ("entries.repo.src: ...") and, when known, the line; an unknown key or
+ * entry type is an error. */
+CSN_API int csn_manifest_from_json(csn_arena *a, const csn_json *v, csn_manifest **out,
+                                   csn_err *err) CSN_MUST;
+/* All keys, in the order of the common form. */
+CSN_API void csn_manifest_to_json(const csn_manifest *m, csn_jw *w);
+CSN_API const char *csn_manifest_root(const csn_manifest *m); /* "/workspace" */
+/* NAME=VALUE, NULL-terminated. */
+CSN_API const char *const *csn_manifest_environment(const csn_manifest *m);
+/* The tree for the model's instructions: three levels, 5,000 characters. */
+CSN_API void csn_manifest_describe(const csn_manifest *m, csn_buf *out);
+
+/* Where things come from and go to. */
+typedef struct csn_materialize {
+  int workspace_fd; /* target, empty */
+  int base_fd;   /* second copy of what local_dir entries brought, for diff and apply; -1: none */
+  int source_fd; /* folder that relative `src` paths start from */
+  int uid, gid;  /* owner of everything made; -1: leave */
+  void (*progress)(void *user, const char *what, int64_t files, int64_t bytes);
+  void *user;
+} csn_materialize;
+
+/* One pass over all entries.  Host symbolic links inside a local_dir are
+ * copied as links when they stay inside it and refused otherwise. */
+CSN_API int csn_manifest_apply(const csn_manifest *m, csn_scope *sc, const csn_materialize *to,
+                               csn_err *err) CSN_MUST;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * model.h - the port to language models.
+ *
+ * A model back-end is a codec: it turns a request into one HTTP request and
+ * reply bytes into items.  It does no I/O, keeps no thread and reads no clock,
+ * so that each can be tested from a file and fuzzed.  A back-end that needs
+ * no wire (a playbook, a journal) fills `answer` instead of encode.
+ *
+ * Items are those of the Responses API (JSON objects with "type"), whatever
+ * the provider speaks; an item of an unknown type is kept byte for byte.
+ */
+#ifndef CAISSON_MODEL_H
+#define CAISSON_MODEL_H
+
+#include "json.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A tool as the model sees it. */
+typedef struct csn_tool_decl {
+  csn_str name, description;
+  csn_str schema; /* JSON Schema of a function tool; empty for a custom (free text) tool */
+  csn_str format; /* JSON "format" object of a custom tool */
+  bool strict;
+} csn_tool_decl;
+
+typedef struct csn_model_request {
+  csn_str model;        /* the provider's own name, opaque */
+  csn_str instructions; /* empty: none */
+  const csn_str *items; /* serialised input items, oldest first */
+  size_t n_items;
+  const csn_tool_decl *tools;
+  size_t n_tools;
+  const csn_json *settings; /* of the agent file: temperature, top_p, max_tokens, tool_choice,
+                               parallel_tool_calls, reasoning, verbosity, extra_body; may be NULL */
+  bool stream;
+} csn_model_request;
+
+typedef struct csn_usage {
+  int64_t input_tokens, cached_tokens, output_tokens, reasoning_tokens, total_tokens;
+} csn_usage;
+
+/* What came back, in one arena (owned by the caller of the decoder). */
+typedef struct csn_model_reply {
+  csn_str *items; /* serialised output items */
+  size_t n_items;
+  csn_usage usage;
+  csn_str response_id; /* empty: none */
+} csn_model_reply;
+
+enum csn_delta_kind { CSN_DELTA_TEXT, CSN_DELTA_REASONING, CSN_DELTA_REFUSAL, CSN_DELTA_ARGUMENTS };
+typedef void csn_delta_fn(void *user, enum csn_delta_kind kind, csn_str text);
+
+typedef struct csn_decoder csn_decoder;
+
+/* Where a model is and how to speak to it, from configuration. */
+typedef struct csn_endpoint {
+  csn_str base_url;  /* "https://api.openai.com/v1", without a final slash */
+  csn_str api_key;   /* empty: send none */
+  bool custom_tools; /* the server accepts tools of type "custom" */
+} csn_endpoint;
+
+typedef struct csn_model_ops {
+  size_t size;
+  const char *name; /* "responses", "chat", "script", "replay" */
+  /* Body and path ("/responses") of the call; headers are the driver's. */
+  int (*encode)(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body,
+                const char **path, csn_err *err);
+  /* One reply.  status and content type decide how the bytes are read; an
+   * HTTP error status makes finish() return CSN_E_MODEL (or UNAVAILABLE for
+   * 408, 409, 429 and 5xx) with the provider's message. */
+  csn_decoder *(*decoder)(csn_arena *arena, int status, csn_str content_type,
+                          const csn_model_request *rq, csn_delta_fn *fn, void *user);
+  int (*feed)(csn_decoder *d, csn_str bytes, csn_err *err);
+  /* After the last byte: the reply, or CSN_E_UNAVAILABLE when it was cut short. */
+  int (*finish)(csn_decoder *d, csn_model_reply *out, csn_err *err);
+  void (*close)(csn_decoder *d);
+  /* Instead of the four above: answers at once, deterministically.  `source`
+   * is what follows the prefix in the model's name (a file). */
+  int (*answer)(csn_arena *arena, csn_str source, const csn_model_request *rq, csn_model_reply *out,
+                csn_err *err);
+} csn_model_ops;
+
+/* The codec behind a prefix ("openai" is responses), or NULL. */
+CSN_API const csn_model_ops *csn_model_find(csn_str prefix);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * patch.h - the apply_patch format: parsed, checked against a folder as a
+ * whole, then committed by rename, all or nothing.
+ *
+ * The order is: parse, plan (reads, changes nothing), stage (writes every new
+ * file under a hidden name beside its target), then commit (renames).  The
+ * plan has a JSON form with the hashes before and after, so that a caller can
+ * record it between stage and commit; after a crash csn_patch_recover() rolls
+ * the recorded plan forward or back.
+ */
+#ifndef CAISSON_PATCH_H
+#define CAISSON_PATCH_H
+
+#include "json.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct csn_patch csn_patch;
+
+/* Patch text, or the JSON form.  The message of an error is for a model: what
+ * is wrong, where, and what to write instead. */
+CSN_API int csn_patch_parse(csn_patch **out, csn_str text, csn_err *err) CSN_MUST;
+CSN_API void csn_patch_free(csn_patch *p);
+
+/* Checks every operation against the folder `dir`; cwd (relative, may be
+ * NULL) is what relative paths start from; root (absolute, may be NULL) is the
+ * name the folder has for the patch's author.  Nothing is written. */
+CSN_API int csn_patch_plan(csn_patch *p, int dir, const char *root, const char *cwd,
+                           csn_err *err) CSN_MUST;
+/* Writes the new contents under hidden names.  uid/gid: owner of new files, -1
+ * to leave them.  On failure everything staged is removed again. */
+CSN_API int csn_patch_stage(csn_patch *p, int uid, int gid, csn_err *err) CSN_MUST;
+/* {"ops":[{"op","path","to"?,"stage"?,"old_sha256"?,"new_sha256"?,"mode"?}]} */
+CSN_API void csn_patch_to_json(const csn_patch *p, csn_jw *w);
+/* Renames; a failure half-way is rolled back.  `at_fault`, when not NULL, is
+ * called before each rename (tests kill the process there). */
+CSN_API int csn_patch_commit(csn_patch *p, void (*at_fault)(void *user, int rename), void *user,
+                             csn_err *err) CSN_MUST;
+/* "Created P" / "Updated P" / "Deleted P" / "Updated P\nMoved P to Q", by lines. */
+CSN_API void csn_patch_report(const csn_patch *p, csn_buf *out);
+
+/* After a crash: brings the folder to the state after (*forward = true) or
+ * before the recorded plan, whichever the staged files allow: forward when
+ * every new content is still there. */
+CSN_API int csn_patch_recover(int dir, const csn_json *plan, bool *forward, csn_buf *report,
+                              csn_err *err) CSN_MUST;
+
+CSN_FREER(patch)
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sandbox.h - the port to untrusted compute: a machine with a workspace in
+ * which commands run.
+ *
+ * Operations may be called from several threads at once; the back-end
+ * serialises what it must.  Everything that waits takes a scope.  Paths are
+ * relative to the workspace, or absolute inside the sandbox.
+ *
+ * A back-end is one static const table; a NULL slot is built from the others
+ * or is CSN_E_UNSUPPORTED, by name.
+ */
+#ifndef CAISSON_SANDBOX_H
+#define CAISSON_SANDBOX_H
+
+#include "json.h"
+#include "scope.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct csn_sandbox csn_sandbox;
+typedef struct csn_proc csn_proc;
+
+/* What a sandbox is made from.  Borrowed during open. */
+typedef struct csn_sandbox_spec {
+  const char *backend; /* "jail" (NULL too), "local", "fake" */
+  int workspace_fd;    /* host folder that becomes the workspace; -1: a temporary one */
+  int lock_fd;         /* held open by every process of the sandbox until it has ended; -1: none */
+  const char *root;    /* where the workspace is inside; NULL: /workspace */
+  const char *rootfs;  /* "host" (NULL too) or a folder with a root file system */
+  const char *const
+      *environment;        /* NAME=VALUE list for all commands, NULL-terminated, may be NULL */
+  const csn_json *options; /* further options of the back-end, or NULL */
+} csn_sandbox_spec;
+
+/* A command to start.  Borrowed during spawn. */
+typedef struct csn_exec {
+  const char *const *argv;
+  const char *const *environment; /* added to the sandbox's; may be NULL */
+  const char *cwd;                /* relative to the workspace, or absolute; NULL: the workspace */
+  bool tty;                       /* a pseudo-terminal instead of pipes */
+  bool with_stdin;                /* false: stdin is /dev/null (without tty) */
+  bool split_output;   /* keep stdout and stderr apart; else both arrive in order as stdout */
+  uint16_t rows, cols; /* of the terminal; 0: 24 x 80 */
+  int claim_fd;        /* -1, or a file that gets one byte right before the program is
+                          executed: the proof, after a crash, that it started */
+} csn_exec;
+
+/* How a command ended.  signal is 0 when it exited by itself. */
+typedef struct csn_exit {
+  int code, signal;
+} csn_exit;
+
+/* Output is delivered by the caller's wish, so that a flood costs no memory:
+ * csn_proc_read() hands over at most what fits and the rest waits in pipes. */
+enum csn_stream { CSN_STDOUT = 1, CSN_STDERR = 2 };
+
+typedef struct csn_sandbox_ops {
+  size_t size;      /* sizeof(csn_sandbox_ops) the back-end was built with */
+  const char *name; /* the word used in configuration */
+  int (*open)(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err);
+  void (*close)(csn_sandbox *sb); /* kills every process of the sandbox and waits for their end */
+  int (*spawn)(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err);
+  /* optional: what this instance enforces, as members of an open JSON object */
+  void (*describe)(csn_sandbox *sb, csn_jw *w);
+} csn_sandbox_ops;
+
+typedef struct csn_proc_ops {
+  /* Waits until there is output, the command has ended, or the scope ends.
+   * Appends up to `max` bytes to `out` and says the stream in *which.
+   * > 0: bytes; 0: no more output will come (all holders closed it, or the
+   * leader has ended and what it left was read).  Negative: the scope's error. */
+  int (*read)(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max, enum csn_stream *which,
+              csn_err *err);
+  /* Waits for the leader's end; 0 and *exit filled, or the scope's error. */
+  int (*wait)(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err);
+  /* Returns bytes taken (all of them unless the scope ends). */
+  int (*write)(csn_proc *p, csn_scope *sc, csn_str bytes, csn_err *err);
+  void (*close_stdin)(csn_proc *p);
+  int (*signal)(csn_proc *p, int sig, csn_err *err); /* to the process group */
+  int (*resize)(csn_proc *p, int rows, int cols, csn_err *err);
+  void (*close)(csn_proc *p); /* kills the process group if it still runs; frees */
+} csn_proc_ops;
+
+/* First members of every back-end's own structs. */
+struct csn_sandbox {
+  const csn_sandbox_ops *ops;
+  char *root;       /* the workspace's path inside */
+  int workspace_fd; /* the workspace on this host, or -1 when it is elsewhere */
+  int uid, gid;     /* owner that files made by the harness in the workspace need; -1: leave them */
+};
+struct csn_proc {
+  const csn_proc_ops *ops;
+  bool tty;
+};
+
+CSN_API int csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
+                             csn_err *err) CSN_MUST;
+CSN_API void csn_sandbox_close(csn_sandbox *sb);
+CSN_API int csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out,
+                              csn_err *err) CSN_MUST;
+/* Spawn, read everything up to the buffers' caps (what comes after a cap is
+ * read and dropped), wait.  A process that outlives the scope is killed.
+ * stderr_out NULL: both streams go to out in order of arrival. */
+CSN_API int csn_sandbox_exec(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_buf *out,
+                             csn_buf *stderr_out, csn_exit *exit, csn_err *err) CSN_MUST;
+
+CSN_API int csn_proc_read(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max,
+                          enum csn_stream *which, csn_err *err) CSN_MUST;
+CSN_API int csn_proc_wait(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err) CSN_MUST;
+CSN_API int csn_proc_write(csn_proc *p, csn_scope *sc, csn_str bytes, csn_err *err) CSN_MUST;
+CSN_API void csn_proc_close_stdin(csn_proc *p);
+CSN_API int csn_proc_signal(csn_proc *p, int sig, csn_err *err) CSN_MUST;
+CSN_API int csn_proc_resize(csn_proc *p, int rows, int cols, csn_err *err) CSN_MUST;
+CSN_API void csn_proc_close(csn_proc *p);
+
+static inline void
+csn_sandbox_closep(csn_sandbox **p)
+{
+  if (*p)
+    csn_sandbox_close(*p);
+}
+static inline void
+csn_proc_closep(csn_proc **p)
+{
+  if (*p)
+    csn_proc_close(*p);
+}
+
+/* Words of the back-ends that this build has, NULL-terminated. */
+CSN_API const char *const *csn_sandbox_backends(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fd.h - files by descriptor.  Names that come from outside are opened
+ * beneath a folder's descriptor with openat2(2), so that neither ".." nor a
+ * symbolic link leaves it, also while somebody swaps names underneath.
+ */
+#ifndef CSN_CORE_FD_H
+#define CSN_CORE_FD_H
+
+#include <sys/types.h>
+
+#include "caisson/mem.h"
+
+/* Reads to the end; CSN_E_LIMIT past out->cap. */
+int csn_fd_read_all(int fd, csn_buf *out, csn_err *err) CSN_MUST;
+int csn_fd_write_all(int fd, csn_str bytes, csn_err *err) CSN_MUST;
+
+/* Opens a path beneath `dir`, O_CLOEXEC added.  A way out (an absolute path,
+ * "..", a link) is CSN_E_DENIED. */
+int csn_open_beneath(int dir, const char *path, int flags, mode_t mode, csn_err *err) CSN_MUST;
+/* A regular file beneath `dir`, read whole; anything else (FIFO, device,
+ * folder) is CSN_E_INVALID and never blocks. */
+int csn_file_read(int dir, const char *path, csn_buf *out, csn_err *err) CSN_MUST;
+/* Replaces a file beneath `dir` by a new one in one rename; fsync when
+ * `durable`. */
+int csn_file_write(int dir, const char *path, csn_str bytes, mode_t mode, bool durable,
+                   csn_err *err) CSN_MUST;
+/* mkdir -p beneath `dir`; existing folders are fine. */
+int csn_mkdirs(int dir, const char *path, mode_t mode, csn_err *err) CSN_MUST;
+/* Removes a file or a whole tree beneath `dir`, never through links; a
+ * missing one is fine. */
+int csn_remove_tree(int dir, const char *path, csn_err *err) CSN_MUST;
+
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * backends.h - the tables behind the sandbox port; sandbox.c lists them. */
+#ifndef CSN_SANDBOX_BACKENDS_H
+#define CSN_SANDBOX_BACKENDS_H
+
+#include "caisson/sandbox.h"
+
+extern const csn_sandbox_ops csn_sandbox_jail, csn_sandbox_local, csn_sandbox_fake;
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sse.h - server-sent events (WHATWG HTML, "event stream interpretation"):
+ * feed bytes however they are cut, get the same events.
+ */
+#ifndef CSN_WIRE_SSE_H
+#define CSN_WIRE_SSE_H
+
+#include "caisson/mem.h"
+
+typedef struct csn_sse {
+  csn_buf line, data, event; /* made by init with their caps */
+  bool skip_lf, bom_done;
+  int (*on_event)(void *user, csn_str event, csn_str data); /* negative ends the feed */
+  void *user;
+} csn_sse;
+
+/* max_bytes caps a line and the data of one event. */
+void csn_sse_init(csn_sse *s, size_t max_bytes,
+                  int (*on_event)(void *user, csn_str event, csn_str data), void *user);
+int csn_sse_feed(csn_sse *s, csn_str bytes, csn_err *err) CSN_MUST;
+void csn_sse_fini(csn_sse *s);
+
+#endif
