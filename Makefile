@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door.  Meson and Ninja build; this file names what one can ask for.
+#
+#   make           the program build/caisson and the library
+#   make run       set-up, then the demo: an agent repairs a program in a jail
+#   make check     set-up, then every test and gate; last line "N passed, N failed"
+#   make bench     the measurements of bench/ (PEERS=DIR: beside other software)
+#   make install   DESTDIR=, PREFIX=/usr/local
+#   make asan tsan fuzz interop   the longer checks, each on its own
+BUILD  ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+# Meson itself comes from the set-up, so nothing is configured before it.
+$(BUILD)/build.ninja:
+	@tools/deps --check
+	@meson setup $(BUILD) --prefix '$(PREFIX)'
+
+deps:
+	@tools/deps
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)
+
+check: deps
+	@tools/check $(BUILD)
+
+bench: deps
+	@tools/bench $(BUILD) '$(PEERS)'
+
+install: all
+	@tools/install $(BUILD) '$(PREFIX)' '$(abspath $(DESTDIR))'
+
+asan: deps
+	@tools/sanitize $(BUILD) address,undefined
+
+tsan: deps
+	@tools/sanitize $(BUILD) thread
+
+fuzz: deps
+	@tools/fuzz $(BUILD)
+
+interop: deps
+	@tools/interop $(BUILD)
+
+clean:
+	rm -rf -- '$(BUILD)'
+
+.PHONY: all deps run check bench install asan tsan fuzz interop clean

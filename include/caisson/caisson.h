@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * caisson.h - the whole public interface: one include for programs that link
+ * libcaisson.  Every header can also be included alone.
+ */
+#ifndef CAISSON_CAISSON_H
+#define CAISSON_CAISSON_H
+
+#include "err.h"
+#include "json.h"
+#include "manifest.h"
+#include "mem.h"
+#include "model.h"
+#include "patch.h"
+#include "sandbox.h"
+#include "scope.h"
+#include "str.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* "0.1.0": the version of the library that runs, not of the headers. */
+CSN_API const char *csn_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

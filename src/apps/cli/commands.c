@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * commands.c - the list that the program consists of. */
+#include "commands.h"
+
+const cli_cmd *const cli_cmds[] = {
+    &cmd_completion,
+    &cmd_help,
+    &cmd_version,
+    NULL,
+};

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main.c - the `caisson` program: the list of commands, and one way in and
+ * out for all of them.
+ */
+#include "cli.h"
+
+#include "commands.h"
+
+static bool
+wants_color(void)
+{
+  const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+  return isatty(STDERR_FILENO) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static int
+dispatch(cli *c, int argc, char **argv, csn_err *err)
+{
+  cli_globals g = {0};
+  const cli_cmd *cmd;
+  void *opts;
+  int rc = cli_parse(c, &argc, argv, &g, &cmd, &opts, err);
+  if (rc < 0)
+    return rc;
+  if (g.version)
+    return cmd_version.main(c, NULL, 0, NULL, err);
+  if (g.help) {
+    cli_help(c, cmd, stdout);
+    return CLI_DONE;
+  }
+  if (!cmd || cmd->sub) {
+    cli_help(c, cmd, stderr);
+    return CLI_USAGE;
+  }
+  c->state_dir = g.state ? g.state : getenv("CAISSON_STATE");
+  return cmd->main(c, opts, argc, argv, err);
+}
+
+int
+main(int argc, char **argv)
+{
+  cli c = {.cmds = cli_cmds, .arena = csn_arena_new(0)};
+  c.err_tty = isatty(STDERR_FILENO);
+  c.color = wants_color();
+  csn_scope_init(&c.scope, NULL, -1);
+  csn_err err = {0};
+  int rc = dispatch(&c, argc, argv, &err);
+  if (rc >= 0) {
+    int flushed = cli_flush(&err);
+    rc = flushed < 0 ? flushed : rc;
+  }
+  cli_status(&c, NULL);
+  if (rc >= 0)
+    return rc;
+  cli_error(&c, "%s", err.msg);
+  return (int)cli_exit_of(rc);
+}
