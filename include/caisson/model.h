@@ -8,7 +8,8 @@
  * no wire (a playbook, a journal) fills `answer` instead of encode.
  *
  * Items are those of the Responses API (JSON objects with "type"), whatever
- * the provider speaks; an item of an unknown type is kept byte for byte.
+ * the provider speaks; an item of an unknown type is kept byte for byte
+ * (but for line breaks between its tokens).
  */
 #ifndef CAISSON_MODEL_H
 #define CAISSON_MODEL_H
@@ -56,6 +57,15 @@ typedef void csn_delta_fn(void *user, enum csn_delta_kind kind, csn_str text);
 
 typedef struct csn_decoder csn_decoder;
 
+/* What a codec needs of the head of an HTTP reply; borrowed during decoder().
+ * A header that is absent is the empty slice. */
+typedef struct csn_reply_head {
+  int status;
+  csn_str content_type;
+  csn_str retry_after_ms, retry_after, date, should_retry; /* "x-should-retry" */
+  csn_str request_id;                                      /* "x-request-id" */
+} csn_reply_head;
+
 /* Where a model is and how to speak to it, from configuration. */
 typedef struct csn_endpoint {
   csn_str base_url;  /* "https://api.openai.com/v1", without a final slash */
@@ -69,13 +79,16 @@ typedef struct csn_model_ops {
   /* Body and path ("/responses") of the call; headers are the driver's. */
   int (*encode)(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body,
                 const char **path, csn_err *err);
-  /* One reply.  status and content type decide how the bytes are read; an
-   * HTTP error status makes finish() return CSN_E_MODEL (or UNAVAILABLE for
-   * 408, 409, 429 and 5xx) with the provider's message. */
-  csn_decoder *(*decoder)(csn_arena *arena, int status, csn_str content_type,
-                          const csn_model_request *rq, csn_delta_fn *fn, void *user);
+  /* One reply.  Its head decides how the bytes are read; an HTTP error status
+   * makes finish() fail with the provider's message, http_status and
+   * retry_after_ms.  CSN_E_UNAVAILABLE means that the same request may succeed
+   * later (408, 409, 429 and 5xx; x-should-retry overrides), CSN_E_MODEL that
+   * it will not.  fn may be NULL.  rq lives until close(). */
+  csn_decoder *(*decoder)(csn_arena *arena, const csn_reply_head *head, const csn_model_request *rq,
+                          csn_delta_fn *fn, void *user);
   int (*feed)(csn_decoder *d, csn_str bytes, csn_err *err);
-  /* After the last byte: the reply, or CSN_E_UNAVAILABLE when it was cut short. */
+  /* After the last byte: the reply, or CSN_E_UNAVAILABLE when it was cut short
+   * or is not what this API sends (a proxy's page). */
   int (*finish)(csn_decoder *d, csn_model_reply *out, csn_err *err);
   void (*close)(csn_decoder *d);
   /* Instead of the four above: answers at once, deterministically.  `source`

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * responses.c - the Responses API, plain and streamed.
+ *
+ * Items have this API's form already: encoding copies them into the body as
+ * they are, after everything that stays the same from turn to turn, and
+ * decoding keeps the provider's bytes.  `input` is the last member, so that
+ * the bodies of a run share their beginning.
+ *
+ * Where the server knows function tools only (custom_tools: false), free-text
+ * tools and their calls are sent in the function form of items.h; replies are
+ * translated back, so that nothing above sees a difference.
+ */
+#include "model/backends.h"
+#include "model/items.h"
+#include "model/reply.h"
+#include "model/request.h"
+
+static void
+write_tool(csn_jw *w, const csn_endpoint *ep, const csn_tool_decl *t)
+{
+  bool is_custom = !t->schema.n && ep->custom_tools;
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_str(w, is_custom ? CSN_STR("custom") : CSN_STR("function"));
+  csn_jw_key(w, "name");
+  csn_jw_str(w, t->name);
+  if (t->description.n) {
+    csn_jw_key(w, "description");
+    csn_jw_str(w, t->description);
+  }
+  if (!is_custom) {
+    csn_jw_key(w, "parameters");
+    csn_jw_raw(w, t->schema.n ? t->schema : csn_cstr(csn_item_custom_schema));
+    csn_jw_key(w, "strict");
+    csn_jw_bool(w, t->schema.n ? t->strict : true);
+  } else if (t->format.n) {
+    csn_jw_key(w, "format");
+    csn_jw_raw(w, t->format);
+  }
+  csn_jw_end(w);
+}
+
+static bool
+is_one_of(csn_str s, const char *const *words)
+{
+  for (; *words; words++)
+    if (csn_str_eq(s, csn_cstr(*words)))
+      return true;
+  return false;
+}
+
+/* "auto", a tool's name, a hosted tool's type, or an object in wire form. */
+static void
+write_tool_choice(csn_body *b, const csn_endpoint *ep, const csn_json *choice)
+{
+  static const char *const modes[] = {"auto", "required", "none", NULL};
+  static const char *const hosted[] = {
+      "file_search",      "web_search", "web_search_preview", "image_generation",
+      "code_interpreter", "mcp",        "computer",           NULL};
+  csn_jw *w = &b->w;
+  if (choice->kind == CSN_JSON_OBJECT && csn_json_get(choice, "server_label") &&
+      !csn_json_get(choice, "type")) {
+    csn_jw_obj(w);
+    csn_jw_key(w, "type");
+    csn_jw_str(w, CSN_STR("mcp"));
+    csn_json_each (m, choice) {
+      csn_jw_keyn(w, m->key);
+      csn_jw_value(w, m);
+    }
+    csn_jw_end(w);
+    return;
+  }
+  if (choice->kind != CSN_JSON_STRING || is_one_of(choice->text, modes)) {
+    csn_jw_value(w, choice);
+    return;
+  }
+  bool is_hosted = is_one_of(choice->text, hosted);
+  bool is_custom = ep->custom_tools && csn_item_custom_tool(b->rq, choice->text);
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_str(w, is_hosted ? choice->text : is_custom ? CSN_STR("custom") : CSN_STR("function"));
+  if (!is_hosted) {
+    csn_jw_key(w, "name");
+    csn_jw_str(w, choice->text);
+  }
+  csn_jw_end(w);
+}
+
+static void
+write_tools(csn_body *b, const csn_endpoint *ep)
+{
+  if (b->rq->n_tools == 0)
+    return;
+  if (csn_body_key(b, "tools")) {
+    csn_jw_arr(&b->w);
+    for (size_t i = 0; i < b->rq->n_tools; i++)
+      write_tool(&b->w, ep, &b->rq->tools[i]);
+    csn_jw_end(&b->w);
+  }
+  const csn_json *choice = csn_json_get(b->rq->settings, "tool_choice");
+  if (choice && choice->kind != CSN_JSON_NULL && csn_body_key(b, "tool_choice"))
+    write_tool_choice(b, ep, choice);
+  csn_body_setting(b, "parallel_tool_calls", "parallel_tool_calls");
+}
+
+static int
+write_input(csn_body *b, const csn_endpoint *ep, csn_err *err)
+{
+  const csn_model_request *rq = b->rq;
+  if (!csn_body_key(b, "input"))
+    return 0;
+  csn_jw_arr(&b->w);
+  csn_auto(csn_arena_freep) csn_arena *a = ep->custom_tools ? NULL : csn_arena_new(0);
+  for (size_t i = 0; i < rq->n_items; i++) {
+    if (a && csn_item_maybe_custom(rq->items[i])) {
+      const csn_json *v;
+      csn_arena_clear(a);
+      int rc = csn_json_parse(a, rq->items[i], &v, err);
+      if (rc < 0)
+        return csn_wrap(err, rc, "input item %zu", i);
+      if (csn_item_write_function(&b->w, v))
+        continue;
+    }
+    csn_jw_raw(&b->w, rq->items[i]);
+  }
+  csn_jw_end(&b->w);
+  return 0;
+}
+
+/* Settings whose name and form are those of the API. */
+static const char *const same_settings[] = {
+    "temperature",
+    "top_p",
+    "truncation",
+    "reasoning",
+    "store",
+    "metadata",
+    "top_logprobs",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+    "context_management",
+};
+
+static int
+encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, const char **path,
+       csn_err *err)
+{
+  csn_body b;
+  int rc = csn_body_init(&b, body, rq, err);
+  if (rc < 0)
+    return rc;
+  csn_jw *w = &b.w;
+  if (csn_body_key(&b, "model"))
+    csn_jw_str(w, rq->model);
+  if (rq->instructions.n && csn_body_key(&b, "instructions"))
+    csn_jw_str(w, rq->instructions);
+  const csn_json *include = csn_json_get(rq->settings, "response_include");
+  if (csn_body_key(&b, "include")) {
+    csn_jw_arr(w);
+    csn_json_each (m, include)
+      csn_jw_value(w, m);
+    csn_jw_end(w);
+  }
+  write_tools(&b, ep);
+  for (size_t i = 0; i < CSN_COUNT(same_settings); i++)
+    csn_body_setting(&b, same_settings[i], same_settings[i]);
+  csn_body_setting(&b, "max_tokens", "max_output_tokens");
+  const csn_json *verbosity = csn_json_get(rq->settings, "verbosity");
+  if (csn_json_is(verbosity, CSN_JSON_STRING) && csn_body_key(&b, "text")) {
+    csn_jw_obj(w);
+    csn_jw_key(w, "verbosity");
+    csn_jw_value(w, verbosity);
+    csn_jw_end(w);
+  }
+  if (rq->stream && csn_body_key(&b, "stream"))
+    csn_jw_bool(w, true);
+  rc = write_input(&b, ep, err);
+  if (rc < 0)
+    return rc;
+  *path = "/responses";
+  return csn_body_done(&b, err);
+}
+
+struct csn_decoder {
+  csn_reply reply; /* first */
+};
+
+/* One output item: cleaned, and in free-text form when that is how its tool
+ * was declared. */
+static int
+on_item(csn_reply *r, const csn_json *item, csn_err *err)
+{
+  if (!csn_json_is(item, CSN_JSON_OBJECT))
+    return csn_fail(err, CSN_E_UNAVAILABLE, "the model's reply holds an item that is no object");
+  if (csn_str_eq(csn_json_str(item, "type", CSN_STR("")), CSN_STR("function_call"))) {
+    csn_str name = csn_json_str(item, "name", CSN_STR(""));
+    if (csn_item_custom_tool(r->rq, name))
+      return csn_reply_add(r,
+                           csn_item_custom_call(r->scratch,
+                                                csn_json_str(item, "call_id", CSN_STR("")), name,
+                                                csn_json_str(item, "arguments", CSN_STR(""))),
+                           err);
+  }
+  return csn_reply_add(r, csn_item_clean(r->scratch, item), err);
+}
+
+static void
+read_usage(csn_usage *u, const csn_json *v)
+{
+  u->input_tokens = csn_json_int(v, "input_tokens", 0);
+  u->cached_tokens = csn_json_int(csn_json_get(v, "input_tokens_details"), "cached_tokens", 0);
+  u->output_tokens = csn_json_int(v, "output_tokens", 0);
+  u->reasoning_tokens =
+      csn_json_int(csn_json_get(v, "output_tokens_details"), "reasoning_tokens", 0);
+  u->total_tokens = csn_json_int(v, "total_tokens", u->input_tokens + u->output_tokens);
+}
+
+/* The response object: of a plain reply or of a terminal event. */
+static int
+on_response(csn_reply *r, const csn_json *v, csn_err *err)
+{
+  read_usage(&r->out.usage, csn_json_get(v, "usage"));
+  const csn_json *error = csn_json_get(v, "error");
+  csn_str status = csn_json_str(v, "status", CSN_STR("completed"));
+  if (error && error->kind != CSN_JSON_NULL)
+    return csn_reply_fail(r, error, "no reason given", err);
+  if (csn_str_eq(status, CSN_STR("incomplete"))) {
+    csn_str why =
+        csn_json_str(csn_json_get(v, "incomplete_details"), "reason", CSN_STR("unknown reason"));
+    csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(200);
+    csn_buf_addf(&b, "the response is incomplete: %.*s", (int)(why.n < 100 ? why.n : 100), why.p);
+    return csn_reply_fail(r, NULL, b.p, err);
+  }
+  if (!csn_str_eq(status, CSN_STR("completed")))
+    return csn_reply_fail(r, NULL, "the response did not complete", err);
+  const csn_json *output = csn_json_get(v, "output");
+  if (!csn_json_is(output, CSN_JSON_ARRAY) && r->form == CSN_FORM_JSON)
+    return csn_fail(err, CSN_E_UNAVAILABLE, "the model's reply has no list `output`");
+  if (csn_json_is(output, CSN_JSON_ARRAY) && output->n) {
+    r->out.n_items = 0; /* the whole list takes the place of what was collected */
+    csn_json_each (item, output) {
+      int rc = on_item(r, item, err);
+      if (rc < 0)
+        return rc;
+    }
+  }
+  r->out.response_id = csn_arena_dup(r->arena, csn_json_str(v, "id", CSN_STR("")));
+  r->is_done = true;
+  return 0;
+}
+
+enum event_kind { DELTA, PART, ITEM, COMPLETED, FAILED, FAULT };
+
+static const struct {
+  csn_str type;
+  enum event_kind kind;
+  enum csn_delta_kind delta;
+} events[] = {
+    {CSN_STR_INIT("response.output_text.delta"), DELTA, CSN_DELTA_TEXT},
+    {CSN_STR_INIT("response.function_call_arguments.delta"), DELTA, CSN_DELTA_ARGUMENTS},
+    {CSN_STR_INIT("response.custom_tool_call_input.delta"), DELTA, CSN_DELTA_ARGUMENTS},
+    {CSN_STR_INIT("response.reasoning_summary_text.delta"), DELTA, CSN_DELTA_REASONING},
+    {CSN_STR_INIT("response.reasoning_text.delta"), DELTA, CSN_DELTA_REASONING},
+    {CSN_STR_INIT("response.refusal.delta"), DELTA, CSN_DELTA_REFUSAL},
+    {CSN_STR_INIT("response.reasoning_summary_part.added"), PART, CSN_DELTA_REASONING},
+    {CSN_STR_INIT("response.output_item.done"), ITEM, 0},
+    {CSN_STR_INIT("response.completed"), COMPLETED, 0},
+    {CSN_STR_INIT("response.incomplete"), FAILED, 0},
+    {CSN_STR_INIT("response.failed"), FAILED, 0},
+    {CSN_STR_INIT("error"), FAULT, 0},
+    {CSN_STR_INIT("response.error"), FAULT, 0},
+};
+
+static int
+on_event(csn_reply *r, csn_str event, const csn_json *v, csn_err *err)
+{
+  if (r->form == CSN_FORM_JSON)
+    return on_response(r, v, err);
+  csn_str type = csn_json_str(v, "type", event);
+  size_t i = 0;
+  while (i < CSN_COUNT(events) && !csn_str_eq(type, events[i].type))
+    i++;
+  if (i == CSN_COUNT(events)) {
+    const csn_json *error = csn_json_get(v, "error"); /* of a gateway, without a type */
+    return type.n || !error ? 0 : csn_reply_fail(r, error, "no reason given", err);
+  }
+  switch (events[i].kind) {
+  case DELTA:
+    csn_reply_delta(r, events[i].delta, csn_json_str(v, "delta", CSN_STR("")));
+    return 0;
+  case PART:
+    if (csn_json_int(v, "summary_index", 0) > 0)
+      csn_reply_delta(r, events[i].delta, CSN_STR("\n\n"));
+    return 0;
+  case ITEM:
+    return on_item(r, csn_json_get(v, "item"), err);
+  case COMPLETED:
+  case FAILED: {
+    int rc = on_response(r, csn_json_get(v, "response"), err);
+    bool contradicts = rc == 0 && events[i].kind == FAILED;
+    return contradicts ? csn_reply_fail(r, NULL, "the response did not complete", err) : rc;
+  }
+  case FAULT:
+    break;
+  }
+  return csn_reply_fail(r, v, "no reason given", err);
+}
+
+static csn_decoder *
+decoder(csn_arena *arena, const csn_reply_head *head, const csn_model_request *rq, csn_delta_fn *fn,
+        void *user)
+{
+  csn_decoder *d = csn_alloc(sizeof *d);
+  csn_reply_init(&d->reply, arena, head, rq, fn, user, on_event);
+  return d;
+}
+
+static int
+feed(csn_decoder *d, csn_str bytes, csn_err *err)
+{
+  return csn_reply_feed(&d->reply, bytes, err);
+}
+
+static int
+finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
+{
+  int rc = csn_reply_end(&d->reply, err);
+  if (rc < 0)
+    return rc;
+  if (!d->reply.is_done)
+    return csn_reply_cut(&d->reply, err);
+  *out = d->reply.out;
+  return 0;
+}
+
+static void
+close_decoder(csn_decoder *d)
+{
+  csn_reply_fini(&d->reply);
+  free(d);
+}
+
+const csn_model_ops csn_model_responses = {
+    .size = sizeof(csn_model_ops),
+    .name = "responses",
+    .encode = encode,
+    .decoder = decoder,
+    .feed = feed,
+    .finish = finish,
+    .close = close_decoder,
+};

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * model.c - the list of model back-ends. */
+#include "model/backends.h"
+
+const csn_model_ops *
+csn_model_find(csn_str prefix)
+{
+  static const struct {
+    const char *prefix;
+    const csn_model_ops *ops;
+  } all[] = {
+      {"openai", &csn_model_responses},
+      {"responses", &csn_model_responses},
+  };
+  for (size_t i = 0; i < CSN_COUNT(all); i++)
+    if (csn_str_eq(prefix, csn_cstr(all[i].prefix)))
+      return all[i].ops;
+  return NULL;
+}

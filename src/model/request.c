@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * request.c - see request.h. */
+#include "model/request.h"
+
+int
+csn_body_init(csn_body *b, csn_buf *out, const csn_model_request *rq, csn_err *err)
+{
+  *b = (csn_body){.rq = rq, .extra = csn_json_get(rq->settings, "extra_body")};
+  if (b->extra && b->extra->kind != CSN_JSON_OBJECT && b->extra->kind != CSN_JSON_NULL)
+    return csn_fail(err, CSN_E_INVALID, "model settings: extra_body: expected an object, got %s",
+                    csn_json_kind_name((enum csn_json_kind)b->extra->kind));
+  csn_jw_init(&b->w, out);
+  csn_jw_obj(&b->w);
+  return 0;
+}
+
+bool
+csn_body_key(csn_body *b, const char *key)
+{
+  if (csn_json_get(b->extra, key))
+    return false;
+  csn_jw_key(&b->w, key);
+  return true;
+}
+
+void
+csn_body_setting(csn_body *b, const char *setting, const char *key)
+{
+  const csn_json *v = csn_json_get(b->rq->settings, setting);
+  if (v && v->kind != CSN_JSON_NULL && csn_body_key(b, key))
+    csn_jw_value(&b->w, v);
+}
+
+int
+csn_body_done(csn_body *b, csn_err *err)
+{
+  csn_json_each (m, b->extra) {
+    if (m->kind == CSN_JSON_NULL)
+      continue;
+    csn_jw_keyn(&b->w, m->key);
+    csn_jw_value(&b->w, m);
+  }
+  csn_jw_end(&b->w);
+  return csn_wrap(err, csn_jw_done(&b->w, err), "the request to the model");
+}
