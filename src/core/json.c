@@ -355,7 +355,8 @@ parse_value(struct parser *ps, csn_json *v)
 int
 csn_json_parse(csn_arena *a, csn_str text, const csn_json **out, csn_err *err)
 {
-  struct parser ps = {.arena = a, .p = text.p, .start = text.p, .end = text.p + text.n, .err = err};
+  const char *p = text.p ? text.p : "";
+  struct parser ps = {.arena = a, .p = p, .start = p, .end = p + text.n, .err = err};
   int rc = 0;
   csn_json *v = take(&ps, sizeof *v, &rc);
   if (rc < 0)
