@@ -189,7 +189,7 @@ static int
 parse_string(struct parser *ps, csn_str *out)
 {
   ps->p++;
-  const char *body = ps->p, *close = NULL;
+  const char *body = ps->p, *close = body;
   bool has_escape;
   int rc = scan_string(ps, &close, &has_escape);
   if (rc < 0)
@@ -200,7 +200,7 @@ parse_string(struct parser *ps, csn_str *out)
     return 0;
   }
   char *to = take(ps, (size_t)(close - body) + 1, &rc), *o = to;
-  if (rc < 0)
+  if (!to)
     return rc;
   while (ps->p < close) {
     if (*ps->p != '\\') {
