@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
 #include "caisson/json.h"
 #include "caisson/scope.h"
 
@@ -76,17 +77,18 @@ struct cli_cmd {
 struct cli {
   const cli_cmd *const *cmds; /* all of them, NULL-terminated */
   const char *state_dir;      /* --state or CAISSON_STATE; NULL: the nearest .caisson/ upward */
-  csn_arena *arena;           /* dies with the process */
-  csn_scope scope;            /* of the whole command; see cli_catch_signals() */
-  bool err_tty, color;        /* stderr is a terminal; colours are wanted there */
-  bool has_status;            /* a status line is on the screen */
+  csn_log *log;
+  csn_arena *arena;    /* dies with the process */
+  csn_scope scope;     /* of the whole command; see cli_catch_signals() */
+  bool err_tty, color; /* stderr is a terminal; colours are wanted there */
+  bool has_status;     /* a status line is on the screen */
 };
 
 /* ---- parsing (table.c) */
 
 /* Options that every command takes too, and their values. */
 typedef struct cli_globals {
-  const char *state;
+  const char *state, *log_level, *log_file;
   bool help, version;
 } cli_globals;
 extern const cli_opt cli_global_opts[];
@@ -133,7 +135,13 @@ enum cli_exit cli_exit_of(int code);
 /* ---- signals (signals.c) */
 
 /* From now on SIGINT and SIGTERM cancel c->scope; a second one ends the
- * process at once with 130.  Starts one thread. */
+ * process at once with 130.  Starts one thread.  SIGPIPE as below. */
 int cli_catch_signals(cli *c, csn_err *err) CSN_MUST;
+/* Calls fn(user, sig) in a thread of its own for each of `signals`, a list
+ * that ends with 0.  Once per process. */
+int cli_on_signals(cli *c, const int *signals, void (*fn)(void *user, int sig), void *user,
+                   csn_err *err) CSN_MUST;
+/* Writing to a closed pipe is EPIPE from now on and ends nothing. */
+void cli_no_sigpipe(void);
 
 #endif

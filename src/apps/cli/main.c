@@ -3,7 +3,7 @@
  * main.c - the `caisson` program: the list of commands, and one way in and
  * out for all of them.
  */
-#include "cli.h"
+#include <fcntl.h>
 
 #include "commands.h"
 
@@ -12,6 +12,21 @@ wants_color(void)
 {
   const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
   return isatty(STDERR_FILENO) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static int
+open_log(cli *c, const cli_globals *g, csn_err *err)
+{
+  enum csn_level level = CSN_LOG_WARN;
+  int fd = STDERR_FILENO;
+  if (g->log_level) /* one of the closed list in the table */
+    csn_level_parse(csn_cstr(g->log_level), &level);
+  if (g->log_file)
+    fd = open(g->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return csn_fail_errno(err, "cannot open the log file %s", g->log_file);
+  c->log = csn_log_new(fd, level);
+  return 0;
 }
 
 static int
@@ -34,13 +49,16 @@ dispatch(cli *c, int argc, char **argv, csn_err *err)
     return CLI_USAGE;
   }
   c->state_dir = g.state ? g.state : getenv("CAISSON_STATE");
-  return cmd->main(c, opts, argc, argv, err);
+  rc = open_log(c, &g, err);
+  return rc < 0 ? rc : cmd->main(c, opts, argc, argv, err);
 }
 
 int
 main(int argc, char **argv)
 {
-  cli c = {.cmds = cli_cmds, .arena = csn_arena_new(0)};
+  static cli c; /* not on the stack: the signal thread may look at it until the very end */
+  c.cmds = cli_cmds;
+  c.arena = csn_arena_new(0);
   c.err_tty = isatty(STDERR_FILENO);
   c.color = wants_color();
   csn_scope_init(&c.scope, NULL, -1);

@@ -11,6 +11,10 @@
 const cli_opt cli_global_opts[] = {
     {"state", 0, "DIR", "Keep runs and sandboxes in DIR instead of the nearest .caisson",
      CLI_STR(cli_globals, state)},
+    {"log-level", 0, "error|warn|info|debug", "How much to tell about the inner workings",
+     CLI_STR(cli_globals, log_level)},
+    {"log-file", 0, "FILE", "Append the log to FILE instead of stderr",
+     CLI_STR(cli_globals, log_file)},
     {"help", 'h', NULL, "Print help about the command and exit", CLI_BOOL(cli_globals, help)},
     {"version", 0, NULL, "Print the version and exit", CLI_BOOL(cli_globals, version)},
     {0},

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Any bytes, cut where the first byte says: the same events as in one piece. */
+#include <assert.h>
+
+#include "wire/sse.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+
+static int
+keep(void *user, csn_str event, csn_str data)
+{
+  csn_buf *out = user;
+  csn_buf_add(out, event);
+  csn_buf_addc(out, '\n');
+  csn_buf_add(out, data);
+  csn_buf_addc(out, '\f');
+  return 0;
+}
+
+static int
+feed(csn_str in, size_t cut, csn_buf *out)
+{
+  csn_sse s;
+  csn_err err;
+  csn_sse_init(&s, 4096, keep, out);
+  int rc = csn_sse_feed(&s, csn_strn(in.p, cut), &err);
+  if (rc >= 0)
+    rc = csn_sse_feed(&s, csn_strn(in.p + cut, in.n - cut), &err);
+  csn_sse_fini(&s);
+  return rc;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+  if (n == 0)
+    return 0;
+  csn_str in = {(const char *)p + 1, n - 1};
+  csn_auto(csn_buf_finip) csn_buf whole = CSN_BUF(64u << 20), cut = CSN_BUF(64u << 20);
+  int a = feed(in, 0, &whole), b = feed(in, in.n ? p[0] % in.n : 0, &cut);
+  assert(a == b);
+  assert(csn_str_eq(csn_buf_str(&whole), csn_buf_str(&cut)));
+  return 0;
+}
