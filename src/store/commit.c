@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * commit.c - group commit without a thread of its own ("flat combining").
+ *
+ * Who brings a job while nobody leads becomes the leader: it runs its job and
+ * everything queued meanwhile in one transaction, tells the others, hands the
+ * lead to the first of those that came later, and goes.  A single run thus
+ * commits in its own thread without a context switch; a thousand runs share
+ * commits.  docs/decisions/0001-group-commit-without-a-thread.md.
+ */
+#include "store/db.h"
+
+static int
+finish(csn_db *db, enum csn_sql how, csn_err *err)
+{
+  if (sqlite3_get_autocommit(db->sq))
+    return 0; /* SQLite has rolled back by itself */
+  return csn_db_run(db, csn_db_stmt(db, how), err);
+}
+
+/* One job in a transaction of its own. */
+static int
+run_alone(csn_db *db, csn_job *job)
+{
+  csn_err why = {0};
+  int rc = csn_db_run(db, csn_db_stmt(db, SQL_BEGIN), &why);
+  if (rc >= 0) {
+    rc = job->fn(job, db, &why);
+    bool gone = sqlite3_get_autocommit(db->sq);
+    if (rc >= 0 && gone)
+      rc = csn_fail(&why, CSN_E_IO, "state database: the transaction was rolled back");
+    csn_err commit;
+    int done = finish(db, rc >= 0 ? SQL_COMMIT : SQL_ROLLBACK, &commit);
+    if (rc >= 0 && done < 0) {
+      rc = done;
+      why = commit;
+      (void)!finish(db, SQL_ROLLBACK, NULL);
+    }
+  }
+  if (rc < 0 && job->err)
+    *job->err = why;
+  return rc;
+}
+
+/* All jobs in one transaction.  False: nothing of it remains, not even the
+ * outcome of jobs.  A job that fails before it wrote anything fails alone. */
+static bool
+run_together(csn_db *db, csn_job *jobs)
+{
+  if (csn_db_run(db, csn_db_stmt(db, SQL_BEGIN), NULL) < 0)
+    return false;
+  for (csn_job *j = jobs; j; j = j->next) {
+    int64_t before = sqlite3_total_changes64(db->sq);
+    csn_err why = {0};
+    j->rc = j->fn(j, db, &why);
+    bool gone = sqlite3_get_autocommit(db->sq);
+    if (gone || (j->rc < 0 && sqlite3_total_changes64(db->sq) != before)) {
+      (void)!finish(db, SQL_ROLLBACK, NULL);
+      return false;
+    }
+    if (j->rc < 0 && j->err)
+      *j->err = why;
+  }
+  if (finish(db, SQL_COMMIT, NULL) >= 0)
+    return true;
+  (void)!finish(db, SQL_ROLLBACK, NULL);
+  return false;
+}
+
+/* Moves the log into the database in this thread, while others go on
+ * committing.  It fails when a reader is in the way: next time then. */
+static void
+checkpoint(csn_store *s)
+{
+  csn_db *db;
+  if (csn_reader_take(s, &db, NULL) >= 0) {
+    sqlite3_wal_checkpoint_v2(db->sq, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    csn_reader_give(s, db);
+  }
+  pthread_mutex_lock(&s->lock);
+  s->is_checkpointing = false;
+  pthread_mutex_unlock(&s->lock);
+}
+
+/* Due after each STORE_CHECKPOINT_PAGES that the log has grown by, so that a
+ * reader in the way does not make every commit try. */
+static bool
+is_checkpoint_due(csn_store *s)
+{
+  if (s->wal_pages < STORE_CHECKPOINT_PAGES)
+    s->checkpoint_at = STORE_CHECKPOINT_PAGES; /* the log has started anew */
+  if (s->wal_pages < s->checkpoint_at)
+    return false;
+  s->checkpoint_at = s->wal_pages + STORE_CHECKPOINT_PAGES;
+  return true;
+}
+
+/* Called with the lock held, returns with it released. */
+static void
+lead(csn_store *s, csn_job *own)
+{
+  csn_job *jobs = s->first;
+  s->first = NULL;
+  s->last = &s->first;
+  pthread_mutex_unlock(&s->lock);
+
+  if (!jobs->next)
+    jobs->rc = run_alone(s->writer, jobs);
+  else if (!run_together(s->writer, jobs))
+    for (csn_job *j = jobs; j; j = j->next)
+      j->rc = run_alone(s->writer, j);
+  bool is_due = is_checkpoint_due(s);
+  /* A checkpoint beside the commits may never catch up with them. */
+  if (is_due && s->wal_pages >= 16 * STORE_CHECKPOINT_PAGES) {
+    sqlite3_wal_checkpoint_v2(s->writer->sq, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    is_due = false;
+  }
+
+  pthread_mutex_lock(&s->lock);
+  for (csn_job *j = jobs, *next; j; j = next) {
+    next = j->next; /* its owner may be gone as soon as it is done */
+    j->state = JOB_DONE;
+    if (j != own)
+      pthread_cond_signal(&j->wake);
+  }
+  is_due = is_due && !s->is_checkpointing;
+  if (is_due)
+    s->is_checkpointing = true;
+  if (s->first) {
+    s->first->state = JOB_LEADS;
+    pthread_cond_signal(&s->first->wake);
+  } else {
+    s->has_leader = false;
+  }
+  pthread_mutex_unlock(&s->lock);
+  if (is_due)
+    checkpoint(s);
+}
+
+int
+csn_store_commit(csn_store *s, csn_job *job, csn_err *err)
+{
+  job->err = err;
+  job->next = NULL;
+  job->state = JOB_QUEUED;
+  pthread_mutex_lock(&s->lock);
+  *s->last = job;
+  s->last = &job->next;
+  if (!s->has_leader) {
+    s->has_leader = true;
+    lead(s, job);
+    return job->rc;
+  }
+  pthread_cond_init(&job->wake, NULL);
+  while (job->state == JOB_QUEUED)
+    pthread_cond_wait(&job->wake, &s->lock);
+  if (job->state == JOB_LEADS)
+    lead(s, job);
+  else
+    pthread_mutex_unlock(&s->lock);
+  pthread_cond_destroy(&job->wake);
+  return job->rc;
+}

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * journal.c - one run's records: append, read, verify.
+ *
+ * Hashing and compressing happen in the caller's thread, before the shared
+ * transaction.  There, one UPDATE of the run's row checks the fence, moves
+ * the head of the chain and renews the lease; then come the records.
+ */
+#include <stdio.h>
+
+#include "store/db.h"
+
+enum {
+  SUMMARY_MAX = 480,  /* bytes of a text in the list of runs */
+  REFERENCE_MAX = 96, /* "@" 64 digits " " size */
+  KIND_MAX = 64,
+  APPEND_ON_STACK = 8,
+  ID_TIME = 9, /* base-32 digits of milliseconds: until the year 3084 */
+  ID_RANDOM = 4,
+};
+
+struct csn_journal {
+  csn_store *store;
+  int64_t no, fence, next_seq;
+  csn_digest head;
+  bool owns;
+  char id[32];
+};
+
+/* --- open and close */
+
+static void
+new_id(int64_t now_ms, char out[32])
+{
+  static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+  unsigned char r[ID_RANDOM];
+  csn_random_bytes(r, sizeof r);
+  for (int i = 0; i < ID_TIME; i++)
+    out[i] = digits[(now_ms >> (5 * (ID_TIME - 1 - i))) & 31];
+  for (int i = 0; i < ID_RANDOM; i++)
+    out[ID_TIME + i] = digits[r[i] & 31];
+  out[ID_TIME + ID_RANDOM] = '\0';
+}
+
+struct open_job {
+  csn_job job;
+  csn_store *store;
+  csn_str id;
+  csn_run_head head;
+};
+
+static int
+add_run(csn_job *job, csn_db *db, csn_err *err)
+{
+  struct open_job *o = (struct open_job *)job;
+  int64_t now = csn_unix_ms();
+  o->head = (csn_run_head){.fence = 1};
+  for (int i = 0; i < 16; i++) { /* a taken id is 1 in a million per run of the same millisecond */
+    new_id(now, o->head.id);
+    sqlite3_stmt *st = csn_db_stmt(db, SQL_RUN_ADD);
+    sqlite3_bind_text(st, 1, o->head.id, -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, o->store->self, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 3, now + STORE_LEASE_MS);
+    sqlite3_bind_int64(st, 4, now);
+    int rc = csn_db_run(db, st, err);
+    if (rc >= 0)
+      o->head.no = sqlite3_last_insert_rowid(db->sq);
+    if (rc >= 0 || sqlite3_errcode(db->sq) != SQLITE_CONSTRAINT)
+      return rc;
+  }
+  return csn_fail(err, CSN_E_CONFLICT, "no free run id; try again");
+}
+
+static int
+take_run(csn_job *job, csn_db *db, csn_err *err)
+{
+  struct open_job *o = (struct open_job *)job;
+  int64_t now = csn_unix_ms();
+  int rc = csn_run_find(db, o->id, &o->head, err);
+  if (rc >= 0)
+    rc = csn_run_check_free(&o->head, now, err);
+  if (rc < 0)
+    return rc;
+  sqlite3_stmt *st = csn_db_stmt(db, SQL_RUN_TAKE);
+  sqlite3_bind_int64(st, 1, o->head.no);
+  sqlite3_bind_text(st, 2, o->store->self, -1, SQLITE_STATIC);
+  sqlite3_bind_int64(st, 3, now + STORE_LEASE_MS);
+  o->head.fence++;
+  return csn_db_run(db, st, err);
+}
+
+static csn_journal *
+journal_of(csn_store *s, const csn_run_head *h, bool owns)
+{
+  csn_journal *j = csn_alloc(sizeof *j);
+  *j = (csn_journal){
+      .store = s,
+      .no = h->no,
+      .fence = h->fence,
+      .next_seq = h->next_seq,
+      .head = h->head,
+      .owns = owns,
+  };
+  memcpy(j->id, h->id, sizeof j->id);
+  return j;
+}
+
+int
+csn_journal_new(csn_store *s, csn_journal **out, csn_err *err)
+{
+  struct open_job o = {.job.fn = add_run, .store = s};
+  int rc = csn_store_commit(s, &o.job, err);
+  if (rc >= 0)
+    *out = journal_of(s, &o.head, true);
+  return rc;
+}
+
+int
+csn_journal_open(csn_store *s, csn_str id, bool own, csn_journal **out, csn_err *err)
+{
+  struct open_job o = {.job.fn = take_run, .store = s, .id = id};
+  int rc;
+  if (own) {
+    rc = csn_store_commit(s, &o.job, err);
+  } else {
+    csn_db *db;
+    rc = csn_reader_take(s, &db, err);
+    if (rc < 0)
+      return rc;
+    rc = csn_run_find(db, id, &o.head, err);
+    csn_reader_give(s, db);
+  }
+  if (rc >= 0)
+    *out = journal_of(s, &o.head, own);
+  return rc;
+}
+
+struct release_job {
+  csn_job job;
+  csn_journal *j;
+};
+
+static int
+release_run(csn_job *job, csn_db *db, csn_err *err)
+{
+  csn_journal *j = ((struct release_job *)job)->j;
+  sqlite3_stmt *st = csn_db_stmt(db, SQL_RUN_RELEASE);
+  sqlite3_bind_int64(st, 1, j->no);
+  sqlite3_bind_int64(st, 2, j->fence);
+  return csn_db_run(db, st, err);
+}
+
+void
+csn_journal_close(csn_journal *j)
+{
+  if (!j)
+    return;
+  struct release_job job = {.job.fn = release_run, .j = j};
+  if (j->owns) /* when it fails, the end of this process gives the run free */
+    (void)!csn_store_commit(j->store, &job.job, NULL);
+  free(j);
+}
+
+const char *
+csn_journal_id(const csn_journal *j)
+{
+  return j->id;
+}
+
+int64_t
+csn_journal_next_seq(const csn_journal *j)
+{
+  return j->next_seq;
+}
+
+/* --- the chain */
+
+static csn_digest
+chain(const csn_digest *prev, int64_t seq, int64_t ts_ms, csn_str kind, csn_str stored)
+{
+  char header[64 + KIND_MAX];
+  int n = snprintf(header, sizeof header, "%lld %lld %.*s\n", (long long)seq, (long long)ts_ms,
+                   (int)kind.n, kind.p);
+  csn_sha256 h;
+  csn_sha256_init(&h);
+  csn_sha256_add(&h, csn_strn((const char *)prev->b, sizeof prev->b));
+  csn_sha256_add(&h, csn_strn(header, (size_t)n));
+  csn_sha256_add(&h, stored);
+  return csn_sha256_end(&h);
+}
+
+static bool
+is_kind(csn_str k)
+{
+  if (!k.n || k.n > KIND_MAX)
+    return false;
+  for (size_t i = 0; i < k.n; i++) {
+    char c = k.p[i];
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+          c == '.' || c == ':' || c == '-'))
+      return false;
+  }
+  return true;
+}
+
+/* --- append */
+
+/* A record as it will stand in its row. */
+struct stored {
+  csn_str data;
+  bool is_moved;
+  char reference[REFERENCE_MAX];
+  csn_packed packed; /* when is_moved */
+};
+
+struct append_job {
+  csn_job job;
+  csn_journal *j;
+  const csn_record *records;
+  struct stored *stored;
+  size_t n;
+  const csn_run_row *summary;
+};
+
+static int
+check_records(const csn_journal *j, const csn_record *r, size_t n, csn_err *err)
+{
+  if (!j->owns)
+    return csn_fail(err, CSN_E_INVALID, "run %s: its journal was opened for reading only", j->id);
+  if (j->next_seq + (int64_t)n > (int64_t)UINT32_MAX)
+    return csn_fail(err, CSN_E_LIMIT, "run %s: its journal is full (2^32 records)", j->id);
+  for (size_t i = 0; i < n; i++) {
+    if (!is_kind(r[i].kind))
+      return csn_fail(err, CSN_E_INVALID, "record %zu: bad kind '%.*s'", i,
+                      (int)(r[i].kind.n < 80 ? r[i].kind.n : 80), r[i].kind.p ? r[i].kind.p : "");
+    if (!r[i].data.n || r[i].data.p[0] == '@')
+      return csn_fail(err, CSN_E_INVALID, "record %zu (%.*s): data is no JSON value", i,
+                      (int)r[i].kind.n, r[i].kind.p);
+    if (r[i].data.n > CSN_BLOB_MAX)
+      return csn_fail(err, CSN_E_LIMIT, "record %zu (%.*s): %zu bytes, at most %zu", i,
+                      (int)r[i].kind.n, r[i].kind.p, r[i].data.n, CSN_BLOB_MAX);
+  }
+  return 0;
+}
+
+static void
+store_form(struct stored *s, csn_str data)
+{
+  s->data = data;
+  s->is_moved = data.n > CSN_RECORD_INLINE;
+  if (!s->is_moved)
+    return;
+  csn_packed_init(&s->packed, data);
+  char hex[65];
+  csn_digest_hex(&s->packed.digest, hex);
+  int n = snprintf(s->reference, sizeof s->reference, "@%s %zu", hex, data.n);
+  s->data = csn_strn(s->reference, (size_t)n);
+}
+
+static void
+bind_str(sqlite3_stmt *st, int at, csn_str s)
+{
+  sqlite3_bind_text64(st, at, s.p, s.n, SQLITE_STATIC, SQLITE_UTF8);
+}
+
+/* An empty text keeps what is there. */
+static void
+bind_summary(sqlite3_stmt *st, int at, csn_str s)
+{
+  if (s.n > SUMMARY_MAX)
+    s.n = csn_utf8_valid(csn_strn(s.p, SUMMARY_MAX));
+  if (s.n)
+    bind_str(st, at, s);
+  else
+    sqlite3_bind_null(st, at);
+}
+
+/* Says why the run's row did not take the update. */
+static int
+fail_fence(csn_db *db, const csn_journal *j, csn_err *err)
+{
+  csn_run_head h;
+  int rc = csn_run_get(db, j->no, &h, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "run %s", j->id);
+  if (h.fence == j->fence)
+    return csn_fail(err, CSN_E_REPLAY, "run %s: its row was altered: next is %lld, expected %lld",
+                    j->id, (long long)h.next_seq, (long long)j->next_seq);
+  return csn_fail(err, CSN_E_CONFLICT, "run %s was taken over%s%s; this process no longer owns it",
+                  j->id, *h.owner ? " by " : "", h.owner);
+}
+
+static int
+advance_run(csn_db *db, const struct append_job *a, int64_t now, csn_err *err)
+{
+  const csn_journal *j = a->j;
+  const csn_run_row *sum = a->summary;
+  const csn_digest *head = a->n ? &a->records[a->n - 1].hash : &j->head;
+  csn_run_row none = {0};
+  sqlite3_stmt *st = csn_db_stmt(db, SQL_RUN_ADVANCE);
+  sqlite3_bind_int64(st, 1, j->no);
+  sqlite3_bind_int64(st, 2, j->fence);
+  sqlite3_bind_int64(st, 3, j->next_seq);
+  sqlite3_bind_int64(st, 4, j->next_seq + (int64_t)a->n);
+  sqlite3_bind_blob(st, 5, head->b, sizeof head->b, SQLITE_STATIC);
+  sqlite3_bind_int64(st, 6, now);
+  sqlite3_bind_int64(st, 7, now + STORE_LEASE_MS);
+  const csn_run_row *row = sum ? sum : &none;
+  bind_summary(st, 8, row->state);
+  bind_summary(st, 9, row->agent);
+  bind_summary(st, 10, row->model);
+  bind_summary(st, 11, row->task);
+  if (sum) {
+    sqlite3_bind_int64(st, 12, sum->turns);
+    sqlite3_bind_int64(st, 13, sum->tokens);
+  } else {
+    sqlite3_bind_null(st, 12);
+    sqlite3_bind_null(st, 13);
+  }
+  int rc = csn_db_run(db, st, err);
+  if (rc >= 0 && sqlite3_changes(db->sq) == 0)
+    rc = fail_fence(db, j, err);
+  return rc;
+}
+
+static int
+add_record(csn_db *db, int64_t run_no, const csn_record *r, const struct stored *s, int64_t now,
+           csn_err *err)
+{
+  int rc = 0;
+  if (s->is_moved) {
+    rc = csn_packed_store(db, &s->packed, now, err);
+    if (rc >= 0)
+      rc = csn_blob_ref(db, run_no, &s->packed.digest, err);
+  }
+  for (size_t i = 0; rc >= 0 && i < r->n_blobs; i++)
+    rc = csn_blob_ref(db, run_no, &r->blobs[i], err);
+  if (rc < 0)
+    return rc;
+  sqlite3_stmt *st = csn_db_stmt(db, SQL_RECORD_ADD);
+  sqlite3_bind_int64(st, 1, csn_record_pos(run_no, r->seq));
+  sqlite3_bind_int64(st, 2, r->ts_ms);
+  bind_str(st, 3, r->kind);
+  sqlite3_bind_blob(st, 4, r->hash.b, sizeof r->hash.b, SQLITE_STATIC);
+  bind_str(st, 5, s->data);
+  return csn_db_run(db, st, err);
+}
+
+static int
+append_all(csn_job *job, csn_db *db, csn_err *err)
+{
+  const struct append_job *a = (const struct append_job *)job;
+  int64_t now = csn_unix_ms();
+  int rc = advance_run(db, a, now, err);
+  for (size_t i = 0; rc >= 0 && i < a->n; i++)
+    rc = add_record(db, a->j->no, &a->records[i], &a->stored[i], now, err);
+  return rc;
+}
+
+int
+csn_journal_append(csn_journal *j, csn_record *records, size_t n, const csn_run_row *summary,
+                   csn_err *err)
+{
+  int rc = check_records(j, records, n, err);
+  if (rc < 0)
+    return rc;
+  struct stored few[APPEND_ON_STACK];
+  csn_auto(csn_freep) struct stored *many =
+      n > APPEND_ON_STACK ? csn_realloc(NULL, n, sizeof *many) : NULL;
+  struct stored *stored = many ? many : few;
+  const csn_digest *prev = &j->head;
+  for (size_t i = 0; i < n; i++) {
+    csn_record *r = &records[i];
+    store_form(&stored[i], r->data);
+    r->seq = j->next_seq + (int64_t)i;
+    r->prev = *prev;
+    r->hash = chain(&r->prev, r->seq, r->ts_ms, r->kind, stored[i].data);
+    prev = &r->hash;
+  }
+  struct append_job a = {
+      .job.fn = append_all,
+      .j = j,
+      .records = records,
+      .stored = stored,
+      .n = n,
+      .summary = summary,
+  };
+  rc = csn_store_commit(j->store, &a.job, err);
+  if (rc >= 0) {
+    j->next_seq += (int64_t)n;
+    j->head = *prev;
+  }
+  for (size_t i = 0; i < n; i++)
+    if (stored[i].is_moved)
+      csn_packed_fini(&stored[i].packed);
+  return rc < 0 ? rc : 0;
+}
+
+/* --- read */
+
+struct reading {
+  csn_journal *j;
+  csn_db *db;
+  csn_run_head run; /* as of the transaction that reads */
+  csn_record record;
+  csn_buf moved; /* content of a record that is a blob */
+};
+
+static csn_str
+column(sqlite3_stmt *st, int at)
+{
+  const char *p = (const char *)sqlite3_column_text(st, at);
+  return csn_strn(p ? p : "", p ? (size_t)sqlite3_column_bytes(st, at) : 0);
+}
+
+static bool
+read_digest(sqlite3_stmt *st, int at, csn_digest *out)
+{
+  const void *p = sqlite3_column_blob(st, at);
+  if (!p || sqlite3_column_bytes(st, at) != (int)sizeof out->b)
+    return false;
+  memcpy(out->b, p, sizeof out->b);
+  return true;
+}
+
+static int
+broken(const struct reading *rd, int64_t seq, const char *what, csn_err *err)
+{
+  return csn_fail(err, CSN_E_REPLAY, "journal of run %s: record %lld %s", rd->j->id, (long long)seq,
+                  what);
+}
+
+/* Data that was stored as a reference, from its blob. */
+static int
+read_moved(struct reading *rd, csn_str reference, csn_err *err)
+{
+  csn_record *r = &rd->record;
+  csn_digest d;
+  int64_t size;
+  if (reference.n < 67 || reference.p[65] != ' ' ||
+      !csn_digest_from_hex(csn_strn(reference.p + 1, 64), &d) ||
+      !csn_str_int(csn_strn(reference.p + 66, reference.n - 66), &size))
+    return broken(rd, r->seq, "has a malformed reference to its data", err);
+  csn_buf_clear(&rd->moved);
+  int rc = csn_blob_load(rd->db, &d, &rd->moved, err);
+  if (rc == CSN_E_NOT_FOUND) {
+    r->is_erased = true;
+    r->data = CSN_STR("null");
+    return 0;
+  }
+  if (rc < 0)
+    return csn_wrap(err, rc, "journal of run %s: record %lld", rd->j->id, (long long)r->seq);
+  if (rd->moved.n != (size_t)size)
+    return broken(rd, r->seq, "has data of another size", err);
+  r->data = csn_buf_str(&rd->moved);
+  return 0;
+}
+
+/* The row as a record, verified against the one before. */
+static int
+read_row(struct reading *rd, sqlite3_stmt *st, int64_t expected, const csn_digest *prev,
+         csn_err *err)
+{
+  csn_record *r = &rd->record;
+  csn_str stored = column(st, 4);
+  *r = (csn_record){
+      .seq = sqlite3_column_int64(st, 0) & UINT32_MAX,
+      .ts_ms = sqlite3_column_int64(st, 1),
+      .kind = column(st, 2),
+      .data = stored,
+      .prev = *prev,
+  };
+  if (r->seq != expected)
+    return broken(rd, expected, "is missing", err);
+  if (expected >= rd->run.next_seq)
+    return broken(rd, expected, "stands after the end that the run's row names", err);
+  if (!is_kind(r->kind) || !read_digest(st, 3, &r->hash))
+    return broken(rd, expected, "was altered", err);
+  csn_digest want = chain(prev, r->seq, r->ts_ms, r->kind, stored);
+  if (memcmp(want.b, r->hash.b, sizeof want.b) != 0)
+    return broken(rd, expected, "was altered: its hash does not match", err);
+  return csn_str_starts(stored, CSN_STR("@")) ? read_moved(rd, stored, err) : 0;
+}
+
+/* Hash of the record before `from`. */
+static int
+read_prev(struct reading *rd, int64_t from, csn_digest *prev, csn_err *err)
+{
+  memset(prev, 0, sizeof *prev);
+  if (from == 0)
+    return 0;
+  sqlite3_stmt *st = csn_db_stmt(rd->db, SQL_RECORD_HASH);
+  sqlite3_bind_int64(st, 1, csn_record_pos(rd->j->no, from - 1));
+  int rc = csn_db_row(rd->db, st, err);
+  if (rc < 0)
+    return rc;
+  bool ok = rc > 0 && read_digest(st, 0, prev);
+  sqlite3_reset(st);
+  return ok ? 0 : broken(rd, from - 1, rc ? "was altered" : "is missing", err);
+}
+
+static int
+read_all(struct reading *rd, int64_t from, int (*fn)(void *user, const csn_record *r, csn_err *err),
+         void *user, csn_err *err)
+{
+  int rc = csn_db_run(rd->db, csn_db_stmt(rd->db, SQL_READ_BEGIN), err);
+  if (rc >= 0)
+    rc = csn_run_get(rd->db, rd->j->no, &rd->run, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "journal of run %s", rd->j->id);
+  csn_digest prev;
+  if (from > rd->run.next_seq)
+    return 0;
+  rc = read_prev(rd, from, &prev, err);
+  if (rc < 0)
+    return rc;
+  sqlite3_stmt *st = csn_db_stmt(rd->db, SQL_RECORD_READ);
+  sqlite3_bind_int64(st, 1, csn_record_pos(rd->j->no, from));
+  sqlite3_bind_int64(st, 2, csn_record_pos(rd->j->no + 1, 0));
+  int64_t next = from;
+  while ((rc = csn_db_row(rd->db, st, err)) > 0) {
+    rc = read_row(rd, st, next, &prev, err);
+    if (rc >= 0)
+      rc = fn(user, &rd->record, err);
+    if (rc < 0)
+      return rc;
+    prev = rd->record.hash;
+    next++;
+  }
+  if (rc < 0)
+    return csn_wrap(err, rc, "journal of run %s", rd->j->id);
+  if (next != rd->run.next_seq)
+    return broken(rd, next, "is missing", err);
+  if (memcmp(prev.b, rd->run.head.b, sizeof prev.b) != 0)
+    return broken(rd, next - 1, "is not the one that the run's row names", err);
+  return 0;
+}
+
+int
+csn_journal_read(csn_journal *j, int64_t from,
+                 int (*fn)(void *user, const csn_record *r, csn_err *err), void *user, csn_err *err)
+{
+  if (from < 0)
+    return csn_fail(err, CSN_E_INVALID, "journal of run %s: record %lld", j->id, (long long)from);
+  struct reading rd = {.j = j, .moved = CSN_BUF(CSN_BLOB_MAX)};
+  int rc = csn_reader_take(j->store, &rd.db, err);
+  if (rc < 0)
+    return rc;
+  rc = read_all(&rd, from, fn, user, err);
+  csn_reader_give(j->store, rd.db);
+  csn_buf_fini(&rd.moved);
+  return rc < 0 ? rc : 0;
+}
+
+int64_t
+csn_journal_last(csn_journal *j, const char *kind)
+{
+  csn_db *db;
+  if (csn_reader_take(j->store, &db, NULL) < 0)
+    return -1;
+  sqlite3_stmt *st = csn_db_stmt(db, SQL_RECORD_LAST);
+  sqlite3_bind_int64(st, 1, csn_record_pos(j->no, 0));
+  sqlite3_bind_int64(st, 2, csn_record_pos(j->no + 1, 0));
+  sqlite3_bind_text(st, 3, kind, -1, SQLITE_STATIC);
+  int64_t seq = csn_db_row(db, st, NULL) > 0 ? sqlite3_column_int64(st, 0) & UINT32_MAX : -1;
+  csn_reader_give(j->store, db);
+  return seq;
+}
