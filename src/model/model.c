@@ -11,6 +11,7 @@ csn_model_find(csn_str prefix)
   } all[] = {
       {"openai", &csn_model_responses},
       {"responses", &csn_model_responses},
+      {"replay", &csn_model_replay},
   };
   for (size_t i = 0; i < CSN_COUNT(all); i++)
     if (csn_str_eq(prefix, csn_cstr(all[i].prefix)))
