@@ -6,8 +6,9 @@
  * The order is: parse, plan (reads, changes nothing), stage (writes every new
  * file under a hidden name beside its target), then commit (renames).  The
  * plan has a JSON form with the hashes before and after, so that a caller can
- * record it between stage and commit; after a crash csn_patch_recover() rolls
- * the recorded plan forward or back.
+ * record it before the first rename (or, to have a crash inside stage tidied up
+ * too, before stage); after a crash csn_patch_recover() rolls the recorded plan
+ * forward or back.
  */
 #ifndef CAISSON_PATCH_H
 #define CAISSON_PATCH_H
@@ -33,7 +34,10 @@ CSN_API int csn_patch_plan(csn_patch *p, int dir, const char *root, const char *
 /* Writes the new contents under hidden names.  uid/gid: owner of new files, -1
  * to leave them.  On failure everything staged is removed again. */
 CSN_API int csn_patch_stage(csn_patch *p, int uid, int gid, csn_err *err) CSN_MUST;
-/* {"ops":[{"op","path","to"?,"stage"?,"old_sha256"?,"new_sha256"?,"mode"?}]} */
+/* After the plan: {"ops":[{"op","path","to"?}], "files":[{"path","stage",
+ * "old_sha256"?,"new_sha256"?,"mode"?}], "dirs":[...]}: the operations as
+ * written, what they come to per file, and the folders that are made.  A file
+ * without new_sha256 goes away; an empty old_sha256 is a link or a huge file. */
 CSN_API void csn_patch_to_json(const csn_patch *p, csn_jw *w);
 /* Renames; a failure half-way is rolled back.  `at_fault`, when not NULL, is
  * called before each rename (tests kill the process there). */
@@ -47,6 +51,10 @@ CSN_API void csn_patch_report(const csn_patch *p, csn_buf *out);
  * every new content is still there. */
 CSN_API int csn_patch_recover(int dir, const csn_json *plan, bool *forward, csn_buf *report,
                               csn_err *err) CSN_MUST;
+
+/* For the tool's definition: the grammar (lark syntax) and the description. */
+CSN_API const char *csn_patch_grammar(void);
+CSN_API const char *csn_patch_description(void);
 
 CSN_FREER(patch)
 
