@@ -132,6 +132,13 @@ void cli_put(FILE *to, csn_str text);
 int cli_flush(csn_err *err) CSN_MUST;
 enum cli_exit cli_exit_of(int code);
 
+/* ---- state (state.c) */
+
+/* Opens the folder that holds runs and sandboxes, made 0700 when `make`.  The
+ * caller closes *dir; path, when not NULL, gets its name.  CSN_E_NOT_FOUND
+ * when there is none, CSN_E_DENIED when the one found is somebody else's. */
+int cli_state_open(cli *c, bool make, int *dir, csn_buf *path, csn_err *err) CSN_MUST;
+
 /* ---- signals (signals.c) */
 
 /* From now on SIGINT and SIGTERM cancel c->scope; a second one ends the
