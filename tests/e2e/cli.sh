@@ -23,12 +23,21 @@ manual() {
   is "$(man --warnings -E UTF-8 -l caisson.1 2>&1 >/dev/null)" ''
 }
 
+doctor_hides_keys() {
+  out=$(OPENAI_API_KEY=sk-very-secret "$CAISSON" doctor; OPENAI_API_KEY=sk-very-secret "$CAISSON" doctor --json)
+  has "$out" 'OPENAI_API_KEY' && has "$out" '"OPENAI_API_KEY":"set"' || return 1
+  case $out in *very-secret*) echo 'it prints the key'; return 1 ;; esac
+}
+doctor_makes_nothing() { "$CAISSON" doctor >/dev/null && [ ! -e .caisson ]; }
+
 check 'an unknown command is reported on stderr, with a suggestion' says_on_stderr_only
 check 'without a command, usage goes to stderr and the status is 2' no_command
 check 'help that was asked for goes to stdout' help_on_stdout
 check 'every command has help' every_command_has_help
 check 'a result that cannot be written is a failure' full_disk
 check 'version has a JSON form' version_json
+check 'doctor says that a key is set and never what it is' doctor_hides_keys
+check 'doctor makes no state folder' doctor_makes_nothing
 check 'there is no colour in a pipe' no_colour_in_a_pipe
 if command -v man >/dev/null; then
   check 'the manual page renders without a warning' manual

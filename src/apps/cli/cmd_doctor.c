@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * caisson doctor - what this machine can do for us, and what is missing.
+ *
+ * Facts are gathered as one JSON object, whose sections people see as a
+ * table; so both forms always say the same.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+
+#include "caisson/caisson.h"
+#include "commands.h"
+#include "core/fd.h"
+
+struct doctor_opts {
+  bool json;
+};
+
+static const cli_opt opts[] = {
+    {"json", 0, NULL, "Print one JSON object", CLI_BOOL(struct doctor_opts, json)},
+    {0},
+};
+
+static void
+machine(csn_jw *w)
+{
+  struct utsname u;
+  struct sysinfo si;
+  cpu_set_t cpus;
+  uname(&u);
+  csn_jw_key(w, "machine");
+  csn_jw_obj(w);
+  csn_jw_key(w, "caisson");
+  csn_jw_strz(w, csn_version());
+  csn_jw_key(w, "kernel");
+  csn_jw_strz(w, u.release);
+  csn_jw_key(w, "architecture");
+  csn_jw_strz(w, u.machine);
+  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) {
+    csn_jw_key(w, "cpus");
+    csn_jw_int(w, CPU_COUNT(&cpus));
+  }
+  if (sysinfo(&si) == 0) {
+    csn_jw_key(w, "memory_mib");
+    csn_jw_int(w, (int64_t)(si.totalram * si.mem_unit >> 20));
+  }
+  csn_jw_key(w, "user");
+  csn_jw_int(w, geteuid());
+  csn_jw_end(w);
+}
+
+static void
+state(cli *c, csn_jw *w)
+{
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(64 << 10);
+  csn_auto(csn_closep) int dir = -1;
+  csn_err err;
+  csn_jw_key(w, "state");
+  csn_jw_obj(w);
+  int rc = cli_state_open(c, false, &dir, &path, &err);
+  if (rc == CSN_E_NOT_FOUND) {
+    csn_jw_key(w, "folder");
+    csn_jw_strz(w, "none yet; the first run makes one");
+  } else if (rc < 0) {
+    csn_jw_key(w, "problem");
+    csn_jw_strz(w, err.msg);
+  } else {
+    struct statvfs fs;
+    csn_jw_key(w, "folder");
+    csn_jw_strz(w, path.p);
+    if (fstatvfs(dir, &fs) == 0) {
+      csn_jw_key(w, "free_mib");
+      csn_jw_int(w, (int64_t)((uint64_t)fs.f_bavail * fs.f_frsize >> 20));
+    }
+  }
+  csn_jw_end(w);
+}
+
+/* Names only: a value never leaves the environment through here. */
+static void
+keys(csn_jw *w)
+{
+  static const char *const names[] = {"OPENAI_API_KEY"};
+  csn_jw_key(w, "keys");
+  csn_jw_obj(w);
+  for (size_t i = 0; i < CSN_COUNT(names); i++) {
+    const char *value = getenv(names[i]);
+    csn_jw_key(w, names[i]);
+    csn_jw_strz(w, value && *value ? "set" : "not set");
+  }
+  csn_jw_end(w);
+}
+
+/* Where `name` is on the PATH, or "". */
+static void
+find_program(const char *name, csn_buf *out)
+{
+  const char *path = getenv("PATH");
+  csn_str rest = csn_cstr(path ? path : "/usr/bin:/bin"), folder;
+  while (cli_word(&rest, ':', &folder)) {
+    csn_buf_clear(out);
+    csn_buf_addf(out, "%.*s/%s", (int)folder.n, folder.p, name);
+    if (folder.n > 0 && access(out->p, X_OK) == 0)
+      return;
+  }
+  csn_buf_clear(out);
+}
+
+static void
+tools(csn_jw *w)
+{
+  static const char *const names[] = {"git"};
+  csn_auto(csn_buf_finip) csn_buf at = CSN_BUF(64 << 10);
+  csn_jw_key(w, "programs");
+  csn_jw_obj(w);
+  for (size_t i = 0; i < CSN_COUNT(names); i++) {
+    find_program(names[i], &at);
+    csn_jw_key(w, names[i]);
+    csn_jw_strz(w, at.n ? at.p : "not found");
+  }
+  csn_jw_end(w);
+}
+
+static void
+print_value(const csn_json *v)
+{
+  if (v->kind == CSN_JSON_BOOL)
+    fputs(v->truth ? "yes" : "no", stdout);
+  else
+    cli_put(stdout, v->kind == CSN_JSON_STRING || v->kind == CSN_JSON_NUMBER ? v->text : v->raw);
+}
+
+static void
+print_table(const csn_json *facts)
+{
+  csn_json_each (section, facts) {
+    printf("%.*s\n", (int)section->key.n, section->key.p);
+    csn_json_each (fact, section) {
+      int width = (int)fact->key.n;
+      bool is_label = fact->key.p[0] >= 'a'; /* and not a variable's name */
+      printf("  ");
+      for (int i = 0; i < width; i++)
+        putchar(is_label && fact->key.p[i] == '_' ? ' ' : fact->key.p[i]);
+      printf("%*s", width < 18 ? 18 - width : 1, "");
+      print_value(fact);
+      putchar('\n');
+    }
+  }
+}
+
+static int
+doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
+{
+  const struct doctor_opts *o = opt;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  machine(&w);
+  state(c, &w);
+  keys(&w);
+  tools(&w);
+  csn_jw_end(&w);
+  int rc = csn_jw_done(&w, err);
+  if (rc < 0)
+    return rc;
+  if (o->json) {
+    puts(text.p);
+    return CLI_DONE;
+  }
+  const csn_json *facts;
+  rc = csn_json_parse(c->arena, csn_buf_str(&text), &facts, err);
+  if (rc < 0)
+    return rc;
+  print_table(facts);
+  return CLI_DONE;
+}
+
+const cli_cmd cmd_doctor = {
+    .name = "doctor",
+    .brief = "Tell what this machine can do",
+    .help = "Kernel and machine, the state folder, whether model keys are set (never their "
+            "values), and programs that are used when present.",
+    .size = sizeof(struct doctor_opts),
+    .opts = opts,
+    .main = doctor_main,
+};
