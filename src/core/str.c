@@ -14,6 +14,8 @@ csn_str_find(csn_str s, csn_str needle, size_t from)
     return SIZE_MAX;
   if (needle.n == 0)
     return from;
+  if (needle.n > s.n - from) /* so that an empty slice needs no pointer */
+    return SIZE_MAX;
   const char *hit = memmem(s.p + from, s.n - from, needle.p, needle.n);
   return hit ? (size_t)(hit - s.p) : SIZE_MAX;
 }

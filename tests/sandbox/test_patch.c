@@ -270,8 +270,10 @@ run_case(const char *name, csn_str all)
   }
   if (!refuse) /* empty folders may stay behind a patch */
     for (size_t i = 0; i < n; i++)
-      if (word(&s[i], "emptied"))
-        assert_int_equal(csn_mkdirs(want.fd, csn_dupz(s[i].path), 0755, NULL), 0);
+      if (word(&s[i], "emptied")) {
+        csn_auto(csn_freep) char *folder = csn_dupz(s[i].path);
+        assert_int_equal(csn_mkdirs(want.fd, folder, 0755, NULL), 0);
+      }
   csn_buf got = dumped(&pl), exp = dumped(&want);
   if (!same(&got, &exp))
     fail_msg("%s: got\n%s\nexpected\n%s", name, got.p, exp.p);

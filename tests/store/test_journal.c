@@ -18,8 +18,8 @@ keep(void *user, const csn_record *r, csn_err *err)
   (void)err;
   struct seen *s = user;
   size_t at = strlen(s->text);
-  snprintf(s->text + at, sizeof s->text - at, "%lld %.*s %.*s|", (long long)r->seq,
-           (int)r->kind.n, r->kind.p, (int)r->data.n, r->data.p);
+  snprintf(s->text + at, sizeof s->text - at, "%lld %.*s %.*s|", (long long)r->seq, (int)r->kind.n,
+           r->kind.p, (int)r->data.n, r->data.p);
   s->prev = r->prev;
   s->hash = r->hash;
   s->n++;
@@ -83,7 +83,8 @@ TEST(the_chain_can_be_verified_by_hand)
 
   csn_sha256 h;
   csn_sha256_init(&h);
-  csn_sha256_add(&h, csn_strn("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32));
+  csn_sha256_add(&h,
+                 csn_strn("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32));
   csn_sha256_add(&h, CSN_STR("0 1700000000000 a\n{}"));
   csn_digest first = csn_sha256_end(&h);
   assert_memory_equal(first.b, r[0].hash.b, 32);
