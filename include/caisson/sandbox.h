@@ -28,7 +28,8 @@ typedef struct csn_sandbox_spec {
   const char *backend; /* "jail" (NULL too), "local", "fake" */
   int workspace_fd;    /* host folder that becomes the workspace; -1: a temporary one */
   int lock_fd;         /* held open by every process of the sandbox until it has ended; -1: none */
-  const char *root;    /* where the workspace is inside; NULL: /workspace */
+  const char *root;    /* where the workspace is inside; NULL: /workspace.  "local" cannot move
+                          it: the workspace stays at its host path, see csn_sandbox.root */
   const char *rootfs;  /* "host" (NULL too) or a folder with a root file system */
   const char *const
       *environment;        /* NAME=VALUE list for all commands, NULL-terminated, may be NULL */
@@ -48,7 +49,8 @@ typedef struct csn_exec {
                           executed: the proof, after a crash, that it started */
 } csn_exec;
 
-/* How a command ended.  signal is 0 when it exited by itself. */
+/* How a command ended.  signal is 0 when it exited by itself; else code is
+ * 128 + signal. */
 typedef struct csn_exit {
   int code, signal;
 } csn_exit;
@@ -76,10 +78,12 @@ typedef struct csn_proc_ops {
               csn_err *err);
   /* Waits for the leader's end; 0 and *exit filled, or the scope's error. */
   int (*wait)(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err);
-  /* Returns bytes taken (all of them unless the scope ends). */
+  /* Returns bytes taken (all of them unless the scope ends).  A command that
+   * has ended or closed its input: CSN_E_IO with sys_errno EPIPE. */
   int (*write)(csn_proc *p, csn_scope *sc, csn_str bytes, csn_err *err);
-  void (*close_stdin)(csn_proc *p);
-  int (*signal)(csn_proc *p, int sig, csn_err *err); /* to the process group */
+  void (*close_stdin)(csn_proc *p); /* of a pipe; a terminal's end of input is "\x04" */
+  /* To the process group; CSN_E_NOT_FOUND once the leader has ended. */
+  int (*signal)(csn_proc *p, int sig, csn_err *err);
   int (*resize)(csn_proc *p, int rows, int cols, csn_err *err);
   void (*close)(csn_proc *p); /* kills the process group if it still runs; frees */
 } csn_proc_ops;
@@ -99,6 +103,8 @@ struct csn_proc {
 CSN_API int csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
                              csn_err *err) CSN_MUST;
 CSN_API void csn_sandbox_close(csn_sandbox *sb);
+/* A program that does not exist is CSN_E_NOT_FOUND ("no such program"), a cwd
+ * that does not exist CSN_E_NOT_FOUND naming it; neither leaves a claim. */
 CSN_API int csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out,
                               csn_err *err) CSN_MUST;
 /* Spawn, read everything up to the buffers' caps (what comes after a cap is

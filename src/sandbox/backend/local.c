@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * local.c - plain processes of this host in the workspace folder, without any
+ * isolation; only used when it is named.
+ *
+ * Commands are children of a keeper process (sandbox/keeper.c), one for each
+ * sandbox, started with posix_spawn from a sealed memfd (or from libexecdir
+ * where memory may not be executed).  The keeper outlives no harness: when
+ * its control socket ends it kills all that the sandbox ever started.
+ * Commands get an allow-list of variables, never the harness's environment. */
+#include "sandbox/backend/local.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "core/fd.h"
+#include "sandbox/backends.h"
+#include "sandbox/keeper.h"
+#include "sandbox/keeper_image.h" /* made by the build: the keeper program's bytes */
+#include "sandbox/paths.h"        /* made by the build: CSN_LIBEXECDIR */
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010u
+#endif
+
+enum { MOST_VARIABLES = 8192, SAFE_FD = 10 };
+
+struct local {
+  csn_sandbox base;
+  int control; /* its closing ends the sandbox */
+  pid_t keeper;
+  char **environment; /* NULL-terminated; owned */
+  char *temporary;    /* path of a workspace of our own, removed at close; or NULL */
+};
+
+static struct local *
+local_of(csn_sandbox *sb)
+{
+  return (struct local *)sb; /* base is the first member */
+}
+
+/* ---- environment ---- */
+
+static size_t
+name_len(const char *assignment)
+{
+  return (size_t)(strchrnul(assignment, '=') - assignment);
+}
+
+/* Puts an assignment into a list of `n`, over the one of the same name. */
+static size_t
+put_variable(const char **list, size_t n, const char *assignment)
+{
+  size_t len = name_len(assignment);
+  for (size_t i = 0; i < n; i++)
+    if (name_len(list[i]) == len && memcmp(list[i], assignment, len) == 0) {
+      list[i] = assignment;
+      return n;
+    }
+  list[n] = assignment;
+  return n + 1;
+}
+
+static size_t
+put_variables(const char **list, size_t n, const char *const *more)
+{
+  for (; more && *more && n < MOST_VARIABLES; more++)
+    n = put_variable(list, n, *more);
+  return n;
+}
+
+static size_t
+count(const char *const *list)
+{
+  size_t n = 0;
+  while (list && list[n])
+    n++;
+  return n;
+}
+
+static void
+make_environment(struct local *l, const char *const *given)
+{
+  static const struct {
+    const char *name, *otherwise;
+  } allowed[] = {
+      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+      {"USER", NULL},
+      {"LANG", "C.UTF-8"},
+      {"TERM", "dumb"},
+      {"TMPDIR", NULL},
+  };
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  const char **list = csn_alloc((CSN_COUNT(allowed) + 2 + count(given)) * sizeof *list);
+  size_t n = 0;
+  for (size_t i = 0; i < CSN_COUNT(allowed); i++) {
+    const char *value = getenv(allowed[i].name);
+    if (!value || !*value)
+      value = allowed[i].otherwise;
+    if (value)
+      list[n++] = csn_arena_printf(a, "%s=%s", allowed[i].name, value).p;
+  }
+  list[n++] = csn_arena_printf(a, "HOME=%s", l->base.root).p;
+  n = put_variables(list, n, given);
+  l->environment = csn_alloc((n + 1) * sizeof *l->environment);
+  for (size_t i = 0; i < n; i++)
+    l->environment[i] = csn_dupz(csn_cstr(list[i]));
+  free(list);
+}
+
+/* ---- the keeper ---- */
+
+/* A descriptor above those the keeper gets, so that placing one never
+ * overwrites another. */
+static int
+lift(int fd)
+{
+  return fcntl(fd, F_DUPFD_CLOEXEC, SAFE_FD);
+}
+
+/* The program to execute, as a descriptor. */
+static int
+open_image(csn_err *err)
+{
+  unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  csn_auto(csn_closep) int fd = memfd_create("caisson-keeper", flags | MFD_EXEC);
+  if (fd < 0 && errno == EINVAL) /* older than 6.3: no such flag, executable anyway */
+    fd = memfd_create("caisson-keeper", flags);
+  if (fd >= 0) {
+    csn_str image = csn_strn((const char *)keeper_image, sizeof keeper_image);
+    int rc = csn_fd_write_all(fd, image, err);
+    if (rc < 0)
+      return csn_wrap(err, rc, "keeper image");
+    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+  } else {
+    fd = open(CSN_LIBEXECDIR "/caisson/caisson-keeper", O_RDONLY | O_CLOEXEC);
+  }
+  int high = fd < 0 ? -1 : lift(fd);
+  return high < 0
+             ? csn_fail_errno(err, "keeper program %s", CSN_LIBEXECDIR "/caisson/caisson-keeper")
+             : high;
+}
+
+static int
+spawn_keeper(pid_t *pid, int image, int control, int lock)
+{
+  posix_spawn_file_actions_t fa;
+  posix_spawnattr_t at;
+  posix_spawn_file_actions_init(&fa);
+  posix_spawnattr_init(&at);
+  for (int i = 0; i < 3; i++)
+    posix_spawn_file_actions_addopen(&fa, i, "/dev/null", O_RDWR, 0);
+  posix_spawn_file_actions_adddup2(&fa, control, CSN_KEEPER_CONTROL);
+  posix_spawn_file_actions_adddup2(&fa, image, CSN_KEEPER_IMAGE);
+  if (lock >= 0)
+    posix_spawn_file_actions_adddup2(&fa, lock, CSN_KEEPER_LOCK);
+  posix_spawn_file_actions_addclosefrom_np(&fa, lock >= 0 ? CSN_KEEPER_LOCK + 1 : CSN_KEEPER_LOCK);
+  sigset_t all;
+  sigfillset(&all);
+  posix_spawnattr_setsigdefault(&at, &all);
+  posix_spawnattr_setsigmask(&at, &all);
+  posix_spawnattr_setflags(&at,
+                           POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", CSN_KEEPER_IMAGE);
+  char *argv[] = {"caisson-keeper", NULL}, *envp[] = {NULL};
+  int e = posix_spawn(pid, path, &fa, &at, argv, envp);
+  posix_spawnattr_destroy(&at);
+  posix_spawn_file_actions_destroy(&fa);
+  return e;
+}
+
+static int
+start_keeper(struct local *l, int lock_fd, csn_err *err)
+{
+  int image = open_image(err);
+  if (image < 0)
+    return image;
+  csn_auto(csn_closep) int image_fd = image;
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return csn_fail_errno(err, "socketpair");
+  l->control = pair[0];
+  csn_auto(csn_closep) int low = pair[1];
+  csn_auto(csn_closep) int theirs = lift(low);
+  csn_auto(csn_closep) int lock = lock_fd < 0 ? -1 : lift(lock_fd);
+  if (theirs < 0 || (lock_fd >= 0 && lock < 0))
+    return csn_fail_errno(err, "lock_fd %d", lock_fd);
+  int room = CSN_KEEPER_PACKET;
+  setsockopt(l->control, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  int e = spawn_keeper(&l->keeper, image_fd, theirs, lock);
+  if (e) {
+    errno = e;
+    l->keeper = 0;
+    return csn_fail_errno(err, "cannot start the keeper of local processes");
+  }
+  return 0;
+}
+
+/* ---- the operations ---- */
+
+static void
+remove_temporary(char *path)
+{
+  char *name = strrchr(path, '/');
+  *name++ = '\0';
+  csn_auto(csn_closep) int parent = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (parent >= 0)
+    (void)!csn_remove_tree(parent, name, NULL);
+}
+
+static void
+local_close(csn_sandbox *sb)
+{
+  struct local *l = local_of(sb);
+  if (l->control >= 0)
+    close(l->control);
+  if (l->keeper > 0)
+    while (waitpid(l->keeper, NULL, 0) < 0 && errno == EINTR)
+      continue;
+  if (l->base.workspace_fd >= 0)
+    close(l->base.workspace_fd);
+  if (l->temporary)
+    remove_temporary(l->temporary);
+  for (char **v = l->environment; v && *v; v++)
+    free(*v);
+  free(l->environment);
+  free(l->temporary);
+  free(l->base.root);
+  free(l);
+}
+
+static void
+local_closep(struct local **l)
+{
+  if (*l)
+    local_close(&(*l)->base);
+}
+
+static int
+open_workspace(struct local *l, int given, csn_err *err)
+{
+  char path[PATH_MAX], link[40];
+  if (given < 0) {
+    const char *tmp = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/caisson-local-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
+    if (!mkdtemp(path))
+      return csn_fail_errno(err, "cannot make a workspace %s", path);
+    l->temporary = csn_dupz(csn_cstr(path));
+    l->base.workspace_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  } else {
+    l->base.workspace_fd = fcntl(given, F_DUPFD_CLOEXEC, 3);
+  }
+  if (l->base.workspace_fd < 0)
+    return csn_fail_errno(err, "workspace");
+  struct stat st;
+  if (fstat(l->base.workspace_fd, &st) < 0 || !S_ISDIR(st.st_mode))
+    return csn_fail(err, CSN_E_INVALID, "workspace_fd %d is not a folder", given);
+  snprintf(link, sizeof link, "/proc/self/fd/%d", l->base.workspace_fd);
+  ssize_t n = readlink(link, path, sizeof path);
+  if (n < 0 || n == sizeof path)
+    return csn_fail_errno(err, "the workspace's path");
+  l->base.root = csn_dupz(csn_strn(path, (size_t)n));
+  return 0;
+}
+
+static int
+check_spec(const csn_sandbox_spec *spec, csn_err *err)
+{
+  if (spec->rootfs && strcmp(spec->rootfs, "host") != 0)
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "rootfs %.100s: local processes see the host; use the jail for another one",
+                    spec->rootfs);
+  if (spec->options && spec->options->child)
+    return csn_fail(err, CSN_E_INVALID, "options.%.*s: this back-end has no options",
+                    (int)(spec->options->child->key.n & 0xff), spec->options->child->key.p);
+  return 0;
+}
+
+static int
+local_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  int rc = check_spec(spec, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(local_closep) struct local *l = csn_alloc(sizeof *l);
+  l->base = (csn_sandbox){.ops = &csn_sandbox_local, .workspace_fd = -1, .uid = -1, .gid = -1};
+  l->control = -1;
+  rc = open_workspace(l, spec->workspace_fd, err);
+  if (rc < 0)
+    return rc;
+  if (spec->root && strcmp(spec->root, "/workspace") != 0 && strcmp(spec->root, l->base.root) != 0)
+    return csn_fail(
+        err, CSN_E_UNSUPPORTED,
+        "root %.100s: a local workspace stays at its host path; use the jail to move it",
+        spec->root);
+  make_environment(l, spec->environment);
+  rc = start_keeper(l, spec->lock_fd, err);
+  if (rc < 0)
+    return rc;
+  *out = &csn_steal(l)->base;
+  return 0;
+}
+
+static int
+local_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err)
+{
+  struct local *l = local_of(sb);
+  const char *cwd = x->cwd ? x->cwd : ".";
+  csn_auto(csn_closep) int cwd_fd = openat(sb->workspace_fd, cwd, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (cwd_fd < 0)
+    return csn_fail_errno(err, "cwd %.200s", cwd);
+  size_t room = count((const char *const *)l->environment) + count(x->environment) + 1;
+  csn_auto(csn_freep) const char **list = csn_alloc(room * sizeof *list);
+  size_t n = put_variables(list, 0, (const char *const *)l->environment);
+  put_variables(list, n, x->environment);
+  return csn_local_proc_open(out, sc, l->control, cwd_fd, x, list, err);
+}
+
+static void
+local_describe(csn_sandbox *sb, csn_jw *w)
+{
+  static const char *const shared[] = {"files", "network", "processes", "devices"};
+  csn_jw_key(w, "isolation");
+  csn_jw_strz(w, "none");
+  for (size_t i = 0; i < CSN_COUNT(shared); i++) {
+    csn_jw_key(w, shared[i]);
+    csn_jw_strz(w, "host");
+  }
+  csn_jw_key(w, "limits");
+  csn_jw_strz(w, "absent");
+}
+
+const csn_sandbox_ops csn_sandbox_local = {
+    .size = sizeof(csn_sandbox_ops),
+    .name = "local",
+    .open = local_open,
+    .close = local_close,
+    .spawn = local_spawn,
+    .describe = local_describe,
+};

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * keeper.c - the parent of all processes of one local sandbox; a program of
+ * its own, single-threaded, with no secret in its memory.
+ *
+ * It is a subreaper: a daemon that left its process group and its parents
+ * comes back here.  When the harness closes the sandbox or dies, by whatever
+ * signal, the control socket ends and the keeper kills its children until none
+ * is left, then ends itself.  Killing only its own unreaped children, again
+ * and again as theirs become its own, never hits a process id that was reused.
+ *
+ * Commands start by clone(CLONE_VM | CLONE_VFORK), so a failed exec reports
+ * its errno through shared memory.  They die with the keeper (PDEATHSIG). */
+#include "sandbox/keeper.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CHILD_STACK = 64 * 1024, GIVE_UP_S = 10 };
+
+/* A command whose leader runs; channel is -1 after the harness closed it. */
+struct command {
+  pid_t pid;
+  int channel;
+};
+
+struct keeper {
+  int epoll, signals;
+  struct command *commands;
+  size_t n, room;
+  pid_t self;
+  char *packet;
+  char *strings[CSN_KEEPER_STRINGS];
+  char *stack;
+};
+
+/* A start request, and through shared memory how it failed. */
+struct start {
+  char **argv, **envp;
+  int fds[CSN_KEEPER_FDS];
+  bool tty;
+  pid_t keeper;
+  volatile int failure, stage;
+};
+
+static void
+tell(int channel, int kind, int value, int more)
+{
+  csn_keeper_event e = {kind, value, more};
+  if (channel >= 0)
+    (void)!send(channel, &e, sizeof e, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* ---- in the child: shares memory with the keeper until it executes ---- */
+
+static _Noreturn void
+give_up(struct start *s, int stage)
+{
+  s->failure = errno ? errno : EIO;
+  s->stage = stage;
+  _exit(127);
+}
+
+static bool
+is_program(const char *path)
+{
+  struct stat st;
+  if (stat(path, &st) < 0)
+    return false;
+  if (!S_ISREG(st.st_mode)) {
+    errno = EACCES;
+    return false;
+  }
+  return faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+}
+
+static const char *
+variable(char **envp, const char *name)
+{
+  size_t n = strlen(name);
+  for (; *envp; envp++)
+    if (strncmp(*envp, name, n) == 0 && (*envp)[n] == '=')
+      return *envp + n + 1;
+  return NULL;
+}
+
+/* The program's file as execvp(3) would find it; false with errno. */
+static bool
+find_program(const char *name, char **envp, char path[PATH_MAX])
+{
+  if (strchr(name, '/')) {
+    if ((size_t)snprintf(path, PATH_MAX, "%s", name) < PATH_MAX)
+      return is_program(path);
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  const char *dirs = variable(envp, "PATH");
+  bool denied = false;
+  while (dirs) {
+    const char *end = strchrnul(dirs, ':');
+    int n = (int)(end - dirs);
+    if (snprintf(path, PATH_MAX, "%.*s%s%s", n, dirs, n ? "/" : "./", name) < PATH_MAX) {
+      if (is_program(path))
+        return true;
+      denied |= errno == EACCES;
+    }
+    dirs = *end ? end + 1 : NULL;
+  }
+  errno = denied ? EACCES : ENOENT;
+  return false;
+}
+
+static void
+execute(struct start *s)
+{
+  char path[PATH_MAX];
+  if (!find_program(s->argv[0], s->envp, path))
+    give_up(s, CSN_KEEPER_AT_EXEC);
+  int claim = s->fds[CSN_KEEPER_CLAIM_FD];
+  struct stat before = {0};
+  if (claim >= 0 && (fstat(claim, &before) < 0 || write(claim, "1", 1) != 1))
+    give_up(s, CSN_KEEPER_AT_CLAIM);
+  execve(path, s->argv, s->envp);
+  int e = errno;
+  /* It did not start after all: take the claim back. */
+  if (claim >= 0 && S_ISREG(before.st_mode))
+    (void)!ftruncate(claim, before.st_size);
+  errno = e;
+  give_up(s, CSN_KEEPER_AT_EXEC);
+}
+
+static int
+child_main(void *arg)
+{
+  struct start *s = arg;
+  errno = 0;
+  if (setsid() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != s->keeper)
+    give_up(s, CSN_KEEPER_AT_SETUP);
+  for (int i = 0; i < 3; i++)
+    if (dup2(s->fds[CSN_KEEPER_STDIN_FD + i], i) < 0)
+      give_up(s, CSN_KEEPER_AT_SETUP);
+  if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
+    give_up(s, CSN_KEEPER_AT_SETUP);
+  if (fchdir(s->fds[CSN_KEEPER_CWD_FD]) < 0)
+    give_up(s, CSN_KEEPER_AT_CWD);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  execute(s);
+  return 0;
+}
+
+/* ---- in the keeper ---- */
+
+static struct command *
+find_command(struct keeper *k, pid_t pid)
+{
+  for (size_t i = 0; i < k->n; i++)
+    if (k->commands[i].pid == pid)
+      return &k->commands[i];
+  return NULL;
+}
+
+static bool
+add_command(struct keeper *k, pid_t pid, int channel)
+{
+  if (k->n == k->room) {
+    size_t room = k->room ? k->room * 2 : 16;
+    struct command *more = realloc(k->commands, room * sizeof *more);
+    if (!more)
+      return false;
+    k->commands = more;
+    k->room = room;
+  }
+  k->commands[k->n++] = (struct command){pid, channel};
+  struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)pid};
+  return epoll_ctl(k->epoll, EPOLL_CTL_ADD, channel, &e) == 0;
+}
+
+/* Splits the packet's strings into k->strings; false when it is malformed. */
+static bool
+unpack(struct keeper *k, size_t n, struct start *s)
+{
+  csn_keeper_start head;
+  if (n <= sizeof head || k->packet[n - 1] != '\0')
+    return false;
+  memcpy(&head, k->packet, sizeof head);
+  size_t at = 0, total = (size_t)head.args + head.variables;
+  if (head.args == 0 || total + 2 > CSN_KEEPER_STRINGS)
+    return false;
+  const char *end = k->packet + n;
+  char *p = k->packet + sizeof head;
+  s->argv = k->strings;
+  s->envp = k->strings + head.args + 1;
+  for (size_t i = 0; i < total; i++) {
+    if (p >= end)
+      return false;
+    if (i == head.args)
+      k->strings[at++] = NULL;
+    k->strings[at++] = p;
+    p += strlen(p) + 1;
+  }
+  if (head.variables == 0)
+    k->strings[at++] = NULL;
+  k->strings[at] = NULL;
+  s->tty = head.tty;
+  return true;
+}
+
+static void
+start_command(struct keeper *k, struct start *s)
+{
+  int channel = s->fds[CSN_KEEPER_CHANNEL_FD];
+  s->keeper = k->self;
+  pid_t pid = clone(child_main, k->stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+  if (pid < 0) {
+    tell(channel, CSN_KEEPER_FAILED, errno, CSN_KEEPER_AT_SETUP);
+    return;
+  }
+  if (s->failure) {
+    waitpid(pid, NULL, 0);
+    tell(channel, CSN_KEEPER_FAILED, s->failure, s->stage);
+    return;
+  }
+  tell(channel, CSN_KEEPER_STARTED, pid, 0);
+  if (!add_command(k, pid, channel)) {
+    kill(-pid, SIGKILL);
+    return;
+  }
+  s->fds[CSN_KEEPER_CHANNEL_FD] = -1; /* the table's now */
+}
+
+/* Takes one start request; false when the harness has gone. */
+static bool
+serve_control(struct keeper *k)
+{
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(sizeof(int) * CSN_KEEPER_FDS)];
+  } control;
+  struct iovec iov = {k->packet, CSN_KEEPER_PACKET};
+  struct msghdr m = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  ssize_t n = recvmsg(CSN_KEEPER_CONTROL, &m, MSG_CMSG_CLOEXEC);
+  if (n < 0)
+    return errno == EINTR || errno == EAGAIN;
+  if (n == 0)
+    return false;
+  struct start s = {0};
+  for (int i = 0; i < CSN_KEEPER_FDS; i++)
+    s.fds[i] = -1;
+  size_t count = 0;
+  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+  if (c && c->cmsg_type == SCM_RIGHTS) {
+    count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(s.fds, CMSG_DATA(c), count * sizeof(int));
+  }
+  if (count >= CSN_KEEPER_CLAIM_FD && unpack(k, (size_t)n, &s))
+    start_command(k, &s);
+  for (size_t i = 0; i < count; i++)
+    if (s.fds[i] >= 0)
+      close(s.fds[i]);
+  return true;
+}
+
+static void
+serve_channel(struct keeper *k, pid_t pid)
+{
+  struct command *c = find_command(k, pid);
+  if (!c || c->channel < 0)
+    return;
+  int32_t sig;
+  ssize_t n = recv(c->channel, &sig, sizeof sig, MSG_DONTWAIT);
+  if (n == sizeof sig) {
+    kill(-pid, sig);
+  } else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+    close(c->channel);
+    c->channel = -1;
+    kill(-pid, SIGKILL);
+  }
+}
+
+/* Collects who has ended; false when no child is left. */
+static bool
+reap(struct keeper *k)
+{
+  for (;;) {
+    int status;
+    pid_t pid = waitpid(-1, &status, WNOHANG);
+    if (pid <= 0)
+      return pid == 0 || errno != ECHILD;
+    struct command *c = find_command(k, pid);
+    if (!c)
+      continue;
+    if (WIFSIGNALED(status))
+      tell(c->channel, CSN_KEEPER_ENDED, 128 + WTERMSIG(status), WTERMSIG(status));
+    else
+      tell(c->channel, CSN_KEEPER_ENDED, WEXITSTATUS(status), 0);
+    if (c->channel >= 0)
+      close(c->channel);
+    *c = k->commands[--k->n];
+  }
+}
+
+/* For kernels without /proc/PID/task/TID/children. */
+static void
+kill_by_scan(pid_t self)
+{
+  DIR *proc = opendir("/proc");
+  if (!proc)
+    return;
+  for (struct dirent *d; (d = readdir(proc));) {
+    char path[sizeof d->d_name + 16], line[512];
+    if (d->d_name[0] < '1' || d->d_name[0] > '9')
+      continue;
+    snprintf(path, sizeof path, "/proc/%s/stat", d->d_name);
+    FILE *f = fopen(path, "re");
+    if (!f)
+      continue;
+    size_t n = fread(line, 1, sizeof line - 1, f);
+    fclose(f);
+    line[n] = '\0';
+    char *after = strrchr(line, ')'); /* the name before it may hold anything */
+    int pid, parent;
+    char state;
+    if (after && sscanf(line, "%d", &pid) == 1 &&
+        sscanf(after + 1, " %c %d", &state, &parent) == 2 && parent == self)
+      kill(pid, SIGKILL);
+  }
+  closedir(proc);
+}
+
+static void
+kill_children(struct keeper *k)
+{
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)k->self);
+  FILE *f = fopen(path, "re");
+  if (!f) {
+    kill_by_scan(k->self);
+    return;
+  }
+  int pid;
+  while (fscanf(f, "%d", &pid) == 1)
+    kill(pid, SIGKILL);
+  fclose(f);
+}
+
+static void
+end_all(struct keeper *k)
+{
+  struct timespec began, now, step = {.tv_nsec = 20000000};
+  clock_gettime(CLOCK_MONOTONIC, &began);
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  for (size_t i = 0; i < k->n; i++)
+    kill(-k->commands[i].pid, SIGKILL); /* most go at once, whole groups */
+  while (reap(k)) {
+    kill_children(k);
+    sigtimedwait(&child, NULL, &step);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - began.tv_sec > GIVE_UP_S)
+      return; /* another user's process, or one stuck in the kernel */
+  }
+}
+
+static void
+serve(struct keeper *k)
+{
+  for (;;) {
+    struct epoll_event ready[32];
+    int n = epoll_wait(k->epoll, ready, 32, -1);
+    for (int i = 0; i < n; i++) {
+      uint64_t who = ready[i].data.u64;
+      struct signalfd_siginfo info;
+      if (who > 1) {
+        serve_channel(k, (pid_t)who);
+      } else if (who == 1) {
+        while (read(k->signals, &info, sizeof info) > 0)
+          continue;
+        reap(k);
+      } else if (!serve_control(k)) {
+        return;
+      }
+    }
+  }
+}
+
+static bool
+prepare(struct keeper *k)
+{
+  close(CSN_KEEPER_IMAGE);
+  fcntl(CSN_KEEPER_CONTROL, F_SETFD, FD_CLOEXEC);
+  fcntl(CSN_KEEPER_LOCK, F_SETFD, FD_CLOEXEC); /* absent: EBADF is fine */
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  sigemptyset(&all);
+  sigaddset(&all, SIGCHLD);
+  k->self = getpid();
+  k->signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+  k->epoll = epoll_create1(EPOLL_CLOEXEC);
+  k->packet = malloc(CSN_KEEPER_PACKET);
+  k->stack = malloc(CHILD_STACK);
+  struct epoll_event control = {.events = EPOLLIN, .data.u64 = 0};
+  struct epoll_event signals = {.events = EPOLLIN, .data.u64 = 1};
+  return k->packet && k->stack && prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 && chdir("/") == 0 &&
+         epoll_ctl(k->epoll, EPOLL_CTL_ADD, CSN_KEEPER_CONTROL, &control) == 0 &&
+         epoll_ctl(k->epoll, EPOLL_CTL_ADD, k->signals, &signals) == 0;
+}
+
+int
+main(void)
+{
+  struct keeper *k = calloc(1, sizeof *k);
+  if (!k || !prepare(k))
+    return 1;
+  serve(k);
+  end_all(k);
+  return 0;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sandbox.c - dispatch to the back-ends and what is built from their
+ * operations.  Checks that every back-end would make are made here once, and
+ * errors get the back-end's name. */
+#include "caisson/sandbox.h"
+
+#include <signal.h>
+
+#include "sandbox/backends.h"
+
+/* Every back-end of this build; the first is the default. */
+static const csn_sandbox_ops *const backends[] = {
+    &csn_sandbox_local,
+    &csn_sandbox_fake,
+};
+
+enum { MOST_STRINGS = 4096 };
+
+static const csn_sandbox_ops *
+find_backend(const char *name)
+{
+  for (size_t i = 0; i < CSN_COUNT(backends); i++)
+    if (strcmp(backends[i]->name, name) == 0)
+      return backends[i];
+  return NULL;
+}
+
+static int
+no_backend(const char *name, csn_err *err)
+{
+  if (strcmp(name, "jail") == 0)
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "this build has no jail; name the back-end \"local\" to run commands on this "
+                    "machine without isolation");
+  csn_auto(csn_buf_finip) csn_buf words = CSN_BUF(200);
+  for (size_t i = 0; i < CSN_COUNT(backends); i++)
+    csn_buf_addf(&words, "%s%s", i ? ", " : "", backends[i]->name);
+  return csn_fail(err, CSN_E_INVALID, "no sandbox back-end is named \"%.60s\"; there are: %s", name,
+                  words.p);
+}
+
+static int
+check_list(const char *const *list, bool assignments, csn_err *err)
+{
+  for (size_t i = 0; list && list[i]; i++) {
+    if (i == MOST_STRINGS)
+      return csn_fail(err, CSN_E_LIMIT, "more than %d %s", MOST_STRINGS,
+                      assignments ? "environment variables" : "arguments");
+    const char *eq = assignments ? strchr(list[i], '=') : "";
+    if (!eq || eq == list[i])
+      return csn_fail(err, CSN_E_INVALID, "environment: \"%.60s\" is not NAME=VALUE", list[i]);
+  }
+  return 0;
+}
+
+int
+csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  const char *name = spec->backend ? spec->backend : "jail";
+  const csn_sandbox_ops *ops = find_backend(name);
+  if (!ops)
+    return no_backend(name, err);
+  int rc = csn_scope_check(sc, err);
+  if (rc < 0)
+    return rc;
+  rc = check_list(spec->environment, true, err);
+  if (rc == 0 && spec->root && spec->root[0] != '/')
+    rc = csn_fail(err, CSN_E_INVALID, "root \"%.100s\" is not absolute", spec->root);
+  if (rc == 0)
+    rc = ops->open(out, sc, spec, err);
+  return csn_wrap(err, rc, "sandbox %s", name);
+}
+
+void
+csn_sandbox_close(csn_sandbox *sb)
+{
+  if (sb)
+    sb->ops->close(sb);
+}
+
+static int
+check_exec(const csn_exec *x, csn_err *err)
+{
+  if (!x->argv || !x->argv[0] || !x->argv[0][0])
+    return csn_fail(err, CSN_E_INVALID, "a command needs at least a program name");
+  if (x->cwd && !x->cwd[0])
+    return csn_fail(err, CSN_E_INVALID, "cwd is empty; leave it out for the workspace");
+  if (x->tty && x->split_output)
+    return csn_fail(err, CSN_E_INVALID, "a terminal has one output: tty excludes split_output");
+  int rc = check_list(x->argv, false, err);
+  return rc < 0 ? rc : check_list(x->environment, true, err);
+}
+
+int
+csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err)
+{
+  int rc = csn_scope_check(sc, err);
+  if (rc < 0)
+    return rc;
+  rc = check_exec(x, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "sandbox %s", sb->ops->name);
+  csn_exec full = *x;
+  if (full.tty) {
+    full.rows = full.rows ? full.rows : 24;
+    full.cols = full.cols ? full.cols : 80;
+  }
+  rc = sb->ops->spawn(sb, sc, &full, out, err);
+  return csn_wrap(err, rc, "sandbox %s: %.60s", sb->ops->name, x->argv[0]);
+}
+
+/* What fits of the bytes; the rest is dropped and the buffer says so. */
+static void
+add_capped(csn_buf *to, csn_str bytes)
+{
+  size_t room = to->over ? 0 : to->cap - to->n;
+  csn_buf_add(to, csn_strn(bytes.p, bytes.n < room ? bytes.n : room));
+  to->over |= bytes.n > room;
+}
+
+int
+csn_sandbox_exec(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_buf *out,
+                 csn_buf *stderr_out, csn_exit *exit, csn_err *err)
+{
+  csn_exec own = *x;
+  own.split_output = stderr_out != NULL;
+  own.with_stdin = false;
+  csn_auto(csn_proc_closep) csn_proc *p = NULL;
+  int rc = csn_sandbox_spawn(sb, sc, &own, &p, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_buf_finip) csn_buf piece = CSN_BUF(65536);
+  do {
+    enum csn_stream which = CSN_STDOUT;
+    csn_buf_clear(&piece);
+    rc = csn_proc_read(p, sc, &piece, piece.cap, &which, err);
+    if (rc > 0)
+      add_capped(which == CSN_STDERR && stderr_out ? stderr_out : out, csn_buf_str(&piece));
+  } while (rc > 0);
+  if (rc == 0)
+    rc = csn_proc_wait(p, sc, exit, err);
+  return csn_wrap(err, rc, "sandbox %s: %.60s", sb->ops->name, x->argv[0]);
+}
+
+int
+csn_proc_read(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max, enum csn_stream *which,
+              csn_err *err)
+{
+  enum csn_stream ignored;
+  if (max == 0 || out->n >= out->cap)
+    return csn_fail(err, CSN_E_LIMIT, "no room to read output into");
+  int rc = csn_scope_check(sc, err);
+  return rc < 0 ? rc : p->ops->read(p, sc, out, max, which ? which : &ignored, err);
+}
+
+int
+csn_proc_wait(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err)
+{
+  int rc = csn_scope_check(sc, err);
+  return rc < 0 ? rc : p->ops->wait(p, sc, exit, err);
+}
+
+int
+csn_proc_write(csn_proc *p, csn_scope *sc, csn_str bytes, csn_err *err)
+{
+  int rc = csn_scope_check(sc, err);
+  return rc < 0 || bytes.n == 0 ? rc : p->ops->write(p, sc, bytes, err);
+}
+
+void
+csn_proc_close_stdin(csn_proc *p)
+{
+  p->ops->close_stdin(p);
+}
+
+int
+csn_proc_signal(csn_proc *p, int sig, csn_err *err)
+{
+  if (sig < 1 || sig >= NSIG)
+    return csn_fail(err, CSN_E_INVALID, "signal %d does not exist", sig);
+  return p->ops->signal(p, sig, err);
+}
+
+int
+csn_proc_resize(csn_proc *p, int rows, int cols, csn_err *err)
+{
+  if (!p->tty)
+    return csn_fail(err, CSN_E_INVALID, "the command has no terminal to resize");
+  if (rows < 1 || cols < 1 || rows > UINT16_MAX || cols > UINT16_MAX)
+    return csn_fail(err, CSN_E_INVALID, "a terminal of %d x %d cannot be", rows, cols);
+  return p->ops->resize(p, rows, cols, err);
+}
+
+void
+csn_proc_close(csn_proc *p)
+{
+  if (p)
+    p->ops->close(p);
+}
+
+const char *const *
+csn_sandbox_backends(void)
+{
+  static const char *const words[] = {"local", "fake", NULL};
+  return words;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * machine.h - a sandbox of the back-end under test over a temporary folder,
+ * and the few verbs that the conformance tests are written in. */
+#ifndef CSN_TESTS_PORT_MACHINE_H
+#define CSN_TESTS_PORT_MACHINE_H
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "caisson/sandbox.h"
+#include "check.h"
+
+/* One row per back-end and test; the back-end's word is the test's state. */
+#define ON_ALL(f)                                                                                  \
+  {"local: " #f, f, NULL, NULL, "local"},                                                          \
+  {                                                                                                \
+    "jail: " #f, f, NULL, NULL, "jail"                                                             \
+  }
+#define BACKEND ((const char *)*state)
+
+struct machine {
+  csn_sandbox *sb;
+  csn_scope sc;
+  csn_err err;
+  char folder[PATH_MAX];
+};
+
+static inline void
+machine_open(struct machine *m, const char *backend, const char *const *environment)
+{
+  *m = (struct machine){0};
+  csn_scope_init(&m->sc, NULL, 60000);
+  snprintf(m->folder, sizeof m->folder, "/tmp/caisson-test-XXXXXX");
+  assert_non_null(mkdtemp(m->folder));
+  csn_auto(csn_closep) int fd = open(m->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  csn_sandbox_spec spec = {
+      .backend = backend, .workspace_fd = fd, .lock_fd = -1, .environment = environment};
+  int rc = csn_sandbox_open(&m->sb, &m->sc, &spec, &m->err);
+  if (rc == CSN_E_UNSUPPORTED) {
+    rmdir(m->folder);
+    SKIP("%.190s", m->err.msg);
+  }
+  OK(rc, &m->err);
+}
+
+static inline void
+machine_close(struct machine *m)
+{
+  csn_sandbox_close(m->sb);
+  const char *argv[] = {"rm", "-rf", m->folder, NULL};
+  csn_sandbox_spec spec = {.backend = "local", .workspace_fd = -1, .lock_fd = -1};
+  csn_sandbox *sb;
+  csn_buf out = CSN_BUF(1000);
+  csn_exit end;
+  if (csn_sandbox_open(&sb, NULL, &spec, NULL) == 0) {
+    (void)!csn_sandbox_exec(sb, NULL, &(csn_exec){.argv = argv, .claim_fd = -1}, &out, NULL, &end,
+                            NULL);
+    csn_sandbox_close(sb);
+  }
+  csn_buf_fini(&out);
+  csn_scope_fini(&m->sc);
+}
+
+/* A `sh -c` command; argv lives as long as the block. */
+#define SH(text)                                                                                   \
+  ((csn_exec){.argv = (const char *const[]){"sh", "-c", (text), NULL}, .claim_fd = -1})
+
+/* Runs to the end; both streams in *out. */
+static inline csn_exit
+machine_run(struct machine *m, csn_exec x, csn_buf *out)
+{
+  csn_exit end = {-1, -1};
+  csn_buf_clear(out);
+  OK(csn_sandbox_exec(m->sb, &m->sc, &x, out, NULL, &end, &m->err), &m->err);
+  return end;
+}
+
+static inline csn_proc *
+machine_spawn(struct machine *m, csn_exec x)
+{
+  csn_proc *p = NULL;
+  OK(csn_sandbox_spawn(m->sb, &m->sc, &x, &p, &m->err), &m->err);
+  return p;
+}
+
+/* Reads until `want` occurs in what was read; fails at the end of output. */
+static inline void
+proc_expect(struct machine *m, csn_proc *p, csn_buf *got, const char *want)
+{
+  while (csn_str_find(csn_buf_str(got), csn_cstr(want), 0) == SIZE_MAX) {
+    enum csn_stream which;
+    int rc = csn_proc_read(p, &m->sc, got, 4096, &which, &m->err);
+    OK(rc, &m->err);
+    if (rc == 0)
+      fail_msg("output ended with '%s', expected '%s'", got->p ? got->p : "", want);
+  }
+}
+
+/* Everything that is left until read says 0. */
+static inline void
+proc_drain(struct machine *m, csn_proc *p, csn_buf *got)
+{
+  int rc;
+  while ((rc = csn_proc_read(p, &m->sc, got, 4096, NULL, &m->err)) > 0)
+    continue;
+  OK(rc, &m->err);
+}
+
+static inline int
+count_fds(void)
+{
+  int n = 0;
+  DIR *d = opendir("/proc/self/fd");
+  while (readdir(d))
+    n++;
+  closedir(d);
+  return n;
+}
+
+/* Processes of this host whose command line holds `needle`. */
+static inline int
+count_processes(const char *needle)
+{
+  int n = 0;
+  DIR *d = opendir("/proc");
+  for (struct dirent *e; (e = readdir(d));) {
+    char path[300], line[4096];
+    snprintf(path, sizeof path, "/proc/%s/cmdline", e->d_name);
+    int fd = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+      continue;
+    ssize_t got = read(fd, line, sizeof line);
+    close(fd);
+    n += got > 0 && memmem(line, (size_t)got, needle, strlen(needle)) != NULL;
+  }
+  closedir(d);
+  return n;
+}
+
+static inline void
+pause_ms(int ms)
+{
+  nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
+#endif
