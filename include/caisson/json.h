@@ -30,13 +30,13 @@ enum csn_json_kind {
 };
 
 typedef struct csn_json {
-  uint8_t kind;                 /* enum csn_json_kind */
-  bool truth;                   /* of a BOOL */
-  uint32_t n;                   /* members of an ARRAY or OBJECT */
-  uint32_t line;                /* where it starts in its file, from 1; 0: unknown (set by YAML) */
-  csn_str key;                  /* its name, inside an OBJECT */
-  csn_str text;                 /* decoded STRING (may hold NUL) or spelling of a NUMBER */
-  csn_str raw;                  /* source text; empty when it did not come from JSON text */
+  uint8_t kind;  /* enum csn_json_kind */
+  bool truth;    /* of a BOOL */
+  uint32_t n;    /* members of an ARRAY or OBJECT */
+  uint32_t line; /* where it, or its name, starts in its file; 0: unknown (YAML sets it) */
+  csn_str key;   /* its name, inside an OBJECT */
+  csn_str text;  /* decoded STRING (may hold NUL) or spelling of a NUMBER */
+  csn_str raw;   /* source text; empty when it did not come from JSON text */
   const struct csn_json *child; /* first member */
   const struct csn_json *next;  /* next member of the parent */
 } csn_json;

@@ -1,40 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0
- * fd.c - files by descriptor; see fd.h. */
+ *
+ * fd.c - files by descriptor; see core/fd.h.
+ *
+ * openat2(2) decides about ways out, in the kernel, so that no name can be
+ * swapped between a check and its use.  A kernel or a seccomp filter without
+ * it (gVisor, old container engines) gets a walk, part by part, that follows
+ * no link at all: stricter, never weaker. */
 #include "core/fd.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "core/hash.h"
 
-enum { DEPTH_MAX = 4096 };
+enum { CHUNK_BYTES = 65536, TRIES = 1000 };
+
+/* A non-blocking descriptor that is not ready: sleep until it is. */
+static bool
+again(int fd, short events)
+{
+  if (errno == EAGAIN) {
+    struct pollfd p = {.fd = fd, .events = events};
+    poll(&p, 1, -1);
+    return true;
+  }
+  return errno == EINTR;
+}
 
 int
 csn_fd_read_all(int fd, csn_buf *out, csn_err *err)
 {
   for (;;) {
-    size_t room = out->cap - out->n < 65536 ? out->cap - out->n : 65536;
-    char extra;
+    size_t left = out->cap > out->n ? out->cap - out->n : 0;
+    size_t room = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+    char extra; /* one byte past the cap tells its end from more */
     char *p = room ? csn_buf_room(out, room) : &extra;
+    if (!p)
+      return csn_fail(err, CSN_E_LIMIT, "larger than %zu bytes", out->cap);
     ssize_t n = read(fd, p, room ? room : 1);
-    if (n < 0 && errno == EINTR)
+    if (n < 0 && again(fd, POLLIN))
       continue;
-    if (n < 0)
-      return csn_fail_errno(err, "read");
-    if (n == 0)
-      break;
-    if (!room)
-      return csn_fail(err, CSN_E_LIMIT, "the file is larger than %zu bytes", out->cap);
+    if (n <= 0 && out->p)
+      out->p[out->n] = '\0';
+    if (n <= 0)
+      return n < 0 ? csn_fail_errno(err, "read") : 0;
+    if (!room) {
+      out->over = true;
+      return csn_fail(err, CSN_E_LIMIT, "larger than %zu bytes", out->cap);
+    }
     out->n += (size_t)n;
-  }
-  if (out->p)
     out->p[out->n] = '\0';
-  return 0;
+  }
 }
 
 int
@@ -42,7 +63,7 @@ csn_fd_write_all(int fd, csn_str bytes, csn_err *err)
 {
   while (bytes.n) {
     ssize_t n = write(fd, bytes.p, bytes.n);
-    if (n < 0 && errno == EINTR)
+    if (n < 0 && again(fd, POLLOUT))
       continue;
     if (n < 0)
       return csn_fail_errno(err, "write");
@@ -52,20 +73,64 @@ csn_fd_write_all(int fd, csn_str bytes, csn_err *err)
   return 0;
 }
 
+/* Without openat2: one part at a time, through no link and no "..". */
+static int
+walk(int dir, const char *path, int flags, mode_t mode)
+{
+  csn_auto(csn_closep) int at = openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  csn_auto(csn_freep) char *copy = csn_dupz(csn_cstr(path));
+  char *part = copy;
+  if (at < 0)
+    return -1;
+  if (!*path || *path == '/') {
+    errno = *path ? EXDEV : ENOENT;
+    return -1;
+  }
+  for (;;) {
+    char *end = strchrnul(part, '/');
+    bool is_last = !end[strspn(end, "/")];
+    if (*end && is_last)
+      flags |= O_DIRECTORY;
+    char *next = end + strspn(end, "/");
+    *end = '\0';
+    if (strcmp(part, "..") == 0) {
+      errno = EXDEV;
+      return -1;
+    }
+    int how =
+        is_last ? flags | O_NOFOLLOW | O_CLOEXEC : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(at, part, how, mode);
+    struct stat st;
+    if (fd < 0 && errno == ENOTDIR && fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) == 0)
+      errno = S_ISLNK(st.st_mode) ? ELOOP : ENOTDIR;
+    if (fd < 0 || is_last)
+      return fd;
+    close(at);
+    at = fd;
+    part = next;
+  }
+}
+
 int
 csn_open_beneath(int dir, const char *path, int flags, mode_t mode, csn_err *err)
 {
   struct open_how how = {
       .flags = (unsigned)flags | O_CLOEXEC,
-      .mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
+      .mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode : 0,
       .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
   };
   for (int tries = 0;; tries++) {
-    long fd = syscall(SYS_openat2, dir, path, &how, sizeof how);
+    int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+    if (fd < 0 && errno == ENOSYS)
+      fd = walk(dir, path, flags, (mode_t)how.mode);
     if (fd >= 0)
-      return (int)fd;
-    if (errno == EINTR || (errno == EAGAIN && tries < 100)) /* a rename beside it: look again */
+      return fd;
+    /* EAGAIN: something was renamed meanwhile, so that the kernel cannot
+     * rule out a way out; a sandbox that keeps doing it gets no answer. */
+    if (tries < TRIES && (errno == EINTR || errno == EAGAIN))
       continue;
+    if (errno == EAGAIN)
+      return csn_fail(err, CSN_E_CONFLICT, "%s is being renamed all the time", path);
     if (errno == EXDEV || errno == ELOOP)
       return csn_fail(err, CSN_E_DENIED, "%s leads out of its folder", path);
     return csn_fail_errno(err, "%s", path);
@@ -75,37 +140,56 @@ csn_open_beneath(int dir, const char *path, int flags, mode_t mode, csn_err *err
 int
 csn_file_read(int dir, const char *path, csn_buf *out, csn_err *err)
 {
-  csn_auto(csn_closep) int fd = csn_open_beneath(dir, path, O_RDONLY | O_NONBLOCK, 0, err);
-  if (fd < 0)
+  csn_err why;
+  csn_auto(csn_closep) int fd =
+      csn_open_beneath(dir, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &why);
+  if (fd < 0 && why.sys_errno == ENXIO) /* a socket */
+    return csn_fail(err, CSN_E_INVALID, "%s is not a regular file", path);
+  if (fd < 0) {
+    if (err)
+      *err = why;
     return fd;
+  }
   struct stat st;
   if (fstat(fd, &st) < 0)
     return csn_fail_errno(err, "%s", path);
   if (!S_ISREG(st.st_mode))
     return csn_fail(err, CSN_E_INVALID, "%s is not a regular file", path);
+  if (st.st_size > 0 && (uint64_t)st.st_size > out->cap - out->n)
+    return csn_fail(err, CSN_E_LIMIT, "%s has %lld bytes, more than %zu", path,
+                    (long long)st.st_size, out->cap - out->n);
   return csn_wrap(err, csn_fd_read_all(fd, out, err), "%s", path);
 }
 
-/* The folder of a path, opened beneath dir, and the last part's offset. */
-static int
-open_parent(int dir, const char *path, const char **name, csn_err *err)
+int
+csn_open_parent(int dir, const char *path, char **name, csn_err *err)
 {
-  const char *slash = strrchr(path, '/');
-  *name = slash ? slash + 1 : path;
-  if (!slash)
-    return csn_open_beneath(dir, ".", O_RDONLY | O_DIRECTORY, 0, err);
-  csn_auto(csn_freep) char *parent = csn_dupz(csn_strn(path, (size_t)(slash - path)));
-  return csn_open_beneath(dir, parent, O_RDONLY | O_DIRECTORY, 0, err);
+  size_t end = strlen(path);
+  while (end > 1 && path[end - 1] == '/')
+    end--;
+  size_t from = end;
+  while (from && path[from - 1] != '/')
+    from--;
+  csn_str last = csn_strn(path + from, end - from);
+  if (path[0] == '/' || csn_str_eq(last, CSN_STR("..")))
+    return csn_fail(err, CSN_E_DENIED, "%s leads out of its folder", path);
+  if (!last.n || csn_str_eq(last, CSN_STR(".")))
+    return csn_fail(err, CSN_E_INVALID, "'%s' does not end in a name", path);
+  csn_auto(csn_freep) char *parent = csn_dupz(from ? csn_strn(path, from) : CSN_STR("."));
+  int fd = csn_open_beneath(dir, parent, O_RDONLY | O_DIRECTORY, 0, err);
+  if (fd >= 0)
+    *name = csn_dupz(last);
+  return fd;
 }
 
 int
 csn_file_write(int dir, const char *path, csn_str bytes, mode_t mode, bool durable, csn_err *err)
 {
-  const char *name;
-  csn_auto(csn_closep) int parent = open_parent(dir, path, &name, err);
+  csn_auto(csn_freep) char *name = NULL;
+  csn_auto(csn_closep) int parent = csn_open_parent(dir, path, &name, err);
   if (parent < 0)
     return parent;
-  char tmp[32] = ".csn-";
+  char tmp[24] = ".csn-";
   csn_random_name(tmp + 5, 12);
   csn_auto(csn_closep) int fd =
       openat(parent, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -128,82 +212,23 @@ csn_file_write(int dir, const char *path, csn_str bytes, mode_t mode, bool durab
 int
 csn_mkdirs(int dir, const char *path, mode_t mode, csn_err *err)
 {
-  csn_auto(csn_closep) int at = csn_open_beneath(dir, ".", O_RDONLY | O_DIRECTORY, 0, err);
+  if (*path == '/')
+    return csn_fail(err, CSN_E_DENIED, "%s leads out of its folder", path);
+  csn_auto(csn_closep) int at = csn_open_beneath(dir, ".", O_PATH | O_DIRECTORY, 0, err);
   if (at < 0)
     return at;
   csn_auto(csn_freep) char *copy = csn_dupz(csn_cstr(path));
-  if (*copy == '/')
-    return csn_fail(err, CSN_E_DENIED, "%s leads out of its folder", path);
-  for (char *part = copy; *part;) {
-    char *end = strchrnul(part, '/');
-    bool is_last = !*end;
-    *end = '\0';
-    if (*part) {
-      if (mkdirat(at, part, mode) < 0 && errno != EEXIST)
-        return csn_fail_errno(err, "cannot make folder %s", path);
-      int next = csn_open_beneath(at, part, O_RDONLY | O_DIRECTORY, 0, err);
-      if (next < 0)
-        return next;
-      close(at);
-      at = next;
-    }
-    part = is_last ? end : end + 1;
+  char *rest = copy;
+  for (char *part; (part = strsep(&rest, "/"));) {
+    if (!*part)
+      continue;
+    if (mkdirat(at, part, mode) < 0 && errno != EEXIST)
+      return csn_fail_errno(err, "cannot make folder %s", path);
+    int next = csn_open_beneath(at, part, O_PATH | O_DIRECTORY, 0, err);
+    if (next < 0)
+      return csn_wrap(err, next, "cannot make folder %s", path);
+    close(at);
+    at = next;
   }
   return 0;
-}
-
-static int remove_entries(int fd, int depth, csn_err *err);
-
-static int
-remove_at(int parent, const char *name, int depth, csn_err *err)
-{
-  if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
-    return 0;
-  if (errno != EISDIR && errno != EPERM)
-    return csn_fail_errno(err, "cannot remove %s", name);
-  int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, 0) == 0)
-    fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (fd < 0)
-    return csn_fail_errno(err, "cannot remove %s", name);
-  int rc = remove_entries(fd, depth + 1, err);
-  if (rc == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-    rc = csn_fail_errno(err, "cannot remove %s", name);
-  return rc;
-}
-
-/* Takes fd. */
-static int
-remove_entries(int fd, int depth, csn_err *err)
-{
-  DIR *d = fdopendir(fd);
-  if (!d) {
-    close(fd);
-    return csn_fail_errno(err, "cannot list a folder");
-  }
-  fchmod(fd, 0700); /* a folder without write permission can hold entries too */
-  int rc = depth > DEPTH_MAX ? csn_fail(err, CSN_E_LIMIT, "folders nested too deeply") : 0;
-  for (struct dirent *e; rc == 0 && (e = readdir(d));) {
-    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-      continue;
-    rc = remove_at(fd, e->d_name, depth, err);
-  }
-  closedir(d);
-  return rc;
-}
-
-int
-csn_remove_tree(int dir, const char *path, csn_err *err)
-{
-  const char *name;
-  csn_err why;
-  csn_auto(csn_closep) int parent = open_parent(dir, path, &name, &why);
-  if (parent == CSN_E_NOT_FOUND)
-    return 0;
-  if (parent < 0) {
-    if (err)
-      *err = why;
-    return parent;
-  }
-  return remove_at(parent, name, 0, err);
 }

@@ -27,8 +27,11 @@ int csn_file_write(int dir, const char *path, csn_str bytes, mode_t mode, bool d
                    csn_err *err) CSN_MUST;
 /* mkdir -p beneath `dir`; existing folders are fine. */
 int csn_mkdirs(int dir, const char *path, mode_t mode, csn_err *err) CSN_MUST;
-/* Removes a file or a whole tree beneath `dir`, never through links; a
- * missing one is fine. */
+/* Opens the folder that holds a path's last part, and gives that part on the
+ * heap: a plain name, so "", "." and "/" are CSN_E_INVALID or DENIED. */
+int csn_open_parent(int dir, const char *path, char **name, csn_err *err) CSN_MUST;
+/* Removes a file or a whole tree beneath `dir`, however deep, never through
+ * links; a missing one is fine.  Something mounted inside is CSN_E_DENIED. */
 int csn_remove_tree(int dir, const char *path, csn_err *err) CSN_MUST;
 
 #endif
