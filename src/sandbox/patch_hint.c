@@ -119,7 +119,7 @@ align(const csn_str *old, size_t m, csn_str text, const csn_file_line *lines, si
 {
   size_t best = 0, k = m < COMPARED ? m : COMPARED;
   *score = 0;
-  if (n > WORK / k)
+  if (k && n > WORK / k)
     n = WORK / k;
   for (size_t i = 0; i < n; i++) {
     size_t s = 0;

@@ -105,7 +105,8 @@ read_number(csn_db *db, const char *pragma, int64_t *out, csn_err *err)
 static int
 check_format(csn_db *db, int64_t *format, csn_err *err)
 {
-  int64_t app, tables;
+  int64_t app = 0, tables = 0;
+  *format = 0;
   int rc = read_number(db, "PRAGMA application_id", &app, err);
   if (rc >= 0)
     rc = read_number(db, "PRAGMA user_version", format, err);

@@ -64,7 +64,7 @@ play(struct tape *t, csn_str text, size_t n_items, csn_err *err)
     if (!csn_str_trim(line).n)
       continue;
     const csn_json *v;
-    csn_str kind;
+    csn_str kind = {0};
     int rc = csn_json_parse(t->arena, line, &v, err);
     if (rc == 0)
       rc = csn_json_need_str(v, "kind", &kind, err);
