@@ -206,14 +206,18 @@ drop_one(csn_job *job, csn_db *db, csn_err *err)
   return rc;
 }
 
-/* Erased content still stands in the log until the log is emptied. */
+/* Erased content still stands in the log until the log is emptied.  Without
+ * waiting: a reader in the way, perhaps in this thread, leaves it to the next
+ * checkpoint. */
 static void
 empty_log(csn_store *s)
 {
   csn_db *db;
   if (csn_reader_take(s, &db, NULL) < 0)
     return;
+  sqlite3_busy_handler(db->sq, NULL, NULL);
   sqlite3_wal_checkpoint_v2(db->sq, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+  sqlite3_busy_handler(db->sq, csn_db_busy, s);
   csn_reader_give(s, db);
 }
 

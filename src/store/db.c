@@ -68,10 +68,24 @@ csn_db_busy(void *store, int times)
   return 1;
 }
 
+/* errno of the last failure.  A prepared statement does not carry it to the
+ * connection; the log's file, written first, knows. */
+static int
+last_errno(sqlite3 *sq)
+{
+  int os = sqlite3_system_errno(sq);
+  sqlite3_file *log = NULL;
+  if (!os && sqlite3_errcode(sq) == SQLITE_IOERR &&
+      sqlite3_file_control(sq, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log &&
+      log->pMethods)
+    log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &os);
+  return os;
+}
+
 static int
 fail_sql(sqlite3 *sq, csn_err *err)
 {
-  int rc = sqlite3_errcode(sq), os = sqlite3_system_errno(sq);
+  int rc = sqlite3_errcode(sq), os = last_errno(sq);
   const char *why = sqlite3_errmsg(sq);
   if (rc == SQLITE_BUSY || rc == SQLITE_LOCKED) {
     rc = csn_fail(err, CSN_E_UNAVAILABLE,
@@ -156,6 +170,12 @@ csn_db_open(csn_store *s, csn_db **out, bool writes, csn_err *err)
     rc = sq ? fail_sql(sq, err) : csn_fail(err, CSN_E_IO, "state database: cannot be opened");
     sqlite3_close(sq);
     return rc;
+  }
+  if (sqlite3_db_readonly(sq, "main") == 1) { /* SQLite falls back to that by itself */
+    sqlite3_close(sq);
+    return csn_fail(err, CSN_E_IO,
+                    "state database: caisson.db cannot be written; choose a writable folder with "
+                    "--state or CAISSON_STATE");
   }
   csn_db *db = csn_alloc(sizeof *db);
   db->sq = sq;

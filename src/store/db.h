@@ -141,6 +141,20 @@ int csn_blob_load(csn_db *db, const csn_digest *d, csn_buf *out, csn_err *err) C
 /* CSN_E_NOT_FOUND unless the blob exists. */
 int csn_blob_ref(csn_db *db, int64_t run_no, const csn_digest *d, csn_err *err) CSN_MUST;
 
+/* --- chain.c */
+struct csn_journal {
+  csn_store *store;
+  int64_t no, fence, next_seq;
+  csn_digest head;
+  bool owns;
+  char id[32];
+};
+/* SHA-256(prev || "<seq> <ts> <kind>\n" || data as stored) */
+csn_digest csn_chain_hash(const csn_digest *prev, int64_t seq, int64_t ts_ms, csn_str kind,
+                          csn_str stored);
+/* [A-Za-z0-9_.:-], 1 to 64 bytes */
+bool csn_kind_check(csn_str kind);
+
 /* --- runs.c */
 typedef struct csn_run_head {
   int64_t no, fence, next_seq, lease_until_ms;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * journal.c - one run's records: append, read, verify.
+ * journal.c - one run's records: open, own, append.
  *
  * Hashing and compressing happen in the caller's thread, before the shared
  * transaction.  There, one UPDATE of the run's row checks the fence, moves
@@ -13,18 +13,10 @@
 enum {
   SUMMARY_MAX = 480,  /* bytes of a text in the list of runs */
   REFERENCE_MAX = 96, /* "@" 64 digits " " size */
-  KIND_MAX = 64,
   APPEND_ON_STACK = 8,
+  DYING_MS = 250,
   ID_TIME = 9, /* base-32 digits of milliseconds: until the year 3084 */
   ID_RANDOM = 4,
-};
-
-struct csn_journal {
-  csn_store *store;
-  int64_t no, fence, next_seq;
-  csn_digest head;
-  bool owns;
-  char id[32];
 };
 
 /* --- open and close */
@@ -121,7 +113,12 @@ csn_journal_open(csn_store *s, csn_str id, bool own, csn_journal **out, csn_err 
   struct open_job o = {.job.fn = take_run, .store = s, .id = id};
   int rc;
   if (own) {
-    rc = csn_store_commit(s, &o.job, err);
+    /* A killed process is dying for some milliseconds: then it is no owner. */
+    int64_t until_ns = csn_now_ns() + DYING_MS * INT64_C(1000000);
+    for (int i = 0; (rc = csn_store_commit(s, &o.job, err)) == CSN_E_CONFLICT; i++)
+      if (csn_now_ns() > until_ns || csn_str_eq(csn_cstr(o.head.owner), csn_cstr(s->self)) ||
+          !csn_db_busy(s, i))
+        break;
   } else {
     csn_db *db;
     rc = csn_reader_take(s, &db, err);
@@ -173,36 +170,6 @@ csn_journal_next_seq(const csn_journal *j)
   return j->next_seq;
 }
 
-/* --- the chain */
-
-static csn_digest
-chain(const csn_digest *prev, int64_t seq, int64_t ts_ms, csn_str kind, csn_str stored)
-{
-  char header[64 + KIND_MAX];
-  int n = snprintf(header, sizeof header, "%lld %lld %.*s\n", (long long)seq, (long long)ts_ms,
-                   (int)kind.n, kind.p);
-  csn_sha256 h;
-  csn_sha256_init(&h);
-  csn_sha256_add(&h, csn_strn((const char *)prev->b, sizeof prev->b));
-  csn_sha256_add(&h, csn_strn(header, (size_t)n));
-  csn_sha256_add(&h, stored);
-  return csn_sha256_end(&h);
-}
-
-static bool
-is_kind(csn_str k)
-{
-  if (!k.n || k.n > KIND_MAX)
-    return false;
-  for (size_t i = 0; i < k.n; i++) {
-    char c = k.p[i];
-    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-          c == '.' || c == ':' || c == '-'))
-      return false;
-  }
-  return true;
-}
-
 /* --- append */
 
 /* A record as it will stand in its row. */
@@ -230,7 +197,7 @@ check_records(const csn_journal *j, const csn_record *r, size_t n, csn_err *err)
   if (j->next_seq + (int64_t)n > (int64_t)UINT32_MAX)
     return csn_fail(err, CSN_E_LIMIT, "run %s: its journal is full (2^32 records)", j->id);
   for (size_t i = 0; i < n; i++) {
-    if (!is_kind(r[i].kind))
+    if (!csn_kind_check(r[i].kind))
       return csn_fail(err, CSN_E_INVALID, "record %zu: bad kind '%.*s'", i,
                       (int)(r[i].kind.n < 80 ? r[i].kind.n : 80), r[i].kind.p ? r[i].kind.p : "");
     if (!r[i].data.n || r[i].data.p[0] == '@')
@@ -374,7 +341,7 @@ csn_journal_append(csn_journal *j, csn_record *records, size_t n, const csn_run_
     store_form(&stored[i], r->data);
     r->seq = j->next_seq + (int64_t)i;
     r->prev = *prev;
-    r->hash = chain(&r->prev, r->seq, r->ts_ms, r->kind, stored[i].data);
+    r->hash = csn_chain_hash(&r->prev, r->seq, r->ts_ms, r->kind, stored[i].data);
     prev = &r->hash;
   }
   struct append_job a = {
@@ -394,175 +361,4 @@ csn_journal_append(csn_journal *j, csn_record *records, size_t n, const csn_run_
     if (stored[i].is_moved)
       csn_packed_fini(&stored[i].packed);
   return rc < 0 ? rc : 0;
-}
-
-/* --- read */
-
-struct reading {
-  csn_journal *j;
-  csn_db *db;
-  csn_run_head run; /* as of the transaction that reads */
-  csn_record record;
-  csn_buf moved; /* content of a record that is a blob */
-};
-
-static csn_str
-column(sqlite3_stmt *st, int at)
-{
-  const char *p = (const char *)sqlite3_column_text(st, at);
-  return csn_strn(p ? p : "", p ? (size_t)sqlite3_column_bytes(st, at) : 0);
-}
-
-static bool
-read_digest(sqlite3_stmt *st, int at, csn_digest *out)
-{
-  const void *p = sqlite3_column_blob(st, at);
-  if (!p || sqlite3_column_bytes(st, at) != (int)sizeof out->b)
-    return false;
-  memcpy(out->b, p, sizeof out->b);
-  return true;
-}
-
-static int
-broken(const struct reading *rd, int64_t seq, const char *what, csn_err *err)
-{
-  return csn_fail(err, CSN_E_REPLAY, "journal of run %s: record %lld %s", rd->j->id, (long long)seq,
-                  what);
-}
-
-/* Data that was stored as a reference, from its blob. */
-static int
-read_moved(struct reading *rd, csn_str reference, csn_err *err)
-{
-  csn_record *r = &rd->record;
-  csn_digest d;
-  int64_t size;
-  if (reference.n < 67 || reference.p[65] != ' ' ||
-      !csn_digest_from_hex(csn_strn(reference.p + 1, 64), &d) ||
-      !csn_str_int(csn_strn(reference.p + 66, reference.n - 66), &size))
-    return broken(rd, r->seq, "has a malformed reference to its data", err);
-  csn_buf_clear(&rd->moved);
-  int rc = csn_blob_load(rd->db, &d, &rd->moved, err);
-  if (rc == CSN_E_NOT_FOUND) {
-    r->is_erased = true;
-    r->data = CSN_STR("null");
-    return 0;
-  }
-  if (rc < 0)
-    return csn_wrap(err, rc, "journal of run %s: record %lld", rd->j->id, (long long)r->seq);
-  if (rd->moved.n != (size_t)size)
-    return broken(rd, r->seq, "has data of another size", err);
-  r->data = csn_buf_str(&rd->moved);
-  return 0;
-}
-
-/* The row as a record, verified against the one before. */
-static int
-read_row(struct reading *rd, sqlite3_stmt *st, int64_t expected, const csn_digest *prev,
-         csn_err *err)
-{
-  csn_record *r = &rd->record;
-  csn_str stored = column(st, 4);
-  *r = (csn_record){
-      .seq = sqlite3_column_int64(st, 0) & UINT32_MAX,
-      .ts_ms = sqlite3_column_int64(st, 1),
-      .kind = column(st, 2),
-      .data = stored,
-      .prev = *prev,
-  };
-  if (r->seq != expected)
-    return broken(rd, expected, "is missing", err);
-  if (expected >= rd->run.next_seq)
-    return broken(rd, expected, "stands after the end that the run's row names", err);
-  if (!is_kind(r->kind) || !read_digest(st, 3, &r->hash))
-    return broken(rd, expected, "was altered", err);
-  csn_digest want = chain(prev, r->seq, r->ts_ms, r->kind, stored);
-  if (memcmp(want.b, r->hash.b, sizeof want.b) != 0)
-    return broken(rd, expected, "was altered: its hash does not match", err);
-  return csn_str_starts(stored, CSN_STR("@")) ? read_moved(rd, stored, err) : 0;
-}
-
-/* Hash of the record before `from`. */
-static int
-read_prev(struct reading *rd, int64_t from, csn_digest *prev, csn_err *err)
-{
-  memset(prev, 0, sizeof *prev);
-  if (from == 0)
-    return 0;
-  sqlite3_stmt *st = csn_db_stmt(rd->db, SQL_RECORD_HASH);
-  sqlite3_bind_int64(st, 1, csn_record_pos(rd->j->no, from - 1));
-  int rc = csn_db_row(rd->db, st, err);
-  if (rc < 0)
-    return rc;
-  bool ok = rc > 0 && read_digest(st, 0, prev);
-  sqlite3_reset(st);
-  return ok ? 0 : broken(rd, from - 1, rc ? "was altered" : "is missing", err);
-}
-
-static int
-read_all(struct reading *rd, int64_t from, int (*fn)(void *user, const csn_record *r, csn_err *err),
-         void *user, csn_err *err)
-{
-  int rc = csn_db_run(rd->db, csn_db_stmt(rd->db, SQL_READ_BEGIN), err);
-  if (rc >= 0)
-    rc = csn_run_get(rd->db, rd->j->no, &rd->run, err);
-  if (rc < 0)
-    return csn_wrap(err, rc, "journal of run %s", rd->j->id);
-  csn_digest prev;
-  if (from > rd->run.next_seq)
-    return 0;
-  rc = read_prev(rd, from, &prev, err);
-  if (rc < 0)
-    return rc;
-  sqlite3_stmt *st = csn_db_stmt(rd->db, SQL_RECORD_READ);
-  sqlite3_bind_int64(st, 1, csn_record_pos(rd->j->no, from));
-  sqlite3_bind_int64(st, 2, csn_record_pos(rd->j->no + 1, 0));
-  int64_t next = from;
-  while ((rc = csn_db_row(rd->db, st, err)) > 0) {
-    rc = read_row(rd, st, next, &prev, err);
-    if (rc >= 0)
-      rc = fn(user, &rd->record, err);
-    if (rc < 0)
-      return rc;
-    prev = rd->record.hash;
-    next++;
-  }
-  if (rc < 0)
-    return csn_wrap(err, rc, "journal of run %s", rd->j->id);
-  if (next != rd->run.next_seq)
-    return broken(rd, next, "is missing", err);
-  if (memcmp(prev.b, rd->run.head.b, sizeof prev.b) != 0)
-    return broken(rd, next - 1, "is not the one that the run's row names", err);
-  return 0;
-}
-
-int
-csn_journal_read(csn_journal *j, int64_t from,
-                 int (*fn)(void *user, const csn_record *r, csn_err *err), void *user, csn_err *err)
-{
-  if (from < 0)
-    return csn_fail(err, CSN_E_INVALID, "journal of run %s: record %lld", j->id, (long long)from);
-  struct reading rd = {.j = j, .moved = CSN_BUF(CSN_BLOB_MAX)};
-  int rc = csn_reader_take(j->store, &rd.db, err);
-  if (rc < 0)
-    return rc;
-  rc = read_all(&rd, from, fn, user, err);
-  csn_reader_give(j->store, rd.db);
-  csn_buf_fini(&rd.moved);
-  return rc < 0 ? rc : 0;
-}
-
-int64_t
-csn_journal_last(csn_journal *j, const char *kind)
-{
-  csn_db *db;
-  if (csn_reader_take(j->store, &db, NULL) < 0)
-    return -1;
-  sqlite3_stmt *st = csn_db_stmt(db, SQL_RECORD_LAST);
-  sqlite3_bind_int64(st, 1, csn_record_pos(j->no, 0));
-  sqlite3_bind_int64(st, 2, csn_record_pos(j->no + 1, 0));
-  sqlite3_bind_text(st, 3, kind, -1, SQLITE_STATIC);
-  int64_t seq = csn_db_row(db, st, NULL) > 0 ? sqlite3_column_int64(st, 0) & UINT32_MAX : -1;
-  csn_reader_give(j->store, db);
-  return seq;
 }
