@@ -95,7 +95,7 @@ static int
 read_item(int dir, const csn_json *v, csn_arena *a, item *it, csn_err *err)
 {
   csn_str stage = {0}, old = csn_json_str(v, "old_sha256", (csn_str){0}),
-                 now = csn_json_str(v, "new_sha256", (csn_str){0});
+          now = csn_json_str(v, "new_sha256", (csn_str){0});
   int rc = csn_json_need_str(v, "path", &it->path, err);
   if (rc == 0)
     rc = csn_json_need_str(v, "stage", &stage, err);

@@ -95,7 +95,7 @@ extern const cli_opt cli_global_opts[];
 
 /* argv[0] is skipped.  On return *cmd is the command named (NULL: none was),
  * *opts its filled struct (in the arena), and argv[0 .. *argc) its arguments,
- * in their order. */
+ * in their order, with a NULL behind them. */
 int cli_parse(cli *c, int *argc, char **argv, cli_globals *g, const cli_cmd **cmd, void **opts,
               csn_err *err) CSN_MUST;
 /* "sandbox run": the names down to cmd; false when it is not in the tree. */

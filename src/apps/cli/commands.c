@@ -3,5 +3,5 @@
 #include "commands.h"
 
 const cli_cmd *const cli_cmds[] = {
-    &cmd_patch, &cmd_doctor, &cmd_completion, &cmd_help, &cmd_version, NULL,
+    &cmd_sandbox, &cmd_patch, &cmd_doctor, &cmd_completion, &cmd_help, &cmd_version, NULL,
 };

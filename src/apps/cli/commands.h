@@ -5,7 +5,7 @@
 
 #include "cli.h"
 
-extern const cli_cmd cmd_completion, cmd_doctor, cmd_help, cmd_patch, cmd_version;
+extern const cli_cmd cmd_completion, cmd_doctor, cmd_help, cmd_patch, cmd_sandbox, cmd_version;
 
 extern const cli_cmd *const cli_cmds[]; /* commands.c */
 

@@ -320,6 +320,7 @@ cli_parse(cli *c, int *argc, char **argv, cli_globals *g, const cli_cmd **cmd, v
       only_args = p.cmd->rest;
     }
   }
+  argv[n] = NULL; /* n < argc: the program's name is not among them */
   *argc = n;
   *cmd = p.cmd ? p.cmd : p.group;
   *opts = p.opts;

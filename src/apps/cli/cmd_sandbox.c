@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * caisson sandbox run -- CMD... - one command in a fresh sandbox, with our
+ * streams: bytes are handed on as they are, signals and the window's size go
+ * in, the exit status comes out.
+ *
+ * The calling thread moves output.  Input has a thread of its own, because a
+ * command may write a lot before it reads; signals have theirs.  Nothing else
+ * of the harness (state, pool, loop) is started.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <termios.h>
+
+#include "caisson/sandbox.h"
+#include "commands.h"
+#include "core/fd.h"
+
+enum { CHUNK = 64 << 10 };
+
+/* What a shell would report for a program that cannot be started. */
+enum { STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
+
+struct run_opts {
+  const char *backend, *rootfs, *workspace, *cwd;
+  cli_list env;
+};
+
+static const cli_opt opts[] = {
+    {"backend", 0, "jail|local", "How to isolate it; local does not",
+     CLI_STR(struct run_opts, backend)},
+    {"rootfs", 0, "DIR", "Use the root file system in DIR instead of this machine's programs",
+     CLI_STR(struct run_opts, rootfs)},
+    {"workspace", 'w', "DIR", "Make DIR the workspace instead of an empty one",
+     CLI_STR(struct run_opts, workspace)},
+    {"chdir", 0, "PATH", "Start in PATH of the workspace", CLI_STR(struct run_opts, cwd)},
+    {"env", 'e', "NAME=VALUE", "Set a variable; may be given several times",
+     CLI_LIST(struct run_opts, env)},
+    {0},
+};
+
+/* The command while it runs. */
+typedef struct session {
+  pthread_mutex_t lock; /* the signal thread never ends, so it asks is_over first */
+  bool is_over;
+  csn_proc *proc;
+  csn_scope input; /* of the input thread; cancelled at the end */
+  int end_fd;      /* readable at the end */
+  bool is_raw;
+  struct termios cooked;
+} session;
+
+static void *
+pump_input(void *arg)
+{
+  session *s = arg;
+  csn_buf chunk = CSN_BUF(CHUNK + 1);
+  for (;;) {
+    struct pollfd fds[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                            {.fd = s->end_fd, .events = POLLIN}};
+    if (poll(fds, 2, -1) < 0 && errno != EINTR)
+      break;
+    if (fds[1].revents)
+      break;
+    if (!fds[0].revents)
+      continue;
+    char *room = csn_buf_room(&chunk, CHUNK);
+    ssize_t n = read(STDIN_FILENO, room, CHUNK);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+      continue;
+    if (n <= 0) { /* the end, or nothing to read from */
+      csn_proc_close_stdin(s->proc);
+      break;
+    }
+    csn_err err;
+    if (csn_proc_write(s->proc, &s->input, csn_strn(room, (size_t)n), &err) < 0)
+      break; /* it reads no more, or it has ended */
+  }
+  csn_buf_fini(&chunk);
+  return NULL;
+}
+
+static void
+window_size(uint16_t *rows, uint16_t *cols)
+{
+  struct winsize w = {0};
+  if (ioctl(STDIN_FILENO, TIOCGWINSZ, &w) == 0) {
+    *rows = w.ws_row;
+    *cols = w.ws_col;
+  }
+}
+
+static void
+hand_on_signal(void *user, int sig)
+{
+  session *s = user;
+  csn_err err; /* a command that has just ended cannot be signalled: no harm */
+  pthread_mutex_lock(&s->lock);
+  if (!s->is_over && sig == SIGWINCH) {
+    uint16_t rows = 0, cols = 0;
+    window_size(&rows, &cols);
+    (void)!csn_proc_resize(s->proc, rows, cols, &err);
+  } else if (!s->is_over) {
+    (void)!csn_proc_signal(s->proc, sig, &err);
+  }
+  pthread_mutex_unlock(&s->lock);
+}
+
+static void
+make_raw(session *s)
+{
+  if (tcgetattr(STDIN_FILENO, &s->cooked) < 0)
+    return;
+  struct termios raw = s->cooked;
+  cfmakeraw(&raw);
+  s->is_raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
+}
+
+/* Moves output until there is no more. */
+static int
+pump_output(session *s, csn_scope *sc, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf chunk = CSN_BUF(CHUNK + 1);
+  for (;;) {
+    enum csn_stream which = CSN_STDOUT;
+    csn_buf_clear(&chunk);
+    int rc = csn_proc_read(s->proc, sc, &chunk, CHUNK, &which, err);
+    if (rc <= 0)
+      return rc;
+    int to = which == CSN_STDERR ? STDERR_FILENO : STDOUT_FILENO;
+    rc = csn_fd_write_all(to, csn_buf_str(&chunk), err);
+    if (rc < 0)
+      return csn_wrap(err, rc, "cannot pass the output on");
+  }
+}
+
+static int
+run_session(cli *c, session *s, bool with_stdin, csn_err *err)
+{
+  static const int signals[] = {SIGINT,  SIGTERM, SIGHUP,   SIGQUIT, SIGUSR1,
+                                SIGUSR2, SIGCONT, SIGWINCH, 0};
+  int rc = cli_on_signals(c, signals, hand_on_signal, s, err);
+  if (rc < 0)
+    return rc;
+  pthread_t input;
+  if (with_stdin) {
+    errno = pthread_create(&input, NULL, pump_input, s);
+    if (errno != 0)
+      return csn_fail_errno(err, "cannot start the thread that moves input");
+  }
+  csn_exit ended = {0};
+  rc = pump_output(s, &c->scope, err);
+  if (rc >= 0)
+    rc = csn_proc_wait(s->proc, &c->scope, &ended, err);
+  if (with_stdin) {
+    csn_scope_cancel(&s->input);
+    (void)!eventfd_write(s->end_fd, 1);
+    pthread_join(input, NULL);
+  }
+  if (rc < 0)
+    return rc;
+  return ended.signal ? 128 + ended.signal : ended.code;
+}
+
+/* Everything but an empty stdin needs a thread. */
+static bool
+is_dev_null(int fd)
+{
+  struct stat st;
+  return fstat(fd, &st) < 0 || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
+static void
+end_session(session *s)
+{
+  if (s->is_raw)
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &s->cooked);
+  pthread_mutex_lock(&s->lock);
+  s->is_over = true;
+  csn_proc_close(s->proc);
+  pthread_mutex_unlock(&s->lock);
+}
+
+static int
+run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
+{
+  const struct run_opts *o = opt;
+  for (size_t i = 0; i < o->env.n; i++)
+    if (!strchr(o->env.v[i], '=') || o->env.v[i][0] == '=')
+      return csn_fail(err, CSN_E_INVALID, "option --env: '%s' should be NAME=VALUE", o->env.v[i]);
+  csn_auto(csn_closep) int workspace = -1;
+  if (o->workspace) {
+    workspace = open(o->workspace, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (workspace < 0)
+      return csn_fail_errno(err, "cannot open the workspace %s", o->workspace);
+  }
+  csn_sandbox_spec spec = {.backend = o->backend,
+                           .workspace_fd = workspace,
+                           .lock_fd = -1,
+                           .rootfs = o->rootfs,
+                           .environment = o->env.v};
+  bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+  csn_exec x = {.argv = (const char *const *)argv,
+                .cwd = o->cwd,
+                .tty = tty,
+                .with_stdin = tty || !is_dev_null(STDIN_FILENO),
+                .split_output = !tty,
+                .claim_fd = -1};
+  if (tty)
+    window_size(&x.rows, &x.cols);
+  cli_no_sigpipe();
+  csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
+  int rc = csn_sandbox_open(&sb, &c->scope, &spec, err);
+  if (rc < 0)
+    return rc;
+  session *s = csn_arena_alloc(c->arena, sizeof *s); /* outlives this call, for the signals */
+  pthread_mutex_init(&s->lock, NULL);
+  s->end_fd = eventfd(0, EFD_CLOEXEC);
+  rc = csn_sandbox_spawn(sb, &c->scope, &x, &s->proc, err);
+  if (rc == CSN_E_NOT_FOUND || rc == CSN_E_DENIED) {
+    cli_error(c, "%s", err->msg);
+    return rc == CSN_E_DENIED ? STATUS_NOT_EXECUTABLE : STATUS_NOT_FOUND;
+  }
+  if (rc < 0)
+    return rc;
+  csn_scope_init(&s->input, NULL, -1);
+  if (tty)
+    make_raw(s);
+  rc = run_session(c, s, x.with_stdin, err);
+  end_session(s);
+  return rc;
+}
+
+static const cli_cmd cmd_run = {
+    .name = "run",
+    .args = "CMD...",
+    .brief = "Run one command in a fresh sandbox",
+    .help = "The status is the command's; 126 and 127 mean that it could not be executed or was "
+            "not found, and 128 plus a number that a signal ended it. Without a workspace it "
+            "gets an empty one that goes away with it.",
+    .rest = true,
+    .size = sizeof(struct run_opts),
+    .opts = opts,
+    .main = run_main,
+};
+
+static const cli_cmd *const subs[] = {&cmd_run, NULL};
+
+const cli_cmd cmd_sandbox = {
+    .name = "sandbox",
+    .brief = "Work with sandboxes directly",
+    .sub = subs,
+};
