@@ -78,13 +78,13 @@ CSN_API int csn_json_need_int(const csn_json *v, const char *key, int64_t *out,
 CSN_API const char *csn_json_kind_name(enum csn_json_kind kind);
 
 /* Writes compact JSON into a buffer.  It remembers its first failure (cap
- * reached, a value where a key belongs, nesting over CSN_JSON_DEPTH), so code
- * that writes has no checks until csn_jw_done().  Invalid UTF-8 in strings
+ * reached, a value where a key belongs, no value or a second one, nesting over
+ * CSN_JSON_DEPTH), so code that writes has no checks until csn_jw_done().  Invalid UTF-8 in strings
  * becomes U+FFFD. */
 typedef struct csn_jw {
   csn_buf *out;
   uint8_t depth;
-  bool after_key, bad;
+  bool after_key, bad, has_root;
   uint64_t is_obj[2], has_any[2];
 } csn_jw;
 

@@ -63,7 +63,8 @@ typedef struct csn_arena csn_arena;
 /* limit: bytes of all chunks together; 0 means no limit. */
 CSN_API csn_arena *csn_arena_new(size_t limit);
 CSN_API void csn_arena_free(csn_arena *a);
-/* Gives back all that was allocated and keeps the first chunk for reuse. */
+/* Gives back all that was allocated; one chunk of at most 64 KiB stays for
+ * reuse. */
 CSN_API void csn_arena_clear(csn_arena *a);
 /* Zeroed, aligned to 16; NULL only past the limit. */
 CSN_API void *csn_arena_alloc(csn_arena *a, size_t n);

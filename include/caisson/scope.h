@@ -59,8 +59,8 @@ typedef struct csn_waker {
   csn_scope *scope;
   void (*fn)(void *user);
   void *user;
-  bool fired, running;
-  struct csn_waker *next, **link;
+  bool running;
+  struct csn_waker *next, **link; /* link is NULL once it has fired */
 } csn_waker;
 CSN_API void csn_waker_add(csn_waker *w, csn_scope *s, void (*fn)(void *user), void *user);
 CSN_API void csn_waker_drop(csn_waker *w);

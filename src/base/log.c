@@ -8,7 +8,7 @@
 
 #include "caisson/mem.h"
 
-enum { LINE_MAX_BYTES = 4000 };
+enum { TEXT_MAX = 1200, LINE_MAX_BYTES = 4 * TEXT_MAX + 64 }; /* every byte escaped, and the head */
 
 struct csn_log {
   int fd;
@@ -42,14 +42,27 @@ csn_level_parse(csn_str word, enum csn_level *out)
   return false;
 }
 
+/* What a terminal could take for a command: C0, DEL, C1 (also as two bytes)
+ * and what is not UTF-8. */
 static void
-add_escaped(csn_buf *line, const char *text)
+add_escaped(csn_buf *line, csn_str s)
 {
-  for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-    if (*p < 0x20 || *p == 0x7f)
-      csn_buf_addf(line, "\\x%02x", *p);
+  while (s.n) {
+    unsigned char c = (unsigned char)s.p[0];
+    size_t n = 1;
+    if (c >= 0x80) {
+      n = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+      n = n <= s.n && csn_utf8_valid(csn_strn(s.p, n)) == n ? n : 1;
+    }
+    bool is_c1 = n == 2 && c == 0xc2 && (unsigned char)s.p[1] < 0xa0;
+    if (c < 0x20 || c == 0x7f || (c >= 0x80 && n == 1) || is_c1)
+      for (size_t i = 0; i < n; i++)
+        csn_buf_addf(line, "\\x%02x", (unsigned char)s.p[i]);
     else
-      csn_buf_addc(line, (char)*p);
+      csn_buf_add(line, csn_strn(s.p, n));
+    s.p += n;
+    s.n -= n;
+  }
 }
 
 void
@@ -57,7 +70,7 @@ csn_logf(csn_log *l, enum csn_level level, const char *fmt, ...)
 {
   if (!l || level > l->level)
     return;
-  char text[1200];
+  char text[TEXT_MAX];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
@@ -70,8 +83,7 @@ csn_logf(csn_log *l, enum csn_level level, const char *fmt, ...)
   csn_buf_addf(&line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s ", tm.tm_year + 1900, tm.tm_mon + 1,
                tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000,
                level_names[level]);
-  add_escaped(&line, text);
-  line.over = false;
+  add_escaped(&line, csn_cstr(text));
   csn_buf_addc(&line, '\n');
   ssize_t n = write(l->fd, line.p, line.n);
   (void)n; /* a log that cannot be written has nowhere to say so */

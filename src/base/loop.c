@@ -3,8 +3,8 @@
  *
  * Other threads never touch libuv: they post functions, which one uv_async
  * handle wakes the loop for.  Watches and timers are made and ended by such
- * posts; ending one waits until the loop has let go of it, so that its
- * callback does not run afterwards. */
+ * posts; ending one waits until libuv has let go of it, so that its callback
+ * does not run afterwards. */
 #include "base/loop.h"
 
 #include <signal.h>
@@ -25,26 +25,36 @@ struct csn_loop {
   pthread_mutex_t lock;
   pthread_cond_t closed; /* a watch or timer was let go */
   struct post *first, **last;
+  struct handle *open; /* the loop's thread only */
   bool closing;
 };
 
-/* What watches and timers have in common. */
+/* What watches and timers have in common.  References: the owner's, one of
+ * libuv while its handle is open, and one for each post on its way; so a
+ * post may find it ended, but never freed. */
 struct handle {
   csn_loop *loop;
-  bool is_closed;
+  struct handle *next, **link; /* of the open ones; the loop's thread only */
+  int refs;                    /* under the loop's lock */
+  bool is_closed;              /* under the loop's lock */
+  bool is_ended;               /* the loop's thread only */
+  union {
+    uv_handle_t any;
+    uv_poll_t poll;
+    uv_timer_t timer;
+  } uv;
 };
 
 struct csn_watch {
   struct handle h;
-  uv_poll_t poll;
-  int fd, events;
+  int fd;
+  int events; /* under the loop's lock */
   void (*fn)(void *user, int events);
   void *user;
 };
 
 struct csn_timer {
   struct handle h;
-  uv_timer_t timer;
   int64_t at_ns;
   csn_loop_fn *fn;
   void *user;
@@ -61,8 +71,8 @@ run_posts(uv_async_t *a)
     l->last = &l->first;
     bool close = !p && l->closing;
     pthread_mutex_unlock(&l->lock);
-    if (close && !uv_is_closing((uv_handle_t *)&l->wake))
-      uv_close((uv_handle_t *)&l->wake, NULL);
+    if (close)
+      uv_stop(&l->uv); /* what is still open is closed by csn_loop_free() */
     if (!p)
       return;
     for (struct post *next; p; p = next) {
@@ -99,6 +109,7 @@ csn_loop_new(csn_loop **out, csn_err *err)
     rc = UV_EAGAIN;
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   if (rc != 0) {
+    uv_loop_close(&l->uv);
     free(l);
     return csn_fail(err, CSN_E_IO, "cannot start the I/O thread: %s", uv_strerror(rc));
   }
@@ -107,7 +118,58 @@ csn_loop_new(csn_loop **out, csn_err *err)
 }
 
 static void
-close_any(uv_handle_t *h, void *arg)
+release(struct handle *h)
+{
+  pthread_mutex_lock(&h->loop->lock);
+  bool is_last = --h->refs == 0;
+  pthread_mutex_unlock(&h->loop->lock);
+  if (is_last)
+    free(h);
+}
+
+static void
+on_closed(uv_handle_t *any)
+{
+  struct handle *h = any->data;
+  pthread_mutex_lock(&h->loop->lock);
+  h->is_closed = true;
+  pthread_cond_broadcast(&h->loop->closed);
+  pthread_mutex_unlock(&h->loop->lock);
+  release(h);
+}
+
+/* In the loop's thread: libuv has made the handle. */
+static void
+opened(struct handle *h)
+{
+  csn_loop *l = h->loop;
+  h->uv.any.data = h;
+  h->next = l->open;
+  h->link = &l->open;
+  if (h->next)
+    h->next->link = &h->next;
+  l->open = h;
+  pthread_mutex_lock(&l->lock);
+  h->refs++;
+  pthread_mutex_unlock(&l->lock);
+}
+
+/* In the loop's thread. */
+static void
+end(struct handle *h)
+{
+  h->is_ended = true;
+  if (!h->link)
+    return;
+  *h->link = h->next;
+  if (h->next)
+    h->next->link = h->link;
+  h->link = NULL;
+  uv_close(&h->uv.any, on_closed);
+}
+
+static void
+close_foreign(uv_handle_t *h, void *arg)
 {
   (void)arg;
   if (!uv_is_closing(h))
@@ -124,7 +186,11 @@ csn_loop_free(csn_loop *l)
   pthread_mutex_unlock(&l->lock);
   uv_async_send(&l->wake);
   pthread_join(l->thread, NULL);
-  uv_walk(&l->uv, close_any, NULL);
+  for (struct handle *h; (h = l->open);) {
+    end(h);
+    release(h); /* the owner's */
+  }
+  uv_walk(&l->uv, close_foreign, NULL);
   uv_run(&l->uv, UV_RUN_DEFAULT);
   uv_loop_close(&l->uv);
   pthread_cond_destroy(&l->closed);
@@ -158,33 +224,48 @@ csn_loop_uv(csn_loop *l)
   return &l->uv;
 }
 
-/* Runs `fn` in the loop's thread: here when this is it, else by a post. */
+/* Runs fn(h) in the loop's thread: here when this is it, else by a post. */
 static void
-in_loop(csn_loop *l, csn_loop_fn *fn, void *user)
-{
-  if (csn_loop_is_current(l))
-    fn(user);
-  else
-    csn_loop_post(l, fn, user);
-}
-
-static void
-let_go(struct handle *h)
+in_loop(struct handle *h, csn_loop_fn *fn)
 {
   pthread_mutex_lock(&h->loop->lock);
-  h->is_closed = true;
-  pthread_cond_broadcast(&h->loop->closed);
+  h->refs++;
   pthread_mutex_unlock(&h->loop->lock);
+  if (csn_loop_is_current(h->loop))
+    fn(h);
+  else
+    csn_loop_post(h->loop, fn, h);
 }
 
 static void
-await_let_go(struct handle *h)
+posted_end(void *user)
+{
+  struct handle *h = user;
+  bool was_open = h->link != NULL;
+  end(h);
+  if (!was_open) { /* libuv never had it */
+    pthread_mutex_lock(&h->loop->lock);
+    h->is_closed = true;
+    pthread_cond_broadcast(&h->loop->closed);
+    pthread_mutex_unlock(&h->loop->lock);
+  }
+  release(h);
+}
+
+static void
+handle_free(struct handle *h)
 {
   csn_loop *l = h->loop;
-  pthread_mutex_lock(&l->lock);
-  while (!h->is_closed)
-    pthread_cond_wait(&l->closed, &l->lock);
-  pthread_mutex_unlock(&l->lock);
+  if (csn_loop_is_current(l)) {
+    end(h);
+  } else {
+    in_loop(h, posted_end);
+    pthread_mutex_lock(&l->lock);
+    while (!h->is_closed)
+      pthread_cond_wait(&l->closed, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+  }
+  release(h);
 }
 
 /* ---- watches ---- */
@@ -198,137 +279,124 @@ on_poll(uv_poll_t *poll, int status, int events)
 }
 
 static void
-apply_watch(void *user)
+apply(csn_watch *w)
 {
-  csn_watch *w = user;
-  if (uv_is_closing((uv_handle_t *)&w->poll))
-    return;
-  int ev =
-      (w->events & CSN_READABLE ? UV_READABLE : 0) | (w->events & CSN_WRITABLE ? UV_WRITABLE : 0);
+  pthread_mutex_lock(&w->h.loop->lock);
+  int want = w->events;
+  pthread_mutex_unlock(&w->h.loop->lock);
+  int ev = (want & CSN_READABLE ? UV_READABLE : 0) | (want & CSN_WRITABLE ? UV_WRITABLE : 0);
   if (ev)
-    uv_poll_start(&w->poll, ev, on_poll);
+    uv_poll_start(&w->h.uv.poll, ev, on_poll);
   else
-    uv_poll_stop(&w->poll);
+    uv_poll_stop(&w->h.uv.poll);
 }
 
 static void
-begin_watch(void *user)
+posted_apply(void *user)
 {
   csn_watch *w = user;
-  uv_poll_init(&w->h.loop->uv, &w->poll, w->fd);
-  w->poll.data = w;
-  apply_watch(w);
+  if (w->h.link)
+    apply(w);
+  release(&w->h);
+}
+
+/* An fd that cannot be polled: the caller's own read says why. */
+static void
+posted_refusal(void *user)
+{
+  csn_watch *w = user;
+  if (!w->h.is_ended)
+    w->fn(w->user, CSN_READABLE | CSN_WRITABLE);
+  release(&w->h);
+}
+
+static void
+posted_watch(void *user)
+{
+  csn_watch *w = user;
+  if (w->h.is_ended) {
+    release(&w->h);
+  } else if (uv_poll_init(&w->h.loop->uv, &w->h.uv.poll, w->fd) != 0) {
+    csn_loop_post(w->h.loop, posted_refusal, w);
+  } else {
+    opened(&w->h);
+    apply(w);
+    release(&w->h);
+  }
 }
 
 csn_watch *
 csn_loop_watch(csn_loop *l, int fd, int events, void (*fn)(void *user, int events), void *user)
 {
   csn_watch *w = csn_alloc(sizeof *w);
-  *w = (csn_watch){.h.loop = l, .fd = fd, .events = events, .fn = fn, .user = user};
-  in_loop(l, begin_watch, w);
+  *w = (csn_watch){.h = {.loop = l, .refs = 1}, .fd = fd, .events = events, .fn = fn, .user = user};
+  in_loop(&w->h, posted_watch);
   return w;
 }
 
 void
 csn_watch_set(csn_watch *w, int events)
 {
+  pthread_mutex_lock(&w->h.loop->lock);
   w->events = events;
-  in_loop(w->h.loop, apply_watch, w);
-}
-
-static void
-watch_closed(uv_handle_t *h)
-{
-  free(h->data);
-}
-
-static void
-watch_closed_awaited(uv_handle_t *h)
-{
-  csn_watch *w = h->data;
-  let_go(&w->h);
-}
-
-static void
-end_watch(void *user)
-{
-  csn_watch *w = user;
-  uv_close((uv_handle_t *)&w->poll, watch_closed_awaited);
+  pthread_mutex_unlock(&w->h.loop->lock);
+  in_loop(&w->h, posted_apply);
 }
 
 void
 csn_watch_free(csn_watch *w)
 {
-  if (!w)
-    return;
-  if (csn_loop_is_current(w->h.loop)) {
-    uv_close((uv_handle_t *)&w->poll, watch_closed);
-    return;
-  }
-  csn_loop_post(w->h.loop, end_watch, w);
-  await_let_go(&w->h);
-  free(w);
+  if (w)
+    handle_free(&w->h);
 }
 
 /* ---- timers ---- */
 
+static void on_timer(uv_timer_t *t);
+
+/* libuv counts whole milliseconds from a clock of its own. */
 static void
-on_timer(uv_timer_t *t)
+arm(csn_timer *t)
 {
-  csn_timer *ct = t->data;
-  ct->fn(ct->user);
+  int64_t left = t->at_ns - csn_now_ns();
+  uv_update_time(&t->h.loop->uv);
+  uv_timer_start(&t->h.uv.timer, on_timer, left > 0 ? (uint64_t)(left / 1000000 + 1) : 0, 0);
 }
 
 static void
-begin_timer(void *user)
+on_timer(uv_timer_t *uv)
+{
+  csn_timer *t = uv->data;
+  if (csn_now_ns() < t->at_ns)
+    arm(t);
+  else
+    t->fn(t->user);
+}
+
+static void
+posted_timer(void *user)
 {
   csn_timer *t = user;
-  int64_t left = t->at_ns - csn_now_ns();
-  uv_timer_init(&t->h.loop->uv, &t->timer);
-  t->timer.data = t;
-  uv_update_time(&t->h.loop->uv);
-  uv_timer_start(&t->timer, on_timer, left > 0 ? (uint64_t)(left + 999999) / 1000000 : 0, 0);
+  if (!t->h.is_ended) {
+    uv_timer_init(&t->h.loop->uv, &t->h.uv.timer);
+    opened(&t->h);
+    arm(t);
+  }
+  release(&t->h);
 }
 
 csn_timer *
 csn_loop_timer(csn_loop *l, int64_t at_ns, csn_loop_fn *fn, void *user)
 {
   csn_timer *t = csn_alloc(sizeof *t);
-  *t = (csn_timer){.h.loop = l, .at_ns = at_ns, .fn = fn, .user = user};
-  in_loop(l, begin_timer, t);
+  *t = (csn_timer){.h = {.loop = l, .refs = 1}, .at_ns = at_ns, .fn = fn, .user = user};
+  in_loop(&t->h, posted_timer);
   return t;
-}
-
-static void
-timer_closed(uv_handle_t *h)
-{
-  free(h->data);
-}
-
-static void
-timer_closed_awaited(uv_handle_t *h)
-{
-  csn_timer *t = h->data;
-  let_go(&t->h);
-}
-
-static void
-end_timer(void *user)
-{
-  csn_timer *t = user;
-  uv_close((uv_handle_t *)&t->timer, timer_closed_awaited);
 }
 
 void
 csn_timer_free(csn_timer *t)
 {
-  if (!t)
-    return;
-  if (csn_loop_is_current(t->h.loop)) {
-    uv_close((uv_handle_t *)&t->timer, timer_closed);
-    return;
-  }
-  csn_loop_post(t->h.loop, end_timer, t);
-  await_let_go(&t->h);
-  free(t);
+  if (t)
+    handle_free(&t->h);
 }

@@ -17,14 +17,17 @@ typedef void csn_loop_fn(void *user);
 
 /* Starts the thread. */
 int csn_loop_new(csn_loop **out, csn_err *err) CSN_MUST;
-/* Runs what was posted, closes watches and timers, joins the thread. */
+/* Runs what was posted, joins the thread, frees the watches and timers that
+ * are left.  Not from the loop's thread. */
 void csn_loop_free(csn_loop *l);
 /* Runs fn(user) in the loop's thread, in the order of posting. */
 void csn_loop_post(csn_loop *l, csn_loop_fn *fn, void *user);
 bool csn_loop_is_current(const csn_loop *l);
 
 /* Calls fn in the loop's thread when fd can be read (and, while asked for,
- * written).  The fd stays the caller's and must outlive the watch. */
+ * written).  The fd stays the caller's, must outlive the watch, becomes
+ * non-blocking and has one watch at a time.  One that cannot be polled (a
+ * regular file) is reported as ready, once. */
 enum { CSN_READABLE = 1, CSN_WRITABLE = 2 };
 csn_watch *csn_loop_watch(csn_loop *l, int fd, int events, void (*fn)(void *user, int events),
                           void *user);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * pool.c - worker threads that come when work waits and go when it does not. */
+ * pool.c - worker threads that come when work waits and go when it does not.
+ * A thread that ends joins the one that ended before it, so no stack is kept
+ * and the last join of csn_pool_free() covers all. */
 #include "base/pool.h"
 
 #include <pthread.h>
@@ -22,6 +24,8 @@ struct csn_pool {
   pthread_cond_t work, gone;
   struct task *first, **last;
   int max, threads, idle;
+  bool has_ended;
+  pthread_t ended; /* the last thread that ended; it has joined those before it */
   size_t waiting;
   bool closing;
 };
@@ -71,9 +75,15 @@ worker(void *user)
     free(k);
     pthread_mutex_lock(&p->lock);
   }
+  bool join = p->has_ended;
+  pthread_t before = p->ended;
+  p->has_ended = true;
+  p->ended = pthread_self();
   p->threads--;
   pthread_cond_broadcast(&p->gone);
   pthread_mutex_unlock(&p->lock);
+  if (join)
+    pthread_join(before, NULL);
   return NULL;
 }
 
@@ -86,7 +96,6 @@ add_thread(csn_pool *p)
   sigset_t all, old;
   sigfillset(&all);
   pthread_attr_init(&at);
-  pthread_attr_setdetachstate(&at, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&at, STACK_BYTES);
   pthread_sigmask(SIG_BLOCK, &all, &old);
   bool ok = pthread_create(&id, &at, worker, p) == 0;
@@ -124,6 +133,8 @@ csn_pool_free(csn_pool *p)
   while (p->threads)
     pthread_cond_wait(&p->gone, &p->lock);
   pthread_mutex_unlock(&p->lock);
+  if (p->has_ended)
+    pthread_join(p->ended, NULL);
   pthread_cond_destroy(&p->work);
   pthread_cond_destroy(&p->gone);
   pthread_mutex_destroy(&p->lock);

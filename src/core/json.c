@@ -3,8 +3,13 @@
  * arena, strings borrowed from the text unless they hold escapes. */
 #include "caisson/json.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
+
+#include "core/arena.h"
+#include "core/scan.h"
 
 struct parser {
   csn_arena *arena;
@@ -36,7 +41,7 @@ malformed(const struct parser *ps, const char *what)
 static void *
 take(struct parser *ps, size_t n, int *rc)
 {
-  void *p = csn_arena_alloc(ps->arena, n);
+  void *p = csn_arena_take(ps->arena, n);
   if (!p)
     *rc = fail_at(ps, ps->p, CSN_E_LIMIT, "the value is larger than this program accepts");
   return p;
@@ -47,27 +52,6 @@ skip_blanks(struct parser *ps)
 {
   while (ps->p < ps->end && (*ps->p == ' ' || *ps->p == '\n' || *ps->p == '\r' || *ps->p == '\t'))
     ps->p++;
-}
-
-/* Bytes of a string that need no attention: not `"`, `\`, a control or non-ASCII. */
-static inline const char *
-skip_plain(const char *p, const char *end)
-{
-  const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-  while (end - p >= 8) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
-    uint64_t stop =
-        ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w) | w;
-    if (stop & high)
-      return p + (__builtin_ctzll(stop & high) >> 3);
-    p += 8;
-  }
-  while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' &&
-         *p != '\\')
-    p++;
-  return p;
 }
 
 static int
@@ -156,7 +140,7 @@ scan_string(struct parser *ps, const char **close, bool *has_escape)
   bool high = false;
   *has_escape = false;
   for (;;) {
-    p = skip_plain(p, ps->end);
+    p = csn_scan_plain(p, ps->end);
     if (p >= ps->end) {
       ps->p = p;
       return malformed(ps, "");
@@ -203,10 +187,13 @@ parse_string(struct parser *ps, csn_str *out)
   if (!to)
     return rc;
   while (ps->p < close) {
-    if (*ps->p != '\\') {
-      *o++ = *ps->p++;
-      continue;
-    }
+    const char *slash = memchr(ps->p, '\\', (size_t)(close - ps->p));
+    size_t n = (size_t)((slash ? slash : close) - ps->p);
+    memcpy(o, ps->p, n);
+    o += n;
+    ps->p += n;
+    if (!slash)
+      break;
     rc = escape(ps, &o);
     if (rc < 0)
       return rc;
@@ -299,6 +286,7 @@ parse_members(struct parser *ps, csn_json *v)
     csn_json *m = take(ps, sizeof *m, &rc);
     if (rc < 0)
       return rc;
+    *m = (csn_json){0};
     if (is_obj)
       rc = parse_name(ps, m);
     if (rc == 0)
@@ -361,6 +349,7 @@ csn_json_parse(csn_arena *a, csn_str text, const csn_json **out, csn_err *err)
   csn_json *v = take(&ps, sizeof *v, &rc);
   if (rc < 0)
     return rc;
+  *v = (csn_json){0};
   skip_blanks(&ps);
   rc = parse_value(&ps, v);
   if (rc < 0)
@@ -407,15 +396,22 @@ csn_json_to_int(const csn_json *v, int64_t *out)
   return csn_json_is(v, CSN_JSON_NUMBER) && csn_str_int(v->text, out);
 }
 
+/* In the C locale, whatever the program around us has set. */
 double
 csn_json_to_double(const csn_json *v)
 {
-  char text[400]; /* longer spellings have more digits than a double holds */
-  if (!csn_json_is(v, CSN_JSON_NUMBER) || v->text.n >= sizeof text)
+  if (!csn_json_is(v, CSN_JSON_NUMBER))
     return NAN;
-  memcpy(text, v->text.p, v->text.n);
-  text[v->text.n] = '\0';
-  return strtod(text, NULL);
+  char small[64];
+  csn_auto(csn_freep) char *big = v->text.n < sizeof small ? NULL : csn_dupz(v->text);
+  if (!big) {
+    memcpy(small, v->text.p, v->text.n);
+    small[v->text.n] = '\0';
+  }
+  locale_t c = newlocale(LC_ALL_MASK, "C", NULL);
+  double d = strtod_l(big ? big : small, NULL, c);
+  freelocale(c);
+  return d;
 }
 
 int64_t
@@ -464,7 +460,7 @@ csn_json_need(const csn_json *v, const char *key, enum csn_json_kind kind, const
 int
 csn_json_need_str(const csn_json *v, const char *key, csn_str *out, csn_err *err)
 {
-  const csn_json *m;
+  const csn_json *m = NULL;
   int rc = csn_json_need(v, key, CSN_JSON_STRING, &m, err);
   if (rc == 0)
     *out = m->text;
@@ -474,7 +470,7 @@ csn_json_need_str(const csn_json *v, const char *key, csn_str *out, csn_err *err
 int
 csn_json_need_int(const csn_json *v, const char *key, int64_t *out, csn_err *err)
 {
-  const csn_json *m;
+  const csn_json *m = NULL;
   int rc = csn_json_need(v, key, CSN_JSON_NUMBER, &m, err);
   if (rc == 0 && !csn_json_to_int(m, out))
     rc = csn_fail(err, CSN_E_INVALID, "%s: expected a whole number", key);

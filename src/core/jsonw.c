@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * jsonw.c - the writer of caisson/json.h.  One bit per open level says whether
  * it is an object, one whether it has members already. */
+#include <locale.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "caisson/json.h"
+#include "core/scan.h"
 
 void
 csn_jw_init(csn_jw *w, csn_buf *out)
@@ -30,8 +33,12 @@ set_bit(uint64_t *set, unsigned i, bool on)
 static void
 before_value(csn_jw *w)
 {
-  if (w->depth == 0)
+  if (w->depth == 0) {
+    if (w->has_root)
+      w->bad = true;
+    w->has_root = true;
     return;
+  }
   unsigned level = w->depth - 1u;
   if (bit(w->is_obj, level)) {
     if (!w->after_key)
@@ -102,41 +109,45 @@ csn_jw_key(csn_jw *w, const char *key)
   csn_jw_keyn(w, csn_cstr(key));
 }
 
-static bool
-is_plain(unsigned char c)
+static void
+add_escape(csn_buf *out, unsigned char c)
 {
-  return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+  static const char named[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt", hex[] = "0123456789abcdef";
+  const char *hit = memchr(named, c, sizeof named - 1);
+  char six[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+  if (hit)
+    six[1] = letter[hit - named];
+  csn_buf_add(out, csn_strn(six, hit ? 2 : sizeof six));
 }
 
+/* Text in runs: what needs no escape goes in one piece, non-ASCII included
+ * as far as it is valid. */
 void
 csn_json_quote(csn_buf *out, csn_str s)
 {
   csn_buf_addc(out, '"');
-  size_t i = 0;
-  while (i < s.n) {
-    size_t from = i;
-    while (i < s.n && is_plain((unsigned char)s.p[i]))
-      i++;
-    size_t high = i;
-    while (high < s.n && (unsigned char)s.p[high] >= 0x80)
+  const char *p = s.p, *end = s.p + s.n, *run = p;
+  while (p < end) {
+    p = csn_scan_plain(p, end);
+    if (p == end)
+      break;
+    unsigned char c = (unsigned char)*p;
+    const char *high = p;
+    while (high < end && (unsigned char)*high >= 0x80)
       high++;
-    i += csn_utf8_valid(csn_strn(s.p + i, high - i));
-    csn_buf_add(out, csn_strn(s.p + from, i - from));
-    if (i > from)
+    size_t good = csn_utf8_valid(csn_strn(p, (size_t)(high - p)));
+    p += good;
+    if (good && p == high)
       continue;
-    unsigned char c = (unsigned char)s.p[i];
-    static const char named[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt";
-    const char *hit = memchr(named, c, sizeof named - 1);
-    if (hit) {
-      char two[2] = {'\\', letter[hit - named]};
-      csn_buf_add(out, csn_strn(two, 2));
-    } else if (c < 0x20) {
-      csn_buf_addf(out, "\\u%04x", c);
-    } else {
+    csn_buf_add(out, csn_strn(run, (size_t)(p - run)));
+    if (c >= 0x80)
       csn_buf_add(out, CSN_STR("\xef\xbf\xbd"));
-    }
-    i++;
+    else
+      add_escape(out, c);
+    run = ++p;
   }
+  if (run < end)
+    csn_buf_add(out, csn_strn(run, (size_t)(end - run)));
   csn_buf_addc(out, '"');
 }
 
@@ -168,11 +179,17 @@ csn_jw_raw(csn_jw *w, csn_str json)
 void
 csn_jw_int(csn_jw *w, int64_t i)
 {
-  char text[24];
-  int n = snprintf(text, sizeof text, "%lld", (long long)i);
-  csn_jw_raw(w, csn_strn(text, (size_t)n));
+  char text[24], *p = text + sizeof text;
+  uint64_t u = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+  do
+    *--p = (char)('0' + u % 10);
+  while (u /= 10);
+  if (i < 0)
+    *--p = '-';
+  csn_jw_raw(w, csn_strn(p, (size_t)(text + sizeof text - p)));
 }
 
+/* In the C locale, or some would write a comma. */
 void
 csn_jw_double(csn_jw *w, double d)
 {
@@ -182,11 +199,14 @@ csn_jw_double(csn_jw *w, double d)
   }
   char text[40];
   int n = 0;
+  locale_t c = newlocale(LC_ALL_MASK, "C", NULL), old = uselocale(c);
   for (int precision = 15; precision <= 17; precision++) {
     n = snprintf(text, sizeof text, "%.*g", precision, d);
     if (strtod(text, NULL) == d)
       break;
   }
+  uselocale(old);
+  freelocale(c);
   csn_jw_raw(w, csn_strn(text, (size_t)n));
 }
 
@@ -231,7 +251,7 @@ csn_jw_value(csn_jw *w, const csn_json *v)
 int
 csn_jw_done(csn_jw *w, csn_err *err)
 {
-  if (w->bad || w->depth || w->after_key)
+  if (w->bad || w->depth || w->after_key || !w->has_root)
     return csn_fail(err, CSN_E_INVALID, "JSON was written out of order");
   return csn_buf_done(w->out, "JSON", err);
 }

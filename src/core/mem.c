@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "core/arena.h"
+
 static void *
 must(void *p)
 {
@@ -37,18 +39,7 @@ csn_dupz(csn_str s)
   return z;
 }
 
-enum { FIRST_CHUNK = 1024, BIGGEST_CHUNK = 1 << 20 };
-
-struct chunk {
-  struct chunk *next;
-  size_t room, used;
-  _Alignas(16) char mem[];
-};
-
-struct csn_arena {
-  struct chunk *now; /* newest first; the first one made is kept by clear */
-  size_t limit, held, next_size;
-};
+enum { FIRST_CHUNK = 1024, BIGGEST_CHUNK = 1 << 20, KEPT_CHUNK = 64 << 10 };
 
 csn_arena *
 csn_arena_new(size_t limit)
@@ -64,67 +55,74 @@ csn_arena_free(csn_arena *a)
 {
   if (!a)
     return;
-  for (struct chunk *c = a->now, *next; c; c = next) {
+  for (struct csn_arena_chunk *c = a->now, *next; c; c = next) {
     next = c->next;
     free(c);
   }
   free(a);
 }
 
+/* Keeps the newest chunk that is not huge: it is the largest of those, so an
+ * arena that is cleared again and again soon needs no new one. */
 void
 csn_arena_clear(csn_arena *a)
 {
-  while (a->now && a->now->next) {
-    struct chunk *c = a->now;
-    a->now = c->next;
+  struct csn_arena_chunk *kept = NULL;
+  for (struct csn_arena_chunk *c = a->now, *next; c; c = next) {
+    next = c->next;
+    if (!kept && (c->room <= KEPT_CHUNK || !next)) {
+      kept = c;
+      continue;
+    }
     a->held -= c->room;
     free(c);
   }
-  if (a->now)
-    a->now->used = 0;
+  if (kept && kept->room > KEPT_CHUNK) {
+    a->held -= kept->room;
+    free(kept);
+    kept = NULL;
+  }
+  a->now = kept;
+  a->next_size = kept ? 2 * kept->room : FIRST_CHUNK;
+  if (kept) {
+    kept->next = NULL;
+    kept->used = 0;
+  }
 }
 
-static struct chunk *
-grow(csn_arena *a, size_t n)
+void *
+csn_arena_take_more(csn_arena *a, size_t n)
 {
   size_t room = n > a->next_size ? n : a->next_size;
   if (a->limit && room > a->limit - a->held)
     room = n; /* the last bytes before the limit still serve */
   if (a->limit && room > a->limit - a->held)
     return NULL;
-  struct chunk *c = must(malloc(sizeof *c + room));
-  *c = (struct chunk){.next = a->now, .room = room};
+  struct csn_arena_chunk *c = must(malloc(sizeof *c + room));
+  *c = (struct csn_arena_chunk){.next = a->now, .room = room, .used = n};
   a->now = c;
   a->held += room;
   if (a->next_size < BIGGEST_CHUNK)
     a->next_size *= 2;
-  return c;
+  return c->mem;
 }
 
 void *
 csn_arena_alloc(csn_arena *a, size_t n)
 {
-  if (n > SIZE_MAX / 2)
-    return NULL;
-  n = (n + 15) & ~(size_t)15;
-  struct chunk *c = a->now;
-  if (!c || c->room - c->used < n)
-    c = grow(a, n);
-  if (!c)
-    return NULL;
-  void *p = c->mem + c->used;
-  c->used += n;
-  return memset(p, 0, n);
+  void *p = csn_arena_take(a, n);
+  return p ? memset(p, 0, n) : NULL;
 }
 
 csn_str
 csn_arena_dup(csn_arena *a, csn_str s)
 {
-  char *p = csn_arena_alloc(a, s.n + 1);
+  char *p = s.n < SIZE_MAX ? csn_arena_take(a, s.n + 1) : NULL;
   if (!p)
     return (csn_str){"", 0};
   if (s.n)
     memcpy(p, s.p, s.n);
+  p[s.n] = '\0';
   return (csn_str){p, s.n};
 }
 

@@ -48,13 +48,27 @@ is_under(const csn_scope *s, const csn_scope *top)
   return false;
 }
 
+static void
+unlink_waker(csn_waker *w)
+{
+  if (!w->link)
+    return;
+  *w->link = w->next;
+  if (w->next)
+    w->next->link = w->link;
+  w->link = NULL;
+}
+
+/* Taken off the list, so that each is found once and at once. */
 static csn_waker *
 next_to_fire(csn_scope *root, const csn_scope *top)
 {
-  for (csn_waker *w = root->wakers; w; w = w->next)
-    if (!w->fired && is_under(w->scope, top))
-      return w;
-  return NULL;
+  csn_waker *w = root->wakers;
+  while (w && !is_under(w->scope, top))
+    w = w->next;
+  if (w)
+    unlink_waker(w);
+  return w;
 }
 
 void
@@ -64,7 +78,7 @@ csn_scope_cancel(csn_scope *s)
   atomic_store(&s->cancelled, true);
   pthread_mutex_lock(&root->lock);
   for (csn_waker *w; (w = next_to_fire(root, s));) {
-    w->fired = w->running = true;
+    w->running = true;
     pthread_mutex_unlock(&root->lock);
     w->fn(w->user);
     pthread_mutex_lock(&root->lock);
@@ -134,9 +148,7 @@ csn_waker_drop(csn_waker *w)
   pthread_mutex_lock(&root->lock);
   while (w->running)
     pthread_cond_wait(&root->idle, &root->lock);
-  *w->link = w->next;
-  if (w->next)
-    w->next->link = w->link;
+  unlink_waker(w);
   pthread_mutex_unlock(&root->lock);
 }
 
