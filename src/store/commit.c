@@ -3,8 +3,8 @@
  * commit.c - group commit without a thread of its own ("flat combining").
  *
  * Who brings a job while nobody leads becomes the leader: it runs its job and
- * everything queued meanwhile in one transaction, tells the others, hands the
- * lead to the first of those that came later, and goes.  A single run thus
+ * everything queued meanwhile in one transaction, hands the lead to the first
+ * of those that came later, tells the others, and goes.  A single run thus
  * commits in its own thread without a context switch; a thousand runs share
  * commits.  docs/decisions/0001-group-commit-without-a-thread.md.
  */
@@ -95,7 +95,25 @@ is_checkpoint_due(csn_store *s)
   return true;
 }
 
-/* Called with the lock held, returns with it released. */
+/* True when the log should be moved into the database. */
+static bool
+run_batch(csn_store *s, csn_job *jobs)
+{
+  if (!jobs->next)
+    jobs->rc = run_alone(s->writer, jobs);
+  else if (!run_together(s->writer, jobs))
+    for (csn_job *j = jobs; j; j = j->next)
+      j->rc = run_alone(s->writer, j);
+  if (!is_checkpoint_due(s))
+    return false;
+  if (s->wal_pages < 16 * STORE_CHECKPOINT_PAGES)
+    return true;
+  /* One beside the commits does not catch up with them. */
+  sqlite3_wal_checkpoint_v2(s->writer->sq, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+  return false;
+}
+
+/* Called with the lock held and `own` queued, returns with it released. */
 static void
 lead(csn_store *s, csn_job *own)
 {
@@ -104,35 +122,25 @@ lead(csn_store *s, csn_job *own)
   s->last = &s->first;
   pthread_mutex_unlock(&s->lock);
 
-  if (!jobs->next)
-    jobs->rc = run_alone(s->writer, jobs);
-  else if (!run_together(s->writer, jobs))
-    for (csn_job *j = jobs; j; j = j->next)
-      j->rc = run_alone(s->writer, j);
-  bool is_due = is_checkpoint_due(s);
-  /* A checkpoint beside the commits may never catch up with them. */
-  if (is_due && s->wal_pages >= 16 * STORE_CHECKPOINT_PAGES) {
-    sqlite3_wal_checkpoint_v2(s->writer->sq, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    is_due = false;
-  }
+  bool is_due = run_batch(s, jobs);
 
   pthread_mutex_lock(&s->lock);
-  for (csn_job *j = jobs, *next; j; j = next) {
-    next = j->next; /* its owner may be gone as soon as it is done */
-    j->state = JOB_DONE;
-    if (j != own)
-      pthread_cond_signal(&j->wake);
-  }
   is_due = is_due && !s->is_checkpointing;
   if (is_due)
     s->is_checkpointing = true;
-  if (s->first) {
-    s->first->state = JOB_LEADS;
-    pthread_cond_signal(&s->first->wake);
-  } else {
+  csn_job *heir = s->first; /* stays queued; nobody but the leader takes it from there */
+  if (!heir)
     s->has_leader = false;
-  }
   pthread_mutex_unlock(&s->lock);
+  if (heir) {
+    heir->leads = true;
+    sem_post(&heir->wake);
+  }
+  for (csn_job *j = jobs, *next; j; j = next) {
+    next = j->next; /* its owner may be gone as soon as it is woken */
+    if (j != own)
+      sem_post(&j->wake);
+  }
   if (is_due)
     checkpoint(s);
 }
@@ -142,22 +150,24 @@ csn_store_commit(csn_store *s, csn_job *job, csn_err *err)
 {
   job->err = err;
   job->next = NULL;
-  job->state = JOB_QUEUED;
   pthread_mutex_lock(&s->lock);
   *s->last = job;
   s->last = &job->next;
-  if (!s->has_leader) {
+  job->leads = !s->has_leader;
+  if (job->leads) {
     s->has_leader = true;
     lead(s, job);
     return job->rc;
   }
-  pthread_cond_init(&job->wake, NULL);
-  while (job->state == JOB_QUEUED)
-    pthread_cond_wait(&job->wake, &s->lock);
-  if (job->state == JOB_LEADS)
+  sem_init(&job->wake, 0, 0); /* nobody takes the job while the lock is held */
+  pthread_mutex_unlock(&s->lock);
+  /* A semaphore of its own: who is woken needs no lock that others want. */
+  while (sem_wait(&job->wake) < 0)
+    continue; /* a signal */
+  if (job->leads) {
+    pthread_mutex_lock(&s->lock);
     lead(s, job);
-  else
-    pthread_mutex_unlock(&s->lock);
-  pthread_cond_destroy(&job->wake);
+  }
+  sem_destroy(&job->wake);
   return job->rc;
 }

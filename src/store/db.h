@@ -11,6 +11,7 @@
 #define CSN_STORE_DB_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <sqlite3.h>
 
 #include "store/journal.h"
@@ -71,8 +72,8 @@ typedef struct csn_job {
   int (*fn)(struct csn_job *job, csn_db *db, csn_err *err);
   csn_err *err; /* of the waiting caller */
   int rc;
-  enum { JOB_QUEUED, JOB_LEADS, JOB_DONE } state;
-  pthread_cond_t wake;
+  bool leads; /* woken to lead; else woken because it is done */
+  sem_t wake;
   struct csn_job *next;
 } csn_job;
 
