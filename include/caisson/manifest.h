@@ -31,12 +31,22 @@ CSN_API const char *const *csn_manifest_environment(const csn_manifest *m);
 /* The tree for the model's instructions: three levels, 5,000 characters. */
 CSN_API void csn_manifest_describe(const csn_manifest *m, csn_buf *out);
 
+/* The i-th local_dir entry with a source, for diff and apply: where it went
+ * (relative to the workspace) and where it came from.  False past the last. */
+CSN_API bool csn_manifest_local_dir(const csn_manifest *m, size_t i, const char **path,
+                                    const char **src);
+/* Opens a source folder: a descriptor, O_RDONLY.  It must lie beneath source_fd
+ * or beneath one of the manifest's extra_path_grants, else CSN_E_DENIED. */
+CSN_API int csn_manifest_open_source(const csn_manifest *m, int source_fd, const char *src,
+                                     csn_err *err) CSN_MUST;
+
 /* Where things come from and go to. */
 typedef struct csn_materialize {
   int workspace_fd; /* target, empty */
   int base_fd;   /* second copy of what local_dir entries brought, for diff and apply; -1: none */
   int source_fd; /* folder that relative `src` paths start from */
   int uid, gid;  /* owner of everything made; -1: leave */
+  int64_t max_files, max_bytes; /* of all entries together; 0: 1,000,000 and 64 GiB */
   void (*progress)(void *user, const char *what, int64_t files, int64_t bytes);
   void *user;
 } csn_materialize;

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * manifest_apply.c - the entries of a manifest into an empty workspace.
+ *
+ * One pass in the order of paths: a stack holds the folders from the top to
+ * the current one, so a file costs an open, a write and a mode.  Every folder
+ * is entered by descriptor and never through a link, and no file replaces
+ * another.  Modes of folders come last, so that one may be read-only.
+ */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "core/fd.h"
+#include "sandbox/manifest_int.h"
+
+/* Open folders along a path; fd[0] is the top and not ours to close. */
+typedef struct stack {
+  int fd[CSN_MANIFEST_DEPTH + 2];
+  size_t end[CSN_MANIFEST_DEPTH + 2]; /* length of the path of fd[k] */
+  size_t n;
+  csn_buf path;
+} stack;
+
+static void
+stack_init(stack *s, int top)
+{
+  *s = (stack){.fd = {top}, .n = 1, .path = CSN_BUF(8192)};
+}
+
+static void
+stack_fini(stack *s)
+{
+  while (s->n > 1)
+    close(s->fd[--s->n]);
+  csn_buf_fini(&s->path);
+}
+
+static int
+own(const csn_copy *c, int fd, csn_err *err)
+{
+  if (c->to->uid != -1 && fchown(fd, (uid_t)c->to->uid, (gid_t)c->to->gid) < 0)
+    return csn_fail_errno(err, "set the owner");
+  return 0;
+}
+
+/* Makes (or enters) the folder `name` of the innermost one. */
+static int
+push(csn_copy *c, stack *s, const char *name, bool must_be_new, csn_err *err)
+{
+  int at = s->fd[s->n - 1];
+  bool is_new = mkdirat(at, name, 0755) == 0;
+  if (!is_new && (errno != EEXIST || must_be_new))
+    return csn_fail_errno(err, "make the folder");
+  int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0)
+    return csn_fail_errno(err, "open the folder");
+  int rc = is_new ? own(c, fd, err) : 0;
+  if (rc == 0 && is_new && fchmod(fd, 0755) < 0)
+    rc = csn_fail_errno(err, "set the mode");
+  if (rc < 0) {
+    close(fd);
+    return rc;
+  }
+  if (s->path.n)
+    csn_buf_addc(&s->path, '/');
+  csn_buf_addz(&s->path, name);
+  s->fd[s->n] = fd;
+  s->end[s->n++] = s->path.n;
+  return 0;
+}
+
+/* Enters the folder that `path` is in; *name is its last component. */
+static int
+enter(csn_copy *c, stack *s, csn_str path, const char **name, csn_err *err)
+{
+  const char *slash = memrchr(path.p, '/', path.n);
+  csn_str dir = csn_strn(path.p, slash ? (size_t)(slash - path.p) : 0);
+  *name = slash ? slash + 1 : path.p;
+  while (s->n > 1) {
+    size_t end = s->end[s->n - 1];
+    if (end <= dir.n && (end == dir.n || dir.p[end] == '/') && memcmp(s->path.p, dir.p, end) == 0)
+      break;
+    close(s->fd[--s->n]);
+    s->path.n = s->end[s->n - 1];
+  }
+  size_t from = s->n > 1 ? s->end[s->n - 1] + 1 : 0;
+  while (from < dir.n) {
+    size_t end = from;
+    while (end < dir.n && dir.p[end] != '/')
+      end++;
+    csn_auto(csn_freep) char *part = csn_dupz(csn_strn(dir.p + from, end - from));
+    int rc = push(c, s, part, false, err);
+    if (rc < 0)
+      return rc;
+    from = end + 1;
+  }
+  return s->fd[s->n - 1];
+}
+
+static int
+make_file(csn_copy *c, const csn_entry *e, int at, const char *name, csn_err *err)
+{
+  int rc = csn_copy_count(c, 1, (int64_t)e->content.n, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_closep) int fd =
+      openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (fd < 0)
+    return csn_fail_errno(err, "make the file");
+  rc = csn_fd_write_all(fd, e->content, err);
+  if (rc == 0)
+    rc = own(c, fd, err);
+  if (rc == 0 && fchmod(fd, csn_entry_mode(e)) < 0)
+    rc = csn_fail_errno(err, "set the mode");
+  return rc;
+}
+
+static int
+make_local_file(csn_copy *c, const csn_entry *e, int at, const char *name, csn_err *err)
+{
+  csn_auto(csn_closep) int in =
+      csn_source_open(c->m, c->to->source_fd, e->src, O_RDONLY | O_NONBLOCK, err);
+  if (in < 0)
+    return in;
+  int rc = csn_copy_open_file(c, in, at, name, err);
+  if (rc == 0 && e->has_mode && fchmodat(at, name, csn_entry_mode(e), 0) < 0)
+    rc = csn_fail_errno(err, "set the mode");
+  return rc;
+}
+
+static int
+make_local_dir(csn_copy *c, const csn_entry *e, int at, const char *name, stack *base, csn_err *err)
+{
+  csn_auto(csn_closep) int from = -1;
+  csn_auto(csn_closep) int to = -1;
+  if (mkdirat(at, name, 0755) < 0 && errno != EEXIST)
+    return csn_fail_errno(err, "make the folder");
+  to = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (to < 0)
+    return csn_fail_errno(err, "open the folder");
+  int rc = own(c, to, err);
+  if (rc < 0 || !e->has_src)
+    return rc;
+  from = csn_source_open(c->m, c->to->source_fd, e->src, O_RDONLY | O_DIRECTORY, err);
+  if (from < 0)
+    return from;
+  struct stat st;
+  if (fstat(from, &st) < 0)
+    return csn_fail_errno(err, "src");
+  const char *base_name;
+  csn_auto(csn_closep) int second = -1;
+  if (c->to->base_fd >= 0) {
+    int up = enter(c, base, e->path, &base_name, err);
+    if (up < 0)
+      return up;
+    if (mkdirat(up, base_name, 0755) < 0 && errno != EEXIST)
+      return csn_fail_errno(err, "make the base copy");
+    second = openat(up, base_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (second < 0)
+      return csn_fail_errno(err, "open the base copy");
+  }
+  rc = csn_copy_tree(c, from, to, second, err);
+  mode_t mode = e->has_mode ? csn_entry_mode(e) : st.st_mode & 0777;
+  if (rc == 0 && !e->has_mode &&
+      (fchmod(to, mode) < 0 || (second >= 0 && fchmod(second, mode) < 0)))
+    rc = csn_fail_errno(err, "set the mode");
+  return rc;
+}
+
+static int
+make_entry(csn_copy *c, const csn_entry *e, stack *work, stack *base, csn_err *err)
+{
+  const char *name;
+  int at = enter(c, work, e->path, &name, err);
+  if (at < 0)
+    return at;
+  switch (e->kind) {
+  case CSN_ENTRY_FILE:
+    return make_file(c, e, at, name, err);
+  case CSN_ENTRY_LOCAL_FILE:
+    return make_local_file(c, e, at, name, err);
+  case CSN_ENTRY_LOCAL_DIR:
+    return make_local_dir(c, e, at, name, base, err);
+  case CSN_ENTRY_GIT_REPO:
+    if (faccessat(at, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+      return csn_fail(err, CSN_E_EXISTS, "something of that name is there already");
+    return csn_git_fill(c, e, at, name, err);
+  case CSN_ENTRY_DIR:
+  default:
+    return push(c, work, name, false, err);
+  }
+}
+
+/* Folders whose mode was declared, the innermost first. */
+static int
+set_dir_modes(csn_copy *c, csn_err *err)
+{
+  for (size_t i = c->m->n_sorted; i--;) {
+    const csn_entry *e = c->m->sorted[i];
+    if (!csn_entry_is_dir(e) || !e->has_mode)
+      continue;
+    csn_auto(csn_closep) int fd = csn_open_beneath(c->to->workspace_fd, e->path.p,
+                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
+    if (fd < 0)
+      return csn_entry_wrap(e, fd, err);
+    if (fchmod(fd, csn_entry_mode(e)) < 0)
+      return csn_entry_wrap(e, csn_fail_errno(err, "set the mode"), err);
+  }
+  return 0;
+}
+
+int
+csn_manifest_apply(const csn_manifest *m, csn_scope *sc, const csn_materialize *to, csn_err *err)
+{
+  csn_copy c = {.m = m,
+                .to = to,
+                .sc = sc,
+                .max_files = to->max_files > 0 ? to->max_files : CSN_MANIFEST_FILES_MAX,
+                .max_bytes = to->max_bytes > 0 ? to->max_bytes : CSN_MANIFEST_BYTES_MAX};
+  stack work, base;
+  stack_init(&work, to->workspace_fd);
+  stack_init(&base, to->base_fd);
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && i < m->n_sorted; i++) {
+    c.entry = m->sorted[i];
+    rc = csn_entry_wrap(c.entry, make_entry(&c, c.entry, &work, &base, err), err);
+  }
+  stack_fini(&work);
+  stack_fini(&base);
+  if (rc == 0)
+    rc = set_dir_modes(&c, err);
+  if (rc == 0 && to->progress)
+    to->progress(to->user, "", c.files, c.bytes);
+  return rc;
+}
