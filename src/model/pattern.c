@@ -202,13 +202,30 @@ csn_pattern_fini(csn_pattern *p)
   p->is_ready = false;
 }
 
+csn_str
+csn_pattern_view(csn_arena *a, csn_str text)
+{
+  if (text.n > CSN_PATTERN_TEXT_BYTES)
+    text = csn_strn(text.p + text.n - CSN_PATTERN_TEXT_BYTES, CSN_PATTERN_TEXT_BYTES);
+  size_t run = 0, longest = 0;
+  for (size_t i = 0; i < text.n; i++) {
+    run = text.p[i] == '\n' ? 0 : run + 1;
+    longest = run > longest ? run : longest;
+  }
+  if (longest <= CSN_PATTERN_LINE_BYTES)
+    return text;
+  char *to = csn_arena_alloc(a, text.n), *o = to;
+  for (size_t i = 0; to && i < text.n; i++) {
+    run = i == 0 || text.p[i - 1] == '\n' ? 0 : run + 1;
+    if (run < CSN_PATTERN_LINE_BYTES || text.p[i] == '\n')
+      *o++ = text.p[i];
+  }
+  return csn_strn(to, (size_t)(o - to));
+}
+
 bool
 csn_pattern_match(const csn_pattern *p, csn_str text, csn_hit *hit)
 {
-  if (text.n > CSN_PATTERN_TEXT_BYTES) {
-    text.p += text.n - CSN_PATTERN_TEXT_BYTES;
-    text.n = CSN_PATTERN_TEXT_BYTES;
-  }
   regmatch_t m[CSN_PATTERN_GROUPS + 1];
   m[0] = (regmatch_t){.rm_so = 0, .rm_eo = (regoff_t)text.n};
   if (regexec(&p->re, text.n ? text.p : "", p->n_groups + 1, m, REG_STARTEND) != 0)

@@ -49,16 +49,18 @@ output_holds(struct csn_found *f, const csn_seen *s)
   if (count_in(s->text, r->contains) != want || count_in(s->text, r->not_contains) != 0)
     return false;
   for (size_t i = 0; i < r->n_patterns; i++)
-    if (!csn_pattern_match(&r->pattern[i], s->text, &f->hit[i]))
+    if (!csn_pattern_match(&r->pattern[i], f->views[s - f->t->seen], &f->hit[i]))
       return false;
   f->seen = s;
   return true;
 }
 
 static bool
-rule_holds(const struct csn_rule *r, const csn_transcript *t, struct csn_found *f)
+rule_holds(const struct csn_rule *r, const csn_transcript *t, const csn_str *views,
+           struct csn_found *f)
 {
-  *f = (struct csn_found){.rule = r, .t = t, .seen = t->n_seen ? &t->seen[t->n_seen - 1] : NULL};
+  *f = (struct csn_found){
+      .rule = r, .t = t, .views = views, .seen = t->n_seen ? &t->seen[t->n_seen - 1] : NULL};
   int64_t turn = (int64_t)t->n_turns + 1, fired = 0;
   if ((r->wants_first && !t->is_waiting) || turn < r->turn_from || turn > r->turn_to)
     return false;
@@ -69,7 +71,7 @@ rule_holds(const struct csn_rule *r, const csn_transcript *t, struct csn_found *
   if (fired >= r->times)
     return false;
   if (r->has_task &&
-      !csn_pattern_match(&r->pattern[r->n_patterns], t->task, &f->hit[r->n_patterns]))
+      !csn_pattern_match(&r->pattern[r->n_patterns], views[t->n_seen], &f->hit[r->n_patterns]))
     return false;
   bool found = !r->wants_output;
   for (size_t i = t->n_seen; i-- > 0 && !found;)
@@ -230,8 +232,14 @@ csn_playbook_answer(const csn_playbook *p, csn_arena *a, const csn_model_request
 {
   struct csn_found f;
   bool found = false;
+  csn_str *views = csn_arena_alloc(a, (t->n_seen + 1) * sizeof *views);
+  if (!views)
+    return csn_fail(err, CSN_E_LIMIT, "the playbook's answer is too large");
+  for (size_t i = 0; i < t->n_seen; i++)
+    views[i] = csn_pattern_view(a, t->seen[i].text);
+  views[t->n_seen] = csn_pattern_view(a, t->task);
   for (size_t i = 0; i < p->n_rules && !found; i++)
-    found = rule_holds(&p->rules[i], t, &f);
+    found = rule_holds(&p->rules[i], t, views, &f);
   if (!found)
     f = (struct csn_found){.t = t};
   *out = (csn_model_reply){0};

@@ -40,6 +40,7 @@ struct csn_found {
   const struct csn_rule *rule;
   const csn_transcript *t;
   const csn_seen *seen; /* NULL: the task begins */
+  const csn_str *views; /* of t->seen, for patterns; behind them that of the task */
   csn_hit hit[CSN_RULE_PATTERNS + 1];
 };
 

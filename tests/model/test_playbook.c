@@ -135,6 +135,7 @@ TEST(a_new_message_of_the_user_begins_again)
 TEST(patterns_span_lines_and_see_the_end_of_long_text)
 {
   static const char book[] = "{'rules':[{'name':'a','when':{'first':true},'reply':[{'f':{}}]},"
+                             "{'name':'slow','when':{'matches':'[(].*>$'},'reply':'no'},"
                              "{'name':'b','when':{'matches':['^int\\\\n([a-z_]+)[^\\\\n]*\\\\n[{]"
                              "\\\\n(?<body>\\\\t.*)$','x{2,3}y']},"
                              "'reply':'${1}|${body}'}]}";
@@ -143,7 +144,7 @@ TEST(patterns_span_lines_and_see_the_end_of_long_text)
   OK(ask(&t, book), &t.err);
   talk_take_reply(&t);
   char *big = csn_alloc(400001);
-  memset(big, '-', 400000);
+  memset(big, '(', 400000); /* a line on which the pattern of `slow` would take seconds */
   const char tail[] = "\nint\nmain_it(void)\n{\n\treturn 0;\n}\nxxy";
   memcpy(big + 400000 - strlen(tail), tail, strlen(tail));
   talk_output(&t, 0, csn_cstr(big));
@@ -151,6 +152,57 @@ TEST(patterns_span_lines_and_see_the_end_of_long_text)
   OK(ask(&t, book), &t.err);
   STR_EQ(talk_got(&t, 0, "text"), "main_it|\treturn 0;");
   talk_end(&t);
+}
+
+TEST(each_condition_holds_when_it_should_and_not_otherwise)
+{
+  static const struct {
+    const char *when;
+    bool holds;
+  } table[] = {
+      {"{'after':'a'}", true},
+      {"{'after':'b'}", false},
+      {"{'tool':'f'}", true},
+      {"{'tool':'g'}", false},
+      {"{'exit':3}", true},
+      {"{'exit':2}", false},
+      {"{'exit':0}", false},
+      {"{'exit':'nonzero'}", true},
+      {"{'exit':'running'}", false},
+      {"{'contains':'two'}", true},
+      {"{'contains':['one','two']}", true},
+      {"{'contains':['one','six']}", false},
+      {"{'contains':'Chunk'}", false},
+      {"{'not_contains':'six'}", true},
+      {"{'not_contains':'two'}", false},
+      {"{'not_contains':['six','two']}", false},
+      {"{'matches':['^one$','^two$']}", true},
+      {"{'matches':['^one$','^six$']}", false},
+      {"{'turn':2}", true},
+      {"{'turn':1}", false},
+      {"{'turn':{'from':2}}", true},
+      {"{'turn':{'from':3}}", false},
+      {"{'turn':{'to':1}}", false},
+      {"{'task':'g.'}", true},
+      {"{'task':'x'}", false},
+      {"{'first':true}", false},
+  };
+  for (size_t i = 0; i < CSN_COUNT(table); i++) {
+    struct talk t = {0};
+    char book[400];
+    snprintf(book, sizeof book,
+             "{'rules':[{'name':'a','when':{'first':true},'reply':[{'f':{}}]},"
+             "{'name':'b','when':%s,'reply':'yes'}]}",
+             table[i].when);
+    talk_begin(&t, CSN_STR("go"));
+    OK(ask(&t, book), &t.err);
+    talk_take_reply(&t);
+    talk_frame(&t, 0, "1", "exited with code 3", "one\ntwo\n");
+    OK(ask(&t, book), &t.err);
+    if (csn_str_eq(talk_got(&t, 0, "text"), CSN_STR("yes")) != table[i].holds)
+      fail_msg("%s: expected that it %s", table[i].when, table[i].holds ? "holds" : "does not");
+    talk_end(&t);
+  }
 }
 
 TEST(mistakes_are_named)
@@ -231,5 +283,6 @@ RUN_TESTS("model/playbook", RUN(a_conversation_goes_from_rule_to_rule),
           RUN(a_command_that_still_runs_is_polled_and_each_tool_has_its_own_output),
           RUN(a_rule_that_fired_often_enough_gives_way_and_no_rule_is_a_refusal),
           RUN(a_new_message_of_the_user_begins_again),
-          RUN(patterns_span_lines_and_see_the_end_of_long_text), RUN(mistakes_are_named),
+          RUN(patterns_span_lines_and_see_the_end_of_long_text),
+          RUN(each_condition_holds_when_it_should_and_not_otherwise), RUN(mistakes_are_named),
           RUN(a_tool_gets_what_it_takes_and_numbers_are_numbers))
