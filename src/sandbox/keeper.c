@@ -33,6 +33,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/command.h"
+
 enum { CHILD_STACK = 64 * 1024, GIVE_UP_S = 10 };
 
 /* A command whose leader runs; channel is -1 after the harness closed it. */
@@ -63,7 +65,7 @@ struct start {
 static void
 tell(int channel, int kind, int value, int more)
 {
-  csn_keeper_event e = {kind, value, more};
+  csn_command_event e = {kind, value, more};
   if (channel >= 0)
     (void)!send(channel, &e, sizeof e, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -132,18 +134,18 @@ execute(struct start *s)
 {
   char path[PATH_MAX];
   if (!find_program(s->argv[0], s->envp, path))
-    give_up(s, CSN_KEEPER_AT_EXEC);
+    give_up(s, CSN_COMMAND_AT_EXEC);
   int claim = s->fds[CSN_KEEPER_CLAIM_FD];
   struct stat before = {0};
   if (claim >= 0 && (fstat(claim, &before) < 0 || write(claim, "1", 1) != 1))
-    give_up(s, CSN_KEEPER_AT_CLAIM);
+    give_up(s, CSN_COMMAND_AT_CLAIM);
   execve(path, s->argv, s->envp);
   int e = errno;
   /* It did not start after all: take the claim back. */
   if (claim >= 0 && S_ISREG(before.st_mode))
     (void)!ftruncate(claim, before.st_size);
   errno = e;
-  give_up(s, CSN_KEEPER_AT_EXEC);
+  give_up(s, CSN_COMMAND_AT_EXEC);
 }
 
 static int
@@ -152,14 +154,14 @@ child_main(void *arg)
   struct start *s = arg;
   errno = 0;
   if (setsid() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != s->keeper)
-    give_up(s, CSN_KEEPER_AT_SETUP);
+    give_up(s, CSN_COMMAND_AT_SETUP);
   for (int i = 0; i < 3; i++)
     if (dup2(s->fds[CSN_KEEPER_STDIN_FD + i], i) < 0)
-      give_up(s, CSN_KEEPER_AT_SETUP);
+      give_up(s, CSN_COMMAND_AT_SETUP);
   if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
-    give_up(s, CSN_KEEPER_AT_SETUP);
+    give_up(s, CSN_COMMAND_AT_SETUP);
   if (fchdir(s->fds[CSN_KEEPER_CWD_FD]) < 0)
-    give_up(s, CSN_KEEPER_AT_CWD);
+    give_up(s, CSN_COMMAND_AT_CWD);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -231,15 +233,15 @@ start_command(struct keeper *k, struct start *s)
   s->keeper = k->self;
   pid_t pid = clone(child_main, k->stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
   if (pid < 0) {
-    tell(channel, CSN_KEEPER_FAILED, errno, CSN_KEEPER_AT_SETUP);
+    tell(channel, CSN_COMMAND_FAILED, errno, CSN_COMMAND_AT_SETUP);
     return;
   }
   if (s->failure) {
     waitpid(pid, NULL, 0);
-    tell(channel, CSN_KEEPER_FAILED, s->failure, s->stage);
+    tell(channel, CSN_COMMAND_FAILED, s->failure, s->stage);
     return;
   }
-  tell(channel, CSN_KEEPER_STARTED, pid, 0);
+  tell(channel, CSN_COMMAND_STARTED, pid, 0);
   if (!add_command(k, pid, channel)) {
     kill(-pid, SIGKILL);
     return;
@@ -310,9 +312,9 @@ reap(struct keeper *k)
     if (!c)
       continue;
     if (WIFSIGNALED(status))
-      tell(c->channel, CSN_KEEPER_ENDED, 128 + WTERMSIG(status), WTERMSIG(status));
+      tell(c->channel, CSN_COMMAND_ENDED, 128 + WTERMSIG(status), WTERMSIG(status));
     else
-      tell(c->channel, CSN_KEEPER_ENDED, WEXITSTATUS(status), 0);
+      tell(c->channel, CSN_COMMAND_ENDED, WEXITSTATUS(status), 0);
     if (c->channel >= 0)
       close(c->channel);
     *c = k->commands[--k->n];

@@ -13,10 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,13 +22,8 @@
 #include "sandbox/backends.h"
 #include "sandbox/keeper.h"
 #include "sandbox/keeper_image.h" /* made by the build: the keeper program's bytes */
-#include "sandbox/paths.h"        /* made by the build: CSN_LIBEXECDIR */
-
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010u
-#endif
-
-enum { MOST_VARIABLES = 8192, SAFE_FD = 10 };
+#include "sandbox/program.h"
+#include "sandbox/strings.h"
 
 struct local {
   csn_sandbox base;
@@ -49,43 +41,6 @@ local_of(csn_sandbox *sb)
 
 /* ---- environment ---- */
 
-static size_t
-name_len(const char *assignment)
-{
-  return (size_t)(strchrnul(assignment, '=') - assignment);
-}
-
-/* Puts an assignment into a list of `n`, over the one of the same name. */
-static size_t
-put_variable(const char **list, size_t n, const char *assignment)
-{
-  size_t len = name_len(assignment);
-  for (size_t i = 0; i < n; i++)
-    if (name_len(list[i]) == len && memcmp(list[i], assignment, len) == 0) {
-      list[i] = assignment;
-      return n;
-    }
-  list[n] = assignment;
-  return n + 1;
-}
-
-static size_t
-put_variables(const char **list, size_t n, const char *const *more)
-{
-  for (; more && *more && n < MOST_VARIABLES; more++)
-    n = put_variable(list, n, *more);
-  return n;
-}
-
-static size_t
-count(const char *const *list)
-{
-  size_t n = 0;
-  while (list && list[n])
-    n++;
-  return n;
-}
-
 static void
 make_environment(struct local *l, const char *const *given)
 {
@@ -99,7 +54,7 @@ make_environment(struct local *l, const char *const *given)
       {"TMPDIR", NULL},
   };
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  const char **list = csn_alloc((CSN_COUNT(allowed) + 2 + count(given)) * sizeof *list);
+  const char **list = csn_alloc((CSN_COUNT(allowed) + 2 + csn_strings_count(given)) * sizeof *list);
   size_t n = 0;
   for (size_t i = 0; i < CSN_COUNT(allowed); i++) {
     const char *value = getenv(allowed[i].name);
@@ -109,7 +64,7 @@ make_environment(struct local *l, const char *const *given)
       list[n++] = csn_arena_printf(a, "%s=%s", allowed[i].name, value).p;
   }
   list[n++] = csn_arena_printf(a, "HOME=%s", l->base.root).p;
-  n = put_variables(list, n, given);
+  n = csn_variables_put(list, n, given);
   l->environment = csn_alloc((n + 1) * sizeof *l->environment);
   for (size_t i = 0; i < n; i++)
     l->environment[i] = csn_dupz(csn_cstr(list[i]));
@@ -118,91 +73,22 @@ make_environment(struct local *l, const char *const *given)
 
 /* ---- the keeper ---- */
 
-/* A descriptor above those the keeper gets, so that placing one never
- * overwrites another. */
-static int
-lift(int fd)
-{
-  return fcntl(fd, F_DUPFD_CLOEXEC, SAFE_FD);
-}
-
-/* The program to execute, as a descriptor. */
-static int
-open_image(csn_err *err)
-{
-  unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  csn_auto(csn_closep) int fd = memfd_create("caisson-keeper", flags | MFD_EXEC);
-  if (fd < 0 && errno == EINVAL) /* older than 6.3: no such flag, executable anyway */
-    fd = memfd_create("caisson-keeper", flags);
-  if (fd >= 0) {
-    csn_str image = csn_strn((const char *)keeper_image, sizeof keeper_image);
-    int rc = csn_fd_write_all(fd, image, err);
-    if (rc < 0)
-      return csn_wrap(err, rc, "keeper image");
-    fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
-  } else {
-    fd = open(CSN_LIBEXECDIR "/caisson/caisson-keeper", O_RDONLY | O_CLOEXEC);
-  }
-  int high = fd < 0 ? -1 : lift(fd);
-  return high < 0
-             ? csn_fail_errno(err, "keeper program %s", CSN_LIBEXECDIR "/caisson/caisson-keeper")
-             : high;
-}
-
-static int
-spawn_keeper(pid_t *pid, int image, int control, int lock)
-{
-  posix_spawn_file_actions_t fa;
-  posix_spawnattr_t at;
-  posix_spawn_file_actions_init(&fa);
-  posix_spawnattr_init(&at);
-  for (int i = 0; i < 3; i++)
-    posix_spawn_file_actions_addopen(&fa, i, "/dev/null", O_RDWR, 0);
-  posix_spawn_file_actions_adddup2(&fa, control, CSN_KEEPER_CONTROL);
-  posix_spawn_file_actions_adddup2(&fa, image, CSN_KEEPER_IMAGE);
-  if (lock >= 0)
-    posix_spawn_file_actions_adddup2(&fa, lock, CSN_KEEPER_LOCK);
-  posix_spawn_file_actions_addclosefrom_np(&fa, lock >= 0 ? CSN_KEEPER_LOCK + 1 : CSN_KEEPER_LOCK);
-  sigset_t all;
-  sigfillset(&all);
-  posix_spawnattr_setsigdefault(&at, &all);
-  posix_spawnattr_setsigmask(&at, &all);
-  posix_spawnattr_setflags(&at,
-                           POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-  char path[32];
-  snprintf(path, sizeof path, "/proc/self/fd/%d", CSN_KEEPER_IMAGE);
-  char *argv[] = {"caisson-keeper", NULL}, *envp[] = {NULL};
-  int e = posix_spawn(pid, path, &fa, &at, argv, envp);
-  posix_spawnattr_destroy(&at);
-  posix_spawn_file_actions_destroy(&fa);
-  return e;
-}
-
 static int
 start_keeper(struct local *l, int lock_fd, csn_err *err)
 {
-  int image = open_image(err);
+  csn_str bytes = csn_strn((const char *)keeper_image, sizeof keeper_image);
+  csn_auto(csn_closep) int image = csn_program_open("caisson-keeper", bytes, err);
   if (image < 0)
     return image;
-  csn_auto(csn_closep) int image_fd = image;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
   l->control = pair[0];
-  csn_auto(csn_closep) int low = pair[1];
-  csn_auto(csn_closep) int theirs = lift(low);
-  csn_auto(csn_closep) int lock = lock_fd < 0 ? -1 : lift(lock_fd);
-  if (theirs < 0 || (lock_fd >= 0 && lock < 0))
-    return csn_fail_errno(err, "lock_fd %d", lock_fd);
+  csn_auto(csn_closep) int theirs = pair[1];
   int room = CSN_KEEPER_PACKET;
   setsockopt(l->control, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
-  int e = spawn_keeper(&l->keeper, image_fd, theirs, lock);
-  if (e) {
-    errno = e;
-    l->keeper = 0;
-    return csn_fail_errno(err, "cannot start the keeper of local processes");
-  }
-  return 0;
+  const int fds[] = {theirs, image, lock_fd};
+  return csn_program_start(&l->keeper, "caisson-keeper", fds, lock_fd < 0 ? 2 : 3, 1, err);
 }
 
 /* ---- the operations ---- */
@@ -318,10 +204,11 @@ local_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, c
   csn_auto(csn_closep) int cwd_fd = openat(sb->workspace_fd, cwd, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (cwd_fd < 0)
     return csn_fail_errno(err, "cwd %.200s", cwd);
-  size_t room = count((const char *const *)l->environment) + count(x->environment) + 1;
+  size_t room = csn_strings_count((const char *const *)l->environment) +
+                csn_strings_count(x->environment) + 1;
   csn_auto(csn_freep) const char **list = csn_alloc(room * sizeof *list);
-  size_t n = put_variables(list, 0, (const char *const *)l->environment);
-  put_variables(list, n, x->environment);
+  size_t n = csn_variables_put(list, 0, (const char *const *)l->environment);
+  csn_variables_put(list, n, x->environment);
   return csn_local_proc_open(out, sc, l->control, cwd_fd, x, list, err);
 }
 

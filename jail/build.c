@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * build.c - the order of steps from a cloned process to the warden.
+ *
+ * The process starts with all capabilities over its new user namespace and
+ * none over the host.  It waits until the spawner has written its user ids,
+ * leaves the host's network, IPC, host name and control group view, builds
+ * its root file system, sets the limits every command inherits and executes
+ * the warden, which seals itself.  No byte of the sandbox is read here.
+ */
+#include "jail/build.h"
+
+#include <grp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "jail/sys.h"
+
+#ifndef CLONE_NEWCGROUP
+#define CLONE_NEWCGROUP 0x02000000
+#endif
+
+_Noreturn void
+csn_jail_fail(const char *what, const char *name)
+{
+  csn_jail_note note = {.kind = CSN_JAIL_FAILED, .error = errno ? errno : EIO};
+  step_name(note.step, sizeof note.step, what, name);
+  (void)!send(CSN_JAIL_CONTROL, &note, sizeof note, MSG_NOSIGNAL);
+  _exit(1);
+}
+
+/* Puts the plan's descriptors to their numbers and closes all others. */
+static void
+place_descriptors(struct csn_jail_plan *plan)
+{
+  for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_FDS; i++)
+    if (plan->fds[i] > 0)
+      plan->fds[i] = fcntl(plan->fds[i], F_DUPFD_CLOEXEC, CSN_JAIL_FDS);
+  for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_FDS; i++) {
+    bool kept = i == CSN_JAIL_CONTROL || i == CSN_JAIL_LIFE || i == CSN_JAIL_LOCK;
+    if (plan->fds[i] <= 0) {
+      close(i);
+      plan->fds[i] = -1;
+    } else if (dup3(plan->fds[i], i, kept ? 0 : O_CLOEXEC) < 0) {
+      csn_jail_fail("place the descriptors", "");
+    } else {
+      plan->fds[i] = i;
+    }
+  }
+  sys_close_range(CSN_JAIL_FDS, 0);
+}
+
+/* The host's out-of-memory killer should take commands before the harness. */
+static void
+offer_to_oom_killer(void)
+{
+  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    (void)!write(fd, "500", 3);
+    close(fd);
+  }
+}
+
+static void
+raise_loopback(void)
+{
+  struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
+    csn_jail_fail("raise the loopback interface", "");
+  close(fd);
+}
+
+static void
+set_limits(void)
+{
+  static const struct {
+    int resource;
+    rlim_t soft, hard;
+    const char *name;
+  } limits[] = {
+      {RLIMIT_NOFILE, 1024, 4096, "open files"},
+      {RLIMIT_CORE, 0, 0, "core files"},
+      {RLIMIT_NPROC, 1024, 1024, "processes"},
+      {RLIMIT_FSIZE, 16ull << 30, 16ull << 30, "file size"},
+      {RLIMIT_MSGQUEUE, 0, 0, "message queues"},
+      {RLIMIT_STACK, 8 << 20, 64 << 20, "stack"},
+      {RLIMIT_MEMLOCK, 64 << 10, 64 << 10, "locked memory"},
+      {RLIMIT_NICE, 0, 0, "priority"},
+      {RLIMIT_RTPRIO, 0, 0, "real-time priority"},
+      {RLIMIT_SIGPENDING, 1024, 1024, "queued signals"},
+  };
+  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+    struct rlimit now, want = {limits[i].soft, limits[i].hard};
+    if (getrlimit(limits[i].resource, &now) < 0)
+      csn_jail_fail("read the limit of", limits[i].name);
+    if (want.rlim_max > now.rlim_max)
+      want.rlim_max = now.rlim_max;
+    if (want.rlim_cur > want.rlim_max)
+      want.rlim_cur = want.rlim_max;
+    if (setrlimit(limits[i].resource, &want) < 0)
+      csn_jail_fail("limit", limits[i].name);
+  }
+}
+
+/* Waits until the user ids are written; ends with the spawner. */
+static void
+await_ids(const struct csn_jail_plan *plan)
+{
+  char go;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  offer_to_oom_killer(); /* as long as /proc is the host's and the file ours */
+  if (read(CSN_JAIL_LIFE, &go, 1) != 1)
+    _exit(1);
+  if (!plan->ranged)
+    return;
+  if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+    csn_jail_fail("become user 0 of the jail", "");
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids had cleared it */
+}
+
+_Noreturn void
+csn_jail_build(struct csn_jail_plan *plan)
+{
+  char *argv[] = {"caisson-warden", plan->ranged ? "ranged" : "single",
+                  (char *)(uintptr_t)plan->root, NULL};
+  char *envp[] = {NULL};
+  place_descriptors(plan);
+  await_ids(plan);
+  if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
+    csn_jail_fail("make network, ipc, uts and cgroup namespaces", "");
+  umask(022);
+  csn_jail_mounts(plan);
+  if (sethostname("caisson", 7) < 0)
+    csn_jail_fail("set the host name", "");
+  raise_loopback();
+  setsid();
+  set_limits();
+  syscall(SYS_execveat, CSN_JAIL_WARDEN, "", argv, envp, AT_EMPTY_PATH);
+  csn_jail_fail("execute the warden", "");
+}

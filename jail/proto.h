@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proto.h - what harness, spawner and warden say to each other.
+ *
+ * Harness -> spawner: one packet (SOCK_SEQPACKET) for each jail, a
+ * csn_jail_open with the descriptors its flags name, in the order of the
+ * flags, after the warden's end of the control stream.  Spawner -> harness:
+ * one csn_jail_opened with a pidfd of the jail's first process and the read end
+ * of its life pipe, which ends when nothing of the jail is left.
+ *
+ * Harness -> warden, on the control stream: frames, each a csn_jail_frame, its
+ * fixed part and its strings.  The descriptors of a frame travel with its
+ * first byte.  Warden -> harness: one csn_jail_note when the jail is ready or
+ * has failed.  Everything about a running command goes over the command's own
+ * channel (core/command.h).  The end of the control stream ends the jail.
+ */
+#ifndef CSN_JAIL_PROTO_H
+#define CSN_JAIL_PROTO_H
+
+#include <stdint.h>
+
+/* Descriptors that the spawner is started with. */
+enum { CSN_SPAWNER_SOCKET = 3, CSN_SPAWNER_WARDEN = 4, CSN_SPAWNER_IMAGE = 5 };
+
+/* Descriptors of the first process of a jail.  The warden inherits the first
+ * three; LOCK may be absent. */
+enum {
+  CSN_JAIL_CONTROL = 3,
+  CSN_JAIL_LIFE = 4, /* read end of a pipe that the spawner holds open while it lives */
+  CSN_JAIL_LOCK = 5,
+  CSN_JAIL_WARDEN = 6,
+  CSN_JAIL_WORKSPACE = 7,
+  CSN_JAIL_ROOTFS = 8,
+  CSN_JAIL_FDS
+};
+
+/* Who commands are inside, and where a root harness puts the jail's 65536
+ * user ids on the host. */
+enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 };
+
+#define CSN_JAIL_HOME "/home/user"
+
+enum { CSN_JAIL_HAS_LOCK = 1, CSN_JAIL_HAS_WORKSPACE = 2, CSN_JAIL_HAS_ROOTFS = 4 };
+enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_OPEN_FDS = 4 };
+
+typedef struct csn_jail_open {
+  uint32_t flags;
+  char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */
+} csn_jail_open;
+
+typedef struct csn_jail_opened {
+  int32_t error; /* an errno, with `step` naming what failed; 0: two descriptors */
+  int32_t uid;   /* owner of the workspace's files on the host; -1: whoever the harness is */
+  char step[120];
+} csn_jail_opened;
+
+enum csn_jail_note_kind { CSN_JAIL_FAILED = 1, CSN_JAIL_READY = 2 };
+
+typedef struct csn_jail_note {
+  int32_t kind;
+  int32_t error;    /* FAILED: an errno */
+  int32_t landlock; /* READY: ABI of the rules in force, 0 for none */
+  char step[120];   /* FAILED: what was being done */
+} csn_jail_note;
+
+enum csn_jail_frame_kind { CSN_JAIL_EXEC = 1 };
+
+/* Bytes of a frame's body: what one execve(2) may take, and no more. */
+enum { CSN_JAIL_BODY_MAX = 1 << 20, CSN_JAIL_STRINGS_MAX = 16384 };
+
+typedef struct csn_jail_frame {
+  uint32_t kind;
+  uint32_t length; /* of the body that follows */
+} csn_jail_frame;
+
+enum {
+  CSN_JAIL_TTY = 1,
+  CSN_JAIL_WITH_STDIN = 2,
+  CSN_JAIL_SPLIT = 4,
+  CSN_JAIL_WITH_CLAIM = 8,
+};
+
+/* Descriptors of an EXEC, in this order: the channel, without TTY stdout, and
+ * those that the flags name (stdin, stderr, claim).  The body is this and then
+ * cwd, argv and the environment, each string with its NUL. */
+typedef struct csn_jail_exec {
+  uint32_t flags;
+  uint32_t args, variables;
+  uint16_t rows, cols;
+} csn_jail_exec;
+enum { CSN_JAIL_EXEC_FDS = 5 };
+
+#endif

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * spawner.c - the process that makes jails for one harness: single-threaded,
+ * small, started from a sealed memfd with nothing of the harness in it.
+ *
+ * It clones the first process of each jail (jail/build.c does the rest in
+ * there), writes the jail's user id map, hands the harness a pidfd and
+ * remembers the lock that belongs to the jail until the kernel reports that
+ * its last process has ended.
+ *
+ * When the harness closes the socket or dies by whatever signal, every jail is
+ * killed before the spawner ends.  When the spawner is killed, the life pipes
+ * and PDEATHSIG end the jails.
+ */
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "jail/build.h"
+#include "jail/sys.h"
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+
+struct jail {
+  pid_t pid;
+  int lock; /* -1: none */
+  int life; /* write end; its closing tells the warden that we are gone, and
+               the harness that the jail has ended and the lock is free */
+};
+
+struct spawner {
+  struct jail *jails;
+  size_t n, room;
+  bool ranged; /* root of this machine: jails get user ids of their own */
+};
+
+struct request {
+  csn_jail_open open;
+  int control, lock, workspace, rootfs; /* -1: not there */
+};
+
+static void
+close_fd(int fd)
+{
+  if (fd >= 0)
+    close(fd);
+}
+
+/* ---- user ids ---- */
+
+static bool
+write_text(const char *path, const char *text)
+{
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return false;
+  size_t n = strlen(text);
+  bool done = write(fd, text, n) == (ssize_t)n;
+  int e = errno;
+  close(fd);
+  errno = e;
+  return done;
+}
+
+/* Whether the ids of the jails' range exist in our own user namespace. */
+static bool
+range_exists(void)
+{
+  char text[512], *p = text;
+  int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  close_fd(fd);
+  if (n <= 0)
+    return false;
+  text[n] = '\0';
+  while (*p) {
+    unsigned long first = strtoul(p, &p, 10);
+    strtoul(p, &p, 10);
+    unsigned long count = strtoul(p, &p, 10);
+    if (first <= CSN_JAIL_BASE && first + count >= (unsigned long)CSN_JAIL_BASE + CSN_JAIL_RANGE)
+      return true;
+    while (*p == '\n' || *p == ' ')
+      p++;
+  }
+  return false;
+}
+
+static size_t
+put_number(char *to, unsigned long value)
+{
+  char digits[24];
+  size_t n = 0, at = 0;
+  do
+    digits[n++] = (char)('0' + value % 10);
+  while (value /= 10);
+  while (n)
+    to[at++] = digits[--n];
+  return at;
+}
+
+static void
+map_line(char *to, unsigned long inside, unsigned long outside, unsigned long count)
+{
+  size_t n = put_number(to, inside);
+  to[n++] = ' ';
+  n += put_number(to + n, outside);
+  to[n++] = ' ';
+  n += put_number(to + n, count);
+  to[n++] = '\n';
+  to[n] = '\0';
+}
+
+static void
+proc_path(char *to, pid_t pid, const char *name)
+{
+  memcpy(to, "/proc/", 6);
+  size_t n = 6 + put_number(to + 6, (unsigned long)pid);
+  memcpy(to + n, name, strlen(name) + 1);
+}
+
+static const char *
+write_maps(const struct spawner *s, pid_t pid)
+{
+  char path[64], uids[80], gids[80];
+  if (s->ranged) {
+    map_line(uids, 0, CSN_JAIL_BASE, CSN_JAIL_RANGE);
+    map_line(gids, 0, CSN_JAIL_BASE, CSN_JAIL_RANGE);
+  } else {
+    map_line(uids, CSN_JAIL_UID, geteuid(), 1);
+    map_line(gids, CSN_JAIL_UID, getegid(), 1);
+    proc_path(path, pid, "/setgroups");
+    if (!write_text(path, "deny"))
+      return "setgroups of the user namespace";
+  }
+  proc_path(path, pid, "/uid_map");
+  if (!write_text(path, uids))
+    return "uid_map of the user namespace";
+  proc_path(path, pid, "/gid_map");
+  if (!write_text(path, gids))
+    return "gid_map of the user namespace";
+  return NULL;
+}
+
+/* ---- one jail ---- */
+
+static bool
+remember(struct spawner *s, struct jail j)
+{
+  if (s->n == s->room) {
+    size_t room = s->room ? s->room * 2 : 64;
+    struct jail *more = realloc(s->jails, room * sizeof *more);
+    if (!more)
+      return false;
+    s->jails = more;
+    s->room = room;
+  }
+  s->jails[s->n++] = j;
+  return true;
+}
+
+/* A root harness owns folders that the jail's ids cannot reach, so the trees
+ * are cloned here; otherwise the jail opens the same paths itself. */
+static const char *
+take_trees(const struct spawner *s, struct request *r)
+{
+  int *fds[] = {&r->workspace, &r->rootfs};
+  if (!s->ranged)
+    return NULL;
+  if (r->workspace >= 0 &&
+      fchown(r->workspace, CSN_JAIL_BASE + CSN_JAIL_UID, CSN_JAIL_BASE + CSN_JAIL_UID) < 0)
+    return "change the owner of the workspace";
+  for (size_t i = 0; i < 2; i++) {
+    if (*fds[i] < 0)
+      continue;
+    int tree = sys_open_tree(*fds[i], "", AT_EMPTY_PATH | TREE_RECURSIVE);
+    if (tree < 0)
+      return i ? "clone the mount of the rootfs" : "clone the mount of the workspace";
+    close(*fds[i]);
+    *fds[i] = tree;
+  }
+  return NULL;
+}
+
+/* The kernel's clone(2) like fork: the child goes on here with a copy. */
+static pid_t
+clone_process(unsigned long flags, int *pidfd)
+{
+  return (pid_t)syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, NULL, pidfd, NULL, 0);
+}
+
+static const char *
+start_jail(struct spawner *s, struct request *r, int fds[2])
+{
+  int life[2], pidfd = -1;
+  if (pipe2(life, O_CLOEXEC) < 0)
+    return "pipe";
+  struct csn_jail_plan plan = {.ranged = s->ranged,
+                               .root = r->open.root,
+                               .fds = {[CSN_JAIL_CONTROL] = r->control,
+                                       [CSN_JAIL_LIFE] = life[0],
+                                       [CSN_JAIL_LOCK] = r->lock,
+                                       [CSN_JAIL_WARDEN] = CSN_SPAWNER_WARDEN,
+                                       [CSN_JAIL_WORKSPACE] = r->workspace,
+                                       [CSN_JAIL_ROOTFS] = r->rootfs}};
+  pid_t pid = clone_process(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS, &pidfd);
+  if (pid == 0)
+    csn_jail_build(&plan);
+  int e = errno;
+  if (pid < 0) {
+    close(life[0]);
+    close(life[1]);
+    errno = e;
+    return "make user, process and mount namespaces";
+  }
+  const char *failed = write_maps(s, pid);
+  if (!failed && write(life[1], "", 1) != 1)
+    failed = "start the first process";
+  struct jail j = {.pid = pid, .lock = r->lock, .life = life[1]};
+  if (!failed && !remember(s, j))
+    failed = "remember the jail";
+  if (!failed) {
+    r->lock = -1; /* the table's now */
+    fds[0] = pidfd;
+    fds[1] = life[0];
+    return NULL;
+  }
+  e = errno;
+  kill(pid, SIGKILL);
+  waitpid(pid, NULL, 0);
+  close(life[0]);
+  close(life[1]);
+  close(pidfd);
+  errno = e;
+  return failed;
+}
+
+/* ---- the socket ---- */
+
+static void
+answer(const csn_jail_opened *a, const int fds[2])
+{
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(2 * sizeof(int))];
+  } c = {.head = {.cmsg_len = CMSG_LEN(2 * sizeof(int)),
+                  .cmsg_level = SOL_SOCKET,
+                  .cmsg_type = SCM_RIGHTS}};
+  struct iovec iov = {(void *)(uintptr_t)a, sizeof *a};
+  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+  if (a->error == 0) {
+    memcpy(CMSG_DATA(&c.head), fds, 2 * sizeof *fds);
+    m.msg_control = &c;
+    m.msg_controllen = sizeof c;
+  }
+  (void)!sendmsg(CSN_SPAWNER_SOCKET, &m, MSG_NOSIGNAL);
+}
+
+static void
+handle(struct spawner *s, struct request *r)
+{
+  csn_jail_opened a = {.uid = s->ranged ? CSN_JAIL_BASE + CSN_JAIL_UID : -1};
+  int fds[2] = {-1, -1};
+  const char *failed = take_trees(s, r);
+  if (!failed)
+    failed = start_jail(s, r, fds);
+  if (failed) {
+    a.error = errno ? errno : EIO;
+    step_name(a.step, sizeof a.step, failed, "");
+  }
+  answer(&a, fds);
+  close_fd(fds[0]);
+  close_fd(fds[1]);
+}
+
+/* Takes one request; false when the harness has gone. */
+static bool
+serve(struct spawner *s)
+{
+  struct request r = {.control = -1, .lock = -1, .workspace = -1, .rootfs = -1};
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(sizeof(int) * CSN_JAIL_OPEN_FDS)];
+  } c;
+  struct iovec iov = {&r.open, sizeof r.open};
+  struct msghdr m = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
+  ssize_t n = recvmsg(CSN_SPAWNER_SOCKET, &m, MSG_CMSG_CLOEXEC);
+  if (n <= 0)
+    return n < 0 && (errno == EINTR || errno == EAGAIN);
+  int fds[CSN_JAIL_OPEN_FDS] = {-1, -1, -1, -1};
+  size_t count = 0, at = 1;
+  struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+  if (h && h->cmsg_type == SCM_RIGHTS) {
+    count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(fds, CMSG_DATA(h), count * sizeof(int));
+  }
+  r.control = fds[0];
+  if (r.open.flags & CSN_JAIL_HAS_LOCK && at < count)
+    r.lock = fds[at++];
+  if (r.open.flags & CSN_JAIL_HAS_WORKSPACE && at < count)
+    r.workspace = fds[at++];
+  if (r.open.flags & CSN_JAIL_HAS_ROOTFS && at < count)
+    r.rootfs = fds[at++];
+  r.open.root[sizeof r.open.root - 1] = '\0';
+  errno = EPROTO;
+  if (n == sizeof r.open && count == at)
+    handle(s, &r);
+  else
+    answer(&(csn_jail_opened){.error = EPROTO, .step = "understand the request"}, NULL);
+  close_fd(r.control);
+  close_fd(r.lock);
+  close_fd(r.workspace);
+  close_fd(r.rootfs);
+  return true;
+}
+
+static void
+reap(struct spawner *s, int flags)
+{
+  pid_t pid;
+  while ((pid = waitpid(-1, NULL, flags)) > 0)
+    for (size_t i = 0; i < s->n; i++)
+      if (s->jails[i].pid == pid) {
+        close_fd(s->jails[i].lock);
+        close_fd(s->jails[i].life);
+        s->jails[i] = s->jails[--s->n];
+        break;
+      }
+}
+
+/* The harness that made our socket; its end must not be missed when its
+ * descriptors live on in a process it forked. */
+static int
+watch_harness(void)
+{
+  struct ucred peer;
+  socklen_t n = sizeof peer;
+  if (getsockopt(CSN_SPAWNER_SOCKET, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+    return -1;
+  int fd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+  if (fd >= 0 && getppid() != peer.pid)
+    _exit(0); /* it has died already and the number may be another's */
+  return fd;
+}
+
+int
+main(void)
+{
+  struct spawner s = {0};
+  sigset_t child;
+  prctl(PR_SET_NAME, "caisson-spawner");
+  close(CSN_SPAWNER_IMAGE);
+  fcntl(CSN_SPAWNER_SOCKET, F_SETFD, FD_CLOEXEC);
+  fcntl(CSN_SPAWNER_WARDEN, F_SETFD, FD_CLOEXEC);
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  sigprocmask(SIG_SETMASK, &child, NULL);
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  s.ranged = geteuid() == 0 && range_exists();
+  struct pollfd fds[] = {
+      {.fd = CSN_SPAWNER_SOCKET, .events = POLLIN},
+      {.fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN},
+      {.fd = watch_harness(), .events = POLLIN},
+  };
+  if (fds[1].fd < 0 || chdir("/") < 0)
+    return 1;
+  for (bool alive = true; alive;) {
+    struct signalfd_siginfo info;
+    if (poll(fds, 3, -1) < 0)
+      continue;
+    if (fds[1].revents) {
+      while (read(fds[1].fd, &info, sizeof info) > 0)
+        continue;
+      reap(&s, WNOHANG);
+    }
+    alive = fds[2].revents == 0 && (fds[0].revents == 0 || serve(&s));
+  }
+  for (size_t i = 0; i < s.n; i++)
+    kill(s.jails[i].pid, SIGKILL);
+  reap(&s, 0);
+  return 0;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * warden.c - the first process of a jail: starts the harness's commands and
+ * collects whoever ends.
+ *
+ * It seals itself before it reads the first byte, and from then on can do
+ * hardly more than the commands, which inherit the seal.  They can neither
+ * kill it (the kernel shields the first process of a process namespace) nor
+ * look into it (it is not dumpable).  When the control stream or the life pipe
+ * ends, it ends, and the kernel kills everything in the jail.
+ */
+#include "jail/warden.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "core/command.h"
+#include "jail/seal.h"
+#include "jail/sys.h"
+
+/* Marks of what epoll reports, beside the numbers of leaders (2 and up). */
+enum { ON_CONTROL = 0, ON_SIGNAL = 1, ON_LIFE = INT32_MAX };
+
+static struct leader *
+find_leader(struct warden *w, pid_t pid)
+{
+  for (size_t i = 0; i < w->n; i++)
+    if (w->leaders[i].pid == pid)
+      return &w->leaders[i];
+  return NULL;
+}
+
+void
+csn_warden_tell(int channel, int kind, int value, int more, int fd)
+{
+  csn_command_event e = {kind, value, more};
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(sizeof(int))];
+  } c = {.head = {
+             .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+  struct iovec iov = {&e, sizeof e};
+  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+  if (fd >= 0) {
+    memcpy(CMSG_DATA(&c.head), &fd, sizeof fd);
+    m.msg_control = &c;
+    m.msg_controllen = sizeof c;
+  }
+  if (channel >= 0)
+    (void)!sendmsg(channel, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool
+csn_warden_add(struct warden *w, pid_t pid, int channel)
+{
+  if (w->n == w->room) {
+    size_t room = w->room ? w->room * 2 : 16;
+    struct leader *more = realloc(w->leaders, room * sizeof *more);
+    if (!more)
+      return false;
+    w->leaders = more;
+    w->room = room;
+  }
+  w->leaders[w->n++] = (struct leader){pid, channel};
+  struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)pid};
+  return epoll_ctl(w->epoll, EPOLL_CTL_ADD, channel, &e) == 0;
+}
+
+/* A signal for a command's group, or the wish that it end. */
+static void
+serve_channel(struct warden *w, pid_t pid)
+{
+  struct leader *l = find_leader(w, pid);
+  int32_t sig;
+  if (!l || l->channel < 0)
+    return;
+  ssize_t n = recv(l->channel, &sig, sizeof sig, MSG_DONTWAIT);
+  if (n == sizeof sig) {
+    kill(-pid, sig);
+  } else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+    close(l->channel);
+    l->channel = -1;
+    kill(-pid, SIGKILL);
+  }
+}
+
+/* Collects whoever has ended, orphans too. */
+static void
+reap(struct warden *w)
+{
+  int status;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    struct leader *l = find_leader(w, pid);
+    if (!l)
+      continue;
+    if (WIFSIGNALED(status))
+      csn_warden_tell(l->channel, CSN_COMMAND_ENDED, 128 + WTERMSIG(status), WTERMSIG(status), -1);
+    else
+      csn_warden_tell(l->channel, CSN_COMMAND_ENDED, WEXITSTATUS(status), 0, -1);
+    if (l->channel >= 0)
+      close(l->channel);
+    *l = w->leaders[--w->n];
+  }
+}
+
+/* The rest of a frame's bytes; the harness sends them at once. */
+static bool
+read_all(void *to, size_t n)
+{
+  for (char *p = to; n;) {
+    ssize_t got = read(CSN_JAIL_CONTROL, p, n);
+    if (got == 0 || (got < 0 && errno != EINTR))
+      return false;
+    if (got > 0) {
+      p += got;
+      n -= (size_t)got;
+    }
+  }
+  return true;
+}
+
+/* Takes one frame; false when the harness has gone or talks nonsense. */
+static bool
+serve_control(struct warden *w)
+{
+  csn_jail_frame head;
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(sizeof(int) * CSN_JAIL_EXEC_FDS)];
+  } c;
+  struct iovec iov = {&head, sizeof head};
+  struct msghdr m = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
+  ssize_t n = recvmsg(CSN_JAIL_CONTROL, &m, MSG_CMSG_CLOEXEC);
+  if (n < 0)
+    return errno == EINTR;
+  int fds[CSN_JAIL_EXEC_FDS] = {-1, -1, -1, -1, -1};
+  size_t count = 0;
+  struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+  if (h && h->cmsg_type == SCM_RIGHTS) {
+    count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    memcpy(fds, CMSG_DATA(h), count * sizeof(int));
+  }
+  if (n == 0 || !read_all((char *)&head + n, sizeof head - (size_t)n) ||
+      head.kind != CSN_JAIL_EXEC || head.length > CSN_JAIL_BODY_MAX ||
+      !read_all(w->body, head.length))
+    return false;
+  return csn_warden_exec(w, head.length, fds, count);
+}
+
+static void
+watch(const struct warden *w, int fd, uint64_t mark)
+{
+  struct epoll_event e = {.events = EPOLLIN, .data.u64 = mark};
+  if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) < 0)
+    csn_warden_fail("watch descriptors", "");
+}
+
+static void
+serve(struct warden *w)
+{
+  for (;;) {
+    struct epoll_event ready[32];
+    struct signalfd_siginfo info;
+    int n = epoll_wait(w->epoll, ready, 32, -1);
+    for (int i = 0; i < n; i++) {
+      uint64_t mark = ready[i].data.u64;
+      if (mark == ON_LIFE) {
+        return;
+      } else if (mark == ON_SIGNAL) {
+        while (read(w->signals, &info, sizeof info) > 0)
+          continue;
+        reap(w);
+      } else if (mark != ON_CONTROL) {
+        serve_channel(w, (pid_t)mark);
+      } else if (!serve_control(w)) {
+        return;
+      }
+    }
+  }
+}
+
+int
+main(int argc, char **argv)
+{
+  static struct warden warden;
+  struct warden *w = &warden;
+  sigset_t all, child;
+  if (argc != 3)
+    return 2;
+  prctl(PR_SET_NAME, "caisson-warden");
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (int fd = CSN_JAIL_CONTROL; fd <= CSN_JAIL_LOCK; fd++)
+    fcntl(fd, F_SETFD, FD_CLOEXEC); /* the lock may be absent: EBADF is fine */
+  w->ranged = strcmp(argv[1], "ranged") == 0;
+  w->root = argv[2];
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  w->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+  w->epoll = epoll_create1(EPOLL_CLOEXEC);
+  watch(w, CSN_JAIL_CONTROL, ON_CONTROL);
+  watch(w, CSN_JAIL_LIFE, ON_LIFE);
+  watch(w, w->signals, ON_SIGNAL);
+  csn_jail_note ready = {.kind = CSN_JAIL_READY, .landlock = csn_jail_seal(w->ranged, w->root)};
+  if (send(CSN_JAIL_CONTROL, &ready, sizeof ready, MSG_NOSIGNAL) != sizeof ready)
+    return 1;
+  serve(w);
+  return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * warden.h - what warden.c (the loop) and command.c (starting) share. */
+#ifndef CSN_JAIL_WARDEN_H
+#define CSN_JAIL_WARDEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "jail/proto.h"
+
+/* A command whose leader runs; channel is -1 after the harness closed it. */
+struct leader {
+  pid_t pid;
+  int channel;
+};
+
+struct warden {
+  bool ranged;
+  const char *root;
+  int epoll, signals;
+  struct leader *leaders;
+  size_t n, room;
+  char *strings[CSN_JAIL_STRINGS_MAX];
+  char body[CSN_JAIL_BODY_MAX + 1];
+};
+
+/* Starts what w->body asks for, whose length is `n`, and closes `fds`.  False
+ * when it is malformed. */
+bool csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count);
+
+/* Sends an event, and a descriptor if it is not -1, on a command's channel. */
+void csn_warden_tell(int channel, int kind, int value, int more, int fd);
+/* The channel belongs to the warden then; false: it could not be watched. */
+bool csn_warden_add(struct warden *w, pid_t pid, int channel);
+
+#endif

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * jail.c - Linux namespaces of our own around each sandbox: the default.
+ *
+ * The spawner (sandbox/jail_hub.c, jail/spawner.c) makes the jail, its warden
+ * (jail/warden.c) starts the commands.  Here: what the caller may ask for, the
+ * commands' environment and descriptors, and the end.  Output never passes
+ * through the warden; it has the commands' own pipes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "core/poll.h"
+#include "sandbox/backends.h"
+#include "sandbox/jail.h"
+#include "sandbox/proc.h"
+#include "sandbox/strings.h"
+
+struct jail {
+  csn_sandbox base;
+  int control, pidfd, life; /* -1 until they are there */
+  int landlock;
+  pthread_mutex_t sending; /* one frame at a time on `control` */
+  csn_arena *arena;        /* of the environment's strings */
+  const char **environment;
+};
+
+static const char *const defaults[] = {
+    "PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+    "HOME=" CSN_JAIL_HOME,
+    "USER=user",
+    "LOGNAME=user",
+    "LANG=C.UTF-8",
+    NULL,
+};
+
+static struct jail *
+jail_of(csn_sandbox *sb)
+{
+  return (struct jail *)sb; /* base is the first member */
+}
+
+/* ---- opening ---- */
+
+static int
+bad_root(const char *root, const char *why, csn_err *err)
+{
+  return csn_fail(err, CSN_E_INVALID, "root \"%.100s\": %s; /workspace is the usual place", root,
+                  why);
+}
+
+/* The workspace's place is made beside the jail's own folders, not in them. */
+static int
+check_root(const char *root, csn_err *err)
+{
+  static const char *const taken[] = {"bin",    "dev",  "etc",  "lib", "lib32", "lib64",
+                                      "libx32", "proc", "sbin", "sys", "usr"};
+  size_t n = strlen(root);
+  if (root[0] != '/' || n < 2 || root[n - 1] == '/')
+    return bad_root(root, "not an absolute path of a folder", err);
+  if (n >= CSN_JAIL_ROOT_MAX)
+    return bad_root(root, "too long", err);
+  csn_str rest = csn_strn(root + 1, n - 1);
+  for (bool first = true; rest.p; first = false) {
+    size_t end = csn_str_find(rest, CSN_STR("/"), 0);
+    csn_str part = csn_strn(rest.p, end == SIZE_MAX ? rest.n : end);
+    if (part.n == 0 || csn_str_eq(part, CSN_STR(".")) || csn_str_eq(part, CSN_STR("..")))
+      return bad_root(root, "empty parts, \".\" and \"..\" are not allowed", err);
+    for (size_t i = 0; first && i < CSN_COUNT(taken); i++)
+      if (csn_str_eq(part, csn_cstr(taken[i])))
+        return bad_root(root, "this folder belongs to the jail", err);
+    rest = end == SIZE_MAX ? csn_strn(NULL, 0) : csn_strn(rest.p + end + 1, rest.n - end - 1);
+  }
+  return 0;
+}
+
+static int
+check_spec(const csn_sandbox_spec *spec, csn_err *err)
+{
+  if (spec->options && spec->options->child)
+    return csn_fail(err, CSN_E_INVALID, "options.%.*s: the jail has no such option",
+                    (int)(spec->options->child->key.n & 0xff), spec->options->child->key.p);
+  if (spec->rootfs && strcmp(spec->rootfs, "host") != 0 && spec->rootfs[0] != '/')
+    return csn_fail(err, CSN_E_INVALID,
+                    "rootfs \"%.100s\" is neither \"host\" nor an absolute path of a folder",
+                    spec->rootfs);
+  return check_root(spec->root ? spec->root : "/workspace", err);
+}
+
+static void
+make_environment(struct jail *j, const char *const *given)
+{
+  size_t n = csn_variables_put(
+      j->environment =
+          csn_alloc((CSN_COUNT(defaults) + csn_strings_count(given)) * sizeof *j->environment),
+      0, defaults);
+  n = csn_variables_put(j->environment, n, given);
+  j->arena = csn_arena_new(0);
+  for (size_t i = 0; i < n; i++)
+    j->environment[i] = csn_arena_dup(j->arena, csn_cstr(j->environment[i])).p;
+}
+
+static int
+open_folder(const char *path, csn_err *err)
+{
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 ? csn_fail_errno(err, "rootfs %.200s", path) : fd;
+}
+
+static int
+open_workspace(struct jail *j, int given, csn_err *err)
+{
+  if (given < 0)
+    return 0;
+  j->base.workspace_fd = openat(given, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (j->base.workspace_fd < 0)
+    return csn_fail_errno(err, "workspace_fd %d", given);
+  return 0;
+}
+
+/* Waits for the word that the jail is ready, or why it is not. */
+static int
+await_ready(struct jail *j, csn_scope *sc, csn_err *err)
+{
+  csn_jail_note note;
+  struct pollfd fd = {.fd = j->control, .events = POLLIN};
+  int rc = csn_poll(sc, &fd, 1, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "waiting for the jail");
+  ssize_t n = recv(j->control, &note, sizeof note, MSG_DONTWAIT);
+  if (n != sizeof note)
+    return csn_fail(err, CSN_E_SANDBOX, "the jail's first process was killed while it started");
+  note.step[sizeof note.step - 1] = '\0';
+  if (note.kind == CSN_JAIL_READY) {
+    j->landlock = note.landlock;
+    return 0;
+  }
+  errno = note.error;
+  return csn_jail_explain(csn_fail_errno(err, "%s", note.step), note.step, err);
+}
+
+static int
+start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  csn_jail_open open = {0};
+  int fds[CSN_JAIL_OPEN_FDS], pair[2];
+  size_t n = 1;
+  csn_auto(csn_closep) int rootfs = -1;
+  if (spec->rootfs && spec->rootfs[0] == '/' && (rootfs = open_folder(spec->rootfs, err)) < 0)
+    return rootfs;
+  snprintf(open.root, sizeof open.root, "%s", j->base.root);
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    return csn_fail_errno(err, "socketpair");
+  j->control = pair[0];
+  csn_auto(csn_closep) int theirs = pair[1];
+  fds[0] = theirs;
+  if (spec->lock_fd >= 0) {
+    open.flags |= CSN_JAIL_HAS_LOCK;
+    fds[n++] = spec->lock_fd;
+  }
+  if (j->base.workspace_fd >= 0) {
+    open.flags |= CSN_JAIL_HAS_WORKSPACE;
+    fds[n++] = j->base.workspace_fd;
+  }
+  if (rootfs >= 0) {
+    open.flags |= CSN_JAIL_HAS_ROOTFS;
+    fds[n++] = rootfs;
+  }
+  int uid = -1;
+  int rc = csn_jail_request(&open, fds, n, &j->pidfd, &j->life, &uid, err);
+  j->base.uid = j->base.gid = uid;
+  close(theirs);
+  theirs = -1;
+  return rc < 0 ? rc : await_ready(j, sc, err);
+}
+
+static void
+jail_close(csn_sandbox *sb)
+{
+  struct jail *j = jail_of(sb);
+  /* The kernel ends all of a process namespace with its first process; the
+   * life pipe ends when that is done and the lock is free. */
+  if (j->pidfd >= 0)
+    (void)!syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
+  struct pollfd fd = {.fd = j->life};
+  while (j->life >= 0 && poll(&fd, 1, -1) < 0 && errno == EINTR)
+    continue;
+  csn_closep(&j->control);
+  csn_closep(&j->pidfd);
+  csn_closep(&j->life);
+  csn_closep(&sb->workspace_fd);
+  pthread_mutex_destroy(&j->sending);
+  csn_arena_free(j->arena);
+  free(j->environment);
+  free(sb->root);
+  free(j);
+}
+
+static void
+jail_closep(struct jail **j)
+{
+  if (*j)
+    jail_close(&(*j)->base);
+}
+
+static int
+jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  int rc = check_spec(spec, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(jail_closep) struct jail *j = csn_alloc(sizeof *j);
+  *j = (struct jail){.base = {.ops = &csn_sandbox_jail, .workspace_fd = -1, .uid = -1, .gid = -1},
+                     .control = -1,
+                     .pidfd = -1,
+                     .life = -1};
+  pthread_mutex_init(&j->sending, NULL);
+  j->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
+  make_environment(j, spec->environment);
+  rc = open_workspace(j, spec->workspace_fd, err);
+  if (rc == 0)
+    rc = start(j, sc, spec, err);
+  if (rc < 0)
+    return rc;
+  *out = &csn_steal(j)->base;
+  return 0;
+}
+
+/* ---- commands ---- */
+
+static void
+pack_environment(csn_buf *to, const struct jail *j, const csn_exec *x, csn_jail_exec *head)
+{
+  static const char *const terminal[] = {"TERM=xterm-256color", NULL};
+  size_t room = csn_strings_count(j->environment) + csn_strings_count(x->environment) + 2;
+  csn_auto(csn_freep) const char **list = csn_alloc(room * sizeof *list);
+  size_t n = csn_variables_put(list, 0, x->tty ? terminal : NULL);
+  n = csn_variables_put(list, n, j->environment);
+  csn_variables_put(list, n, x->environment);
+  head->variables = csn_strings_pack(to, list);
+}
+
+/* The frame of an EXEC, whole. */
+static int
+pack(csn_buf *to, const struct jail *j, const csn_exec *x, csn_err *err)
+{
+  csn_jail_frame frame = {.kind = CSN_JAIL_EXEC};
+  csn_jail_exec head = {.rows = x->rows, .cols = x->cols};
+  head.flags =
+      (x->tty ? CSN_JAIL_TTY : 0u) | (x->with_stdin && !x->tty ? CSN_JAIL_WITH_STDIN : 0u) |
+      (x->split_output ? CSN_JAIL_SPLIT : 0u) | (x->claim_fd >= 0 ? CSN_JAIL_WITH_CLAIM : 0u);
+  csn_buf_add(to, csn_strn((const char *)&frame, sizeof frame));
+  csn_buf_add(to, csn_strn((const char *)&head, sizeof head));
+  if (x->cwd && x->cwd[0] == '/')
+    csn_buf_addz(to, x->cwd);
+  else
+    csn_buf_addf(to, "%s/%s", j->base.root, x->cwd ? x->cwd : "");
+  csn_buf_addc(to, '\0');
+  head.args = csn_strings_pack(to, x->argv);
+  pack_environment(to, j, x, &head);
+  int rc = csn_buf_done(to, "the command with its environment", err);
+  if (rc < 0)
+    return rc;
+  frame.length = (uint32_t)(to->n - sizeof frame);
+  memcpy(to->p, &frame, sizeof frame);
+  memcpy(to->p + sizeof frame, &head, sizeof head);
+  return 0;
+}
+
+/* The command's ends; all are closed here once the warden has them. */
+struct ends {
+  int channel, std[3];
+};
+
+static void
+ends_close(struct ends *e)
+{
+  csn_closep(&e->channel);
+  for (int i = 0; i < 3; i++)
+    csn_closep(&e->std[i]);
+}
+
+/* Pipes belong to who made them; commands should be able to open /dev/stdout. */
+static int
+give_pipes(const struct jail *j, const struct ends *e, csn_err *err)
+{
+  for (int i = 0; i < 3 && j->base.uid >= 0; i++)
+    if (e->std[i] >= 0 && fchown(e->std[i], (uid_t)j->base.uid, (gid_t)j->base.gid) < 0)
+      return csn_fail_errno(err, "change the owner of a pipe");
+  return 0;
+}
+
+static int
+send_exec(struct jail *j, const csn_buf *frame, const struct ends *e, const csn_exec *x,
+          csn_err *err)
+{
+  int fds[CSN_JAIL_EXEC_FDS];
+  size_t n = 0;
+  fds[n++] = e->channel;
+  if (e->std[1] >= 0)
+    fds[n++] = e->std[1];
+  if (e->std[0] >= 0)
+    fds[n++] = e->std[0];
+  if (e->std[2] >= 0)
+    fds[n++] = e->std[2];
+  if (x->claim_fd >= 0)
+    fds[n++] = x->claim_fd;
+  /* A frame that is cut by a scope's end would spoil all that follow; the
+   * warden takes it as soon as it has started the one before. */
+  pthread_mutex_lock(&j->sending);
+  int rc = csn_fds_send(j->control, NULL, csn_buf_str(frame), fds, n, err);
+  pthread_mutex_unlock(&j->sending);
+  return rc;
+}
+
+static int
+jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err)
+{
+  struct jail *j = jail_of(sb);
+  csn_auto(csn_buf_finip) csn_buf frame = CSN_BUF(CSN_JAIL_BODY_MAX);
+  int rc = pack(&frame, j, x, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_piped_freep) struct csn_piped *p = csn_piped_new(x->tty);
+  csn_auto(ends_close) struct ends e = {-1, {-1, -1, -1}};
+  rc = csn_piped_channel(p, &e.channel, err);
+  if (rc == 0 && !x->tty)
+    rc = csn_piped_pipes(p, x, e.std, err);
+  if (rc == 0)
+    rc = give_pipes(j, &e, err);
+  if (rc == 0)
+    rc = send_exec(j, &frame, &e, x, err);
+  ends_close(&e);
+  e = (struct ends){-1, {-1, -1, -1}};
+  if (rc == 0)
+    rc = csn_piped_await(p, sc, x, err);
+  if (rc < 0)
+    return rc;
+  *out = &csn_steal(p)->base;
+  return 0;
+}
+
+static void
+jail_describe(csn_sandbox *sb, csn_jw *w)
+{
+  const struct jail *j = jail_of(sb);
+  static const struct {
+    const char *name, *state;
+  } lines[] = {{"isolation", "jail"},       {"files", "enforced"},   {"network", "none"},
+               {"processes", "enforced"},   {"devices", "enforced"}, {"capabilities", "none"},
+               {"system_calls", "enforced"}};
+  for (size_t i = 0; i < CSN_COUNT(lines); i++) {
+    csn_jw_key(w, lines[i].name);
+    csn_jw_strz(w, lines[i].state);
+  }
+  csn_jw_key(w, "landlock_abi");
+  csn_jw_int(w, j->landlock);
+  csn_jw_key(w, "user_ids");
+  csn_jw_strz(w, sb->uid >= 0 ? "own range" : "one");
+  csn_jw_key(w, "limits");
+  csn_jw_obj(w);
+  static const struct {
+    const char *name, *state;
+  } limits[] = {{"processes", "soft"}, {"open_files", "soft"}, {"file_size", "soft"},
+                {"memory", "absent"},  {"cpu", "absent"},      {"disk", "absent"}};
+  for (size_t i = 0; i < CSN_COUNT(limits); i++) {
+    csn_jw_key(w, limits[i].name);
+    csn_jw_strz(w, limits[i].state);
+  }
+  csn_jw_end(w);
+}
+
+const csn_sandbox_ops csn_sandbox_jail = {
+    .size = sizeof(csn_sandbox_ops),
+    .name = "jail",
+    .open = jail_open,
+    .close = jail_close,
+    .spawn = jail_spawn,
+    .describe = jail_describe,
+};

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * jail.h - the process that makes this harness's jails, and what this machine
+ * lets a jail enforce.
+ */
+#ifndef CSN_SANDBOX_JAIL_H
+#define CSN_SANDBOX_JAIL_H
+
+#include "caisson/json.h"
+#include "jail/proto.h"
+
+/* Starts the spawner now and not at the first jail: before the first thread
+ * that holds secrets, say.  Any thread; once is enough. */
+int csn_jail_start(csn_err *err) CSN_MUST;
+
+/* Asks the spawner for a jail.  fds as jail/proto.h says.  *pidfd and *life are
+ * the caller's; *uid owns what is made in the workspace, -1: the harness. */
+int csn_jail_request(const csn_jail_open *open, const int *fds, size_t n, int *pidfd, int *life,
+                     int *uid, csn_err *err) CSN_MUST;
+
+/* One line of what a machine enforces, for `caisson doctor`. */
+typedef struct csn_jail_feature {
+  const char *name;  /* "user namespaces" */
+  const char *state; /* "enforced", "soft" or "absent" */
+  char note[200];    /* what it does here, or how to get it; may be empty */
+} csn_jail_feature;
+enum { CSN_JAIL_FEATURES = 32 };
+/* Opens a jail and looks; the number of lines. */
+int csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES]);
+
+/* Adds to a failure what to do about it, when the reason is a machine that
+ * does not let us make jails; that is CSN_E_UNSUPPORTED then. */
+int csn_jail_explain(int rc, const char *step, csn_err *err);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * jail_hub.c - the one spawner of this process.
+ *
+ * A spawner for each jail would cost a second start of a program each time, so
+ * it is shared, and that is this file's one variable: docs/decisions says why.
+ * A request is a packet and its answer, one at a time under the lock.  When
+ * the spawner has died, the next request starts another; the old one's jails
+ * died with it.  A process that was forked off us starts its own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "core/poll.h"
+#include "sandbox/jail.h"
+#include "sandbox/proc.h"
+#include "sandbox/program.h"
+
+/* The programs' bytes; made by the build. */
+extern const char csn_spawner_image[], csn_spawner_image_end[];
+extern const char csn_warden_image[], csn_warden_image_end[];
+
+static struct hub {
+  pthread_mutex_t lock;
+  int sock;         /* -1 while there is none */
+  pid_t pid, owner; /* the spawner, and the process that started it */
+} hub = {.lock = PTHREAD_MUTEX_INITIALIZER, .sock = -1};
+
+static void
+forget(void)
+{
+  if (hub.sock >= 0)
+    close(hub.sock);
+  hub.sock = -1;
+  if (hub.owner == getpid())
+    while (waitpid(hub.pid, NULL, 0) < 0 && errno == EINTR)
+      continue;
+}
+
+static int
+start(csn_err *err)
+{
+  if (hub.sock >= 0 && hub.owner == getpid())
+    return 0;
+  if (hub.sock >= 0)
+    forget();
+  csn_str program =
+      csn_strn(csn_spawner_image, (size_t)(csn_spawner_image_end - csn_spawner_image));
+  csn_str inner = csn_strn(csn_warden_image, (size_t)(csn_warden_image_end - csn_warden_image));
+  csn_auto(csn_closep) int spawner = csn_program_open("caisson-spawner", program, err);
+  if (spawner < 0)
+    return spawner;
+  csn_auto(csn_closep) int warden = csn_program_open("caisson-warden", inner, err);
+  if (warden < 0)
+    return warden;
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return csn_fail_errno(err, "socketpair");
+  csn_auto(csn_closep) int theirs = pair[1];
+  const int fds[] = {theirs, warden, spawner};
+  int rc = csn_program_start(&hub.pid, "caisson-spawner", fds, CSN_COUNT(fds), 2, err);
+  if (rc < 0) {
+    close(pair[0]);
+    return rc;
+  }
+  hub.sock = pair[0];
+  hub.owner = getpid();
+  return 0;
+}
+
+int
+csn_jail_start(csn_err *err)
+{
+  pthread_mutex_lock(&hub.lock);
+  int rc = start(err);
+  pthread_mutex_unlock(&hub.lock);
+  return rc;
+}
+
+/* One packet and its answer.  It does not heed a scope, because an answer that
+ * nobody waits for would be taken for the next one's; the spawner only clones
+ * a process for it. */
+static int
+ask(const csn_jail_open *open, const int *fds, size_t n, csn_jail_opened *a, int got[2],
+    csn_err *err)
+{
+  int rc = start(err);
+  if (rc == 0)
+    rc = csn_fds_send(hub.sock, NULL, csn_strn((const char *)open, sizeof *open), fds, n, err);
+  struct pollfd fd = {.fd = hub.sock, .events = POLLIN};
+  if (rc == 0)
+    rc = csn_poll(NULL, &fd, 1, err);
+  if (rc < 0)
+    return rc;
+  if (csn_fds_recv(hub.sock, a, sizeof *a, got, 2) != sizeof *a)
+    return csn_fail(err, CSN_E_SANDBOX, "the spawner of the jails was killed");
+  a->step[sizeof a->step - 1] = '\0';
+  return 0;
+}
+
+int
+csn_jail_request(const csn_jail_open *open, const int *fds, size_t n, int *pidfd, int *life,
+                 int *uid, csn_err *err)
+{
+  csn_jail_opened a = {0};
+  int got[2] = {-1, -1};
+  pthread_mutex_lock(&hub.lock);
+  int rc = ask(open, fds, n, &a, got, err);
+  if (rc == CSN_E_SANDBOX) { /* it died since the last one; the jails it had are gone */
+    forget();
+    rc = ask(open, fds, n, &a, got, err);
+  }
+  pthread_mutex_unlock(&hub.lock);
+  if (rc < 0)
+    return rc;
+  if (a.error) {
+    errno = a.error;
+    return csn_jail_explain(csn_fail_errno(err, "%s", a.step), a.step, err);
+  }
+  *pidfd = got[0];
+  *life = got[1];
+  *uid = a.uid;
+  return 0;
+}

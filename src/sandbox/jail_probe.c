@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * jail_probe.c - what this machine lets a jail enforce, and how to get what is
+ * missing.  The truth comes from opening a jail; sysctls only explain. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+
+#include "caisson/sandbox.h"
+#include "core/fd.h"
+#include "sandbox/jail.h"
+
+enum { NR_landlock_create_ruleset = 444 };
+
+/* The number in a file of /proc/sys; `otherwise` when there is no such file. */
+static int64_t
+setting(const char *path, int64_t otherwise)
+{
+  char text[32];
+  int64_t value;
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+  if (fd >= 0)
+    close(fd);
+  if (n <= 0 || !csn_str_int(csn_str_trim(csn_strn(text, (size_t)n)), &value))
+    return otherwise;
+  return value;
+}
+
+static bool
+in_container(void)
+{
+  return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0;
+}
+
+/* What to do so that user namespaces work; NULL when nothing forbids them. */
+static const char *
+remedy(void)
+{
+  if (setting("/proc/sys/user/max_user_namespaces", 1) == 0)
+    return "this machine allows no user namespaces; as root: sysctl -w "
+           "user.max_user_namespaces=28633";
+  if (setting("/proc/sys/kernel/unprivileged_userns_clone", 1) == 0)
+    return "user namespaces are root's here; as root: sysctl -w "
+           "kernel.unprivileged_userns_clone=1";
+  if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 0) == 1)
+    return "AppArmor restricts user namespaces; as root: sysctl -w "
+           "kernel.apparmor_restrict_unprivileged_userns=0, or install a profile for this "
+           "program with the rule \"userns,\"";
+  if (access("/proc/self/ns/user", F_OK) < 0)
+    return "this kernel has no user namespaces (CONFIG_USER_NS)";
+  if (in_container())
+    return "this container forbids namespaces; start it with --security-opt seccomp=unconfined "
+           "--security-opt apparmor=unconfined --security-opt systempaths=unconfined";
+  return NULL;
+}
+
+static const char *const namespaces[] = {"user", "pid", "mnt", "net", "ipc", "uts", "cgroup"};
+
+static bool
+is_refusal(int e)
+{
+  return e == EPERM || e == EACCES || e == ENOSPC || e == EUSERS || e == ENOSYS || e == EINVAL;
+}
+
+int
+csn_jail_explain(int rc, const char *step, csn_err *err)
+{
+  csn_err own;
+  if (rc >= 0 || !err || !is_refusal(err->sys_errno))
+    return rc;
+  const char *what = remedy();
+  own = *err;
+  int e = own.sys_errno;
+  rc = csn_fail(err, CSN_E_UNSUPPORTED, "cannot make a jail: %.200s%s%s", own.msg, what ? "; " : "",
+                what ? what : "");
+  err->sys_errno = e;
+  return rc;
+}
+
+/* ---- the list ---- */
+
+struct lines {
+  csn_jail_feature *list;
+  int n;
+};
+
+static void __attribute__((format(printf, 4, 5)))
+add(struct lines *l, const char *name, const char *state, const char *fmt, ...)
+{
+  if (l->n == CSN_JAIL_FEATURES)
+    return;
+  csn_jail_feature *f = &l->list[l->n++];
+  *f = (csn_jail_feature){.name = name, .state = state};
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(f->note, sizeof f->note, fmt, ap);
+  va_end(ap);
+}
+
+static const char *
+word(bool enforced)
+{
+  return enforced ? "enforced" : "absent";
+}
+
+/* Whether a line of a small file starts with `word`, or has it as a field. */
+static bool
+file_has(const char *path, const char *what)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 16);
+  csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || csn_fd_read_all(fd, &text, NULL) < 0)
+    return false;
+  return csn_str_find(csn_buf_str(&text), csn_cstr(what), 0) != SIZE_MAX;
+}
+
+static void
+add_limits(struct lines *l)
+{
+  static const char *const controllers[] = {"memory", "pids", "cpu"};
+  add(l, "limit: processes", "soft", "RLIMIT_NPROC 1024");
+  add(l, "limit: open files", "soft", "RLIMIT_NOFILE 1024");
+  add(l, "limit: file size", "soft", "RLIMIT_FSIZE 16 GiB; /tmp and home are 1 GiB each");
+  for (size_t i = 0; i < CSN_COUNT(controllers); i++) {
+    char v1[64];
+    static const char *const names[] = {"limit: memory", "limit: pids", "limit: cpu"};
+    snprintf(v1, sizeof v1, "/sys/fs/cgroup/%s", controllers[i]);
+    bool two = file_has("/sys/fs/cgroup/cgroup.controllers", controllers[i]);
+    add(l, names[i], "absent", "this version sets none; the machine has the controller on %s",
+        two                     ? "cgroup v2"
+        : access(v1, F_OK) == 0 ? "cgroup v1"
+                                : "no cgroup");
+  }
+}
+
+int
+csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
+{
+  struct lines l = {list, 0};
+  static const char *const names[] = {"namespace: user",  "namespace: pid", "namespace: mount",
+                                      "namespace: net",   "namespace: ipc", "namespace: uts",
+                                      "namespace: cgroup"};
+  csn_err err = {0};
+  csn_sandbox *sb = NULL;
+  csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = -1, .lock_fd = -1};
+  bool works = csn_sandbox_open(&sb, sc, &spec, &err) == 0;
+  add(&l, "jail", word(works), "%s",
+      works ? (sb->uid >= 0 ? "as root: user ids of its own" : "as this user: one user id")
+            : err.msg);
+  for (size_t i = 0; i < CSN_COUNT(namespaces); i++) {
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/ns/%s", namespaces[i]);
+    bool there = access(path, F_OK) == 0;
+    add(&l, names[i], word(works && there), "%s", there ? "" : "this kernel lacks it");
+  }
+  csn_sandbox_close(sb);
+  add(&l, "seccomp", word(works), "an allow-list; foreign system call tables kill");
+  long abi = syscall(NR_landlock_create_ruleset, NULL, 0, 1);
+  if (abi > 0)
+    add(&l, "landlock", word(works), "ABI %ld", abi);
+  else
+    add(&l, "landlock", "absent", "not in this kernel, or not in its lsm= list");
+  add(&l, "capabilities", word(works), "none, and no_new_privs");
+  add_limits(&l);
+  int64_t noexec = setting("/proc/sys/vm/memfd_noexec", 0);
+  add(&l, "memfd", noexec < 2 ? "enforced" : "absent", "%s",
+      noexec < 2 ? "programs of the jail run from sealed memory"
+                 : "vm.memfd_noexec=2: they run from libexecdir");
+  int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+  add(&l, "pidfd", word(fd >= 0), "%s", fd >= 0 ? "" : "needs Linux 5.3");
+  if (fd >= 0)
+    close(fd);
+  add(&l, "overlay", file_has("/proc/filesystems", "\toverlay\n") ? "enforced" : "absent",
+      "for snapshots; the jail itself does not need it");
+  return l.n;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * strings.h - NULL-terminated lists of strings: environments and arguments. */
+#ifndef CSN_SANDBOX_STRINGS_H
+#define CSN_SANDBOX_STRINGS_H
+
+#include "caisson/str.h"
+
+size_t csn_strings_count(const char *const *list); /* list may be NULL */
+/* Puts NAME=VALUE strings into `to`, which holds n, each over the one of the
+ * same name; the new number.  Borrows. */
+size_t csn_variables_put(const char **to, size_t n, const char *const *more);
+/* Appends each string with its NUL; their number. */
+uint32_t csn_strings_pack(csn_buf *to, const char *const *list);
+
+#endif
