@@ -433,9 +433,12 @@ int
 main(void)
 {
   struct keeper *k = calloc(1, sizeof *k);
-  if (!k || !prepare(k))
+  if (!k || !prepare(k)) {
+    free(k);
     return 1;
+  }
   serve(k);
   end_all(k);
+  free(k);
   return 0;
 }
