@@ -94,6 +94,8 @@ TEST(a_file_that_is_no_database_is_refused)
   folder_free(&f);
 }
 
+/* SQLite left alone would use the old path for ever: closing would remove the
+ * log of whoever has his database there by then. */
 TEST(a_folder_may_be_renamed_while_it_is_open)
 {
   folder f = folder_new();
@@ -107,9 +109,20 @@ TEST(a_folder_may_be_renamed_while_it_is_open)
   assert_int_equal(rename(f.path, moved.path), 0);
   OK(append_note(j, &err), &err);
   assert_int_equal(count_records(j, &err), 2); /* by a connection made after the move */
+
+  assert_int_equal(mkdir(f.path, 0700), 0);
+  folder other = f;
+  other.fd = open(other.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  csn_store *s2 = store_in(&other);
+  csn_journal *j2;
+  OK(csn_journal_new(s2, &j2, &err), &err);
   csn_journal_close(j);
   csn_store_close(s);
-  assert_int_equal(access(f.path, F_OK), -1);
+  assert_int_equal(faccessat(other.fd, "caisson.db-wal", F_OK, 0), 0);
+  assert_int_equal(faccessat(moved.fd, "caisson.db-wal", F_OK, 0), -1);
+  csn_journal_close(j2);
+  csn_store_close(s2);
+  folder_free(&other);
   assert_int_equal(sql(&moved, "SELECT count(*) FROM record"), 2);
   folder_free(&moved);
 }

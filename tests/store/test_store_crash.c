@@ -2,8 +2,8 @@
  * test_store_crash.c - several processes on one state folder, and their end
  * at any time: what was acknowledged is there, and the chain verifies. */
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "folder.h"
 
@@ -18,6 +18,7 @@ start(child_fn *fn, const folder *f, int *from_child)
   pid_t pid = fork();
   assert_true(pid >= 0);
   if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
     close(ends[0]);
     fn(f, ends[1]);
     _exit(0);
