@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * identity.h - the same tests as whoever runs them and, from root, as an
+ * ordinary user: `PROGRAM nobody` drops to uid 65534 in a child first. */
+#ifndef CSN_TESTS_JAIL_IDENTITY_H
+#define CSN_TESTS_JAIL_IDENTITY_H
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "caisson/sandbox.h"
+#include "check.h"
+
+/* Copies the static helper, opened before privileges went, into a folder. */
+static inline void
+place_probe(int probe_fd, int folder)
+{
+  char piece[65536];
+  int fd = openat(folder, "probe", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+  if (fd < 0)
+    abort();
+  off_t at = 0;
+  for (ssize_t n; (n = pread(probe_fd, piece, sizeof piece, at)) > 0; at += n)
+    if (write(fd, piece, (size_t)n) != n)
+      abort();
+  fchmod(fd, 0755);
+  close(fd);
+}
+
+/* The tests' exit status. */
+static inline int
+run_as(int argc, char **argv, int (*tests)(void))
+{
+  if (argc < 2 || strcmp(argv[1], "nobody") != 0) {
+    tap_stdout();
+    return tests();
+  }
+  if (geteuid() != 0) {
+    printf("1..0 # SKIP not root: the run without \"nobody\" is that of an ordinary user\n");
+    return 0;
+  }
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+        setresuid(65534, 65534, 65534) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0)
+      _exit(99);
+    setenv("HOME", "/tmp", 1);
+    tap_stdout();
+    exit(tests());
+  }
+  int status = -1;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+#endif
