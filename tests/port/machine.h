@@ -24,6 +24,18 @@
   }
 #define BACKEND ((const char *)*state)
 
+/* How long background processes sleep, in seconds, and how tests find theirs
+ * again: no other program's, and gone by themselves should a test fail.
+ * Commands see it as $MARK. */
+static inline const char *
+mark(void)
+{
+  static char text[40];
+  if (!text[0])
+    snprintf(text, sizeof text, "61.%07d", (int)getpid());
+  return text;
+}
+
 struct machine {
   csn_sandbox *sb;
   csn_scope sc;
@@ -38,9 +50,14 @@ machine_open(struct machine *m, const char *backend, const char *const *environm
   csn_scope_init(&m->sc, NULL, 60000);
   snprintf(m->folder, sizeof m->folder, "/tmp/caisson-test-XXXXXX");
   assert_non_null(mkdtemp(m->folder));
+  char marked[60];
+  snprintf(marked, sizeof marked, "MARK=%s", mark());
+  const char *all[8] = {marked};
+  for (int i = 0; environment && environment[i]; i++)
+    all[i + 1] = environment[i];
   csn_auto(csn_closep) int fd = open(m->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   csn_sandbox_spec spec = {
-      .backend = backend, .workspace_fd = fd, .lock_fd = -1, .environment = environment};
+      .backend = backend, .workspace_fd = fd, .lock_fd = -1, .environment = all};
   int rc = csn_sandbox_open(&m->sb, &m->sc, &spec, &m->err);
   if (rc == CSN_E_UNSUPPORTED) {
     rmdir(m->folder);
@@ -123,10 +140,11 @@ count_fds(void)
   return n;
 }
 
-/* Processes of this host whose command line holds `needle`. */
+/* Processes of this host that were started with $MARK. */
 static inline int
-count_processes(const char *needle)
+count_marked(void)
 {
+  const char *needle = mark();
   int n = 0;
   DIR *d = opendir("/proc");
   for (struct dirent *e; (e = readdir(d));) {
@@ -147,6 +165,16 @@ static inline void
 pause_ms(int ms)
 {
   nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
+/* Waits until so many of them are there. */
+static inline void
+expect_marked(int n)
+{
+  int64_t deadline = csn_now_ns() + 10000000000;
+  while (count_marked() != n && csn_now_ns() < deadline)
+    pause_ms(5);
+  assert_int_equal(count_marked(), n);
 }
 
 #endif

@@ -26,7 +26,7 @@ TEST(a_call_returns_when_its_leader_ends_though_a_child_holds_the_output)
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(10000);
   int64_t began = csn_now_ns();
-  assert_int_equal(machine_run(&m, SH("sleep 54321 & echo here; exit 4"), &out).code, 4);
+  assert_int_equal(machine_run(&m, SH("sleep $MARK & echo here; exit 4"), &out).code, 4);
   assert_true(csn_now_ns() - began < 5000000000);
   STR_EQ(csn_buf_str(&out), "here\n");
   /* One that goes on writing does not hold the call either. */
@@ -192,7 +192,7 @@ TEST(the_last_words_on_a_terminal_are_not_lost)
 {
   struct machine m;
   machine_open(&m, BACKEND, NULL);
-  csn_exec x = SH("sleep 54321 & printf 'last words'");
+  csn_exec x = SH("sleep $MARK & printf 'last words'");
   x.tty = true;
   for (int i = 0; i < 30; i++) {
     csn_auto(csn_buf_finip) csn_buf got = CSN_BUF(1000);
@@ -235,7 +235,7 @@ TEST(what_is_written_reaches_the_command)
   csn_proc_close(p);
 
   /* A command that closed its input: an error, and no SIGPIPE for us. */
-  x = SH("exec <&-; echo closed; sleep 54321");
+  x = SH("exec <&-; echo closed; sleep $MARK");
   x.with_stdin = true;
   p = machine_spawn(&m, x);
   csn_buf_clear(&got);
@@ -281,7 +281,7 @@ TEST(cancelling_ends_the_call_and_kills_the_command)
   csn_scope_init(&sc, NULL, -1);
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
   csn_exit end;
-  csn_exec x = SH("echo begun; sleep 65431");
+  csn_exec x = SH("echo begun; sleep $MARK");
   pthread_t t;
   pthread_create(&t, NULL, cancel_soon, &sc);
   int64_t began = csn_now_ns();
@@ -289,10 +289,7 @@ TEST(cancelling_ends_the_call_and_kills_the_command)
   assert_true(csn_now_ns() - began < 2000000000);
   pthread_join(t, NULL);
   STR_EQ(csn_buf_str(&out), "begun\n");
-  int64_t deadline = csn_now_ns() + 5000000000;
-  while (count_processes("65431") > 0 && csn_now_ns() < deadline)
-    pause_ms(5);
-  assert_int_equal(count_processes("65431"), 0);
+  expect_marked(0);
   assert_int_equal(csn_sandbox_exec(m.sb, &sc, &x, &out, NULL, &end, &m.err), CSN_E_CANCELLED);
   csn_scope_fini(&sc);
   machine_close(&m);
@@ -304,7 +301,7 @@ TEST(a_deadline_ends_the_call)
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
   csn_exit end;
-  csn_exec x = SH("exec sleep 54321");
+  csn_exec x = SH("exec sleep $MARK");
   csn_scope sc;
   csn_scope_init(&sc, &m.sc, 50);
   assert_int_equal(csn_sandbox_exec(m.sb, &sc, &x, &out, NULL, &end, &m.err), CSN_E_TIMEOUT);
@@ -356,17 +353,15 @@ TEST(background_processes_live_on_between_calls_and_end_with_the_sandbox)
   struct machine m;
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
-  machine_run(&m, SH("(sleep 77123 &); echo"), &out);
-  machine_run(&m, SH("sleep 77123 >/dev/null 2>&1 & echo"), &out);
-  machine_run(&m, SH("setsid sh -c '(setsid sleep 77123 &) & wait' >/dev/null 2>&1 & echo"), &out);
-  int64_t deadline = csn_now_ns() + 5000000000;
-  while (count_processes("77123") < 3 && csn_now_ns() < deadline)
-    pause_ms(5);
+  machine_run(&m, SH("(sleep $MARK &); echo"), &out);
+  machine_run(&m, SH("sleep $MARK >/dev/null 2>&1 & echo"), &out);
+  machine_run(&m, SH("setsid sh -c '(setsid sleep $MARK &) & wait' >/dev/null 2>&1 & echo"), &out);
+  expect_marked(3);
   machine_run(&m, SH("echo between"), &out);
-  assert_true(count_processes("77123") >= 3);
+  assert_int_equal(count_marked(), 3);
   csn_sandbox_close(m.sb);
   m.sb = NULL;
-  assert_int_equal(count_processes("77123"), 0);
+  assert_int_equal(count_marked(), 0);
   machine_close(&m);
 }
 
@@ -375,13 +370,14 @@ TEST(a_process_that_ignores_signals_and_forks_on_ends_with_the_sandbox)
   struct machine m;
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
-  machine_run(&m,
-              SH("trap '' TERM HUP INT; f() { sh -c 'sleep 77321' & sleep 0.02; };"
-                 "(while :; do f; done) >/dev/null 2>&1 & sleep 0.1"),
-              &out);
+  machine_run(
+      &m,
+      SH("trap '' TERM HUP INT; i=0; f() { sh -c 'sleep $MARK' & sleep 0.02; i=$((i + 1)); };"
+         "(while [ \"$i\" -lt 500 ]; do f; done) >/dev/null 2>&1 & sleep 0.1"),
+      &out);
   csn_sandbox_close(m.sb);
   m.sb = NULL;
-  assert_int_equal(count_processes("77321"), 0);
+  assert_int_equal(count_marked(), 0);
   machine_close(&m);
 }
 
@@ -390,13 +386,10 @@ TEST(closing_a_command_kills_its_group)
   struct machine m;
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf got = CSN_BUF(1000);
-  csn_proc *p = machine_spawn(&m, SH("sleep 76321 & echo up; wait"));
+  csn_proc *p = machine_spawn(&m, SH("sleep $MARK & echo up; wait"));
   proc_expect(&m, p, &got, "up\n");
   csn_proc_close(p);
-  int64_t deadline = csn_now_ns() + 5000000000;
-  while (count_processes("76321") > 0 && csn_now_ns() < deadline)
-    pause_ms(5);
-  assert_int_equal(count_processes("76321"), 0);
+  expect_marked(0);
   machine_close(&m);
 }
 
@@ -426,7 +419,7 @@ TEST(no_descriptor_is_left_behind)
     machine_open(&m, BACKEND, NULL);
     csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
     machine_run(&m, SH("echo; exit 1"), &out);
-    csn_exec x = SH("sleep 54321");
+    csn_exec x = SH("sleep $MARK");
     x.tty = true;
     csn_proc_close(machine_spawn(&m, x));
     csn_proc *p;
@@ -455,7 +448,7 @@ TEST(the_lock_is_held_until_the_last_process_has_ended)
   }
   OK(rc, &err);
   csn_exit end;
-  csn_exec x = SH("(setsid sleep 54321 &)");
+  csn_exec x = SH("(setsid sleep 61 &)");
   OK(csn_sandbox_exec(sb, NULL, &x, &out, NULL, &end, &err), &err);
   char c;
   assert_int_equal(read(fd[0], &c, 1), -1); /* somebody still holds the other end */
@@ -472,30 +465,40 @@ TEST(no_process_survives_a_harness_that_was_killed)
   machine_open(&m, BACKEND, NULL);
   machine_close(&m);
   int ready[2];
+  mark(); /* the same in both processes */
   assert_int_equal(pipe(ready), 0);
   pid_t harness = fork();
   if (harness == 0) {
     machine_open(&m, BACKEND, NULL);
     csn_buf out = CSN_BUF(100);
-    machine_run(&m, SH("(setsid sleep 73123 >/dev/null 2>&1 &); echo"), &out);
-    machine_spawn(&m, SH("sleep 73123"));
+    machine_run(&m, SH("(setsid sleep $MARK >/dev/null 2>&1 &); echo"), &out);
+    machine_spawn(&m, SH("sleep $MARK"));
     (void)!write(ready[1], "r", 1);
     pause();
     _exit(0);
   }
   char c;
   assert_int_equal(read(ready[0], &c, 1), 1);
-  int64_t deadline = csn_now_ns() + 10000000000;
-  while (count_processes("73123") < 2 && csn_now_ns() < deadline)
-    pause_ms(5);
-  assert_true(count_processes("73123") >= 2);
+  expect_marked(2);
   kill(harness, SIGKILL);
   waitpid(harness, NULL, 0);
-  while (count_processes("73123") > 0 && csn_now_ns() < deadline)
-    pause_ms(5);
-  assert_int_equal(count_processes("73123"), 0);
+  expect_marked(0);
   close(ready[0]);
   close(ready[1]);
+}
+
+TEST(a_command_that_kills_the_keeper_dies_with_it)
+{
+  struct machine m;
+  machine_open(&m, "local", NULL);
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
+  csn_exit end;
+  csn_exec x = SH("kill -9 $PPID; exec sleep $MARK");
+  assert_int_equal(csn_sandbox_exec(m.sb, &m.sc, &x, &out, NULL, &end, &m.err), CSN_E_SANDBOX);
+  expect_marked(0);
+  x = SH("true");
+  assert_int_equal(csn_sandbox_exec(m.sb, &m.sc, &x, &out, NULL, &end, &m.err), CSN_E_SANDBOX);
+  machine_close(&m);
 }
 
 TEST(mistakes_are_named_before_anything_starts)
@@ -535,4 +538,5 @@ RUN_TESTS("port/sandbox", ON_ALL(a_command_runs_in_the_workspace_also_behind_a_b
           ON_ALL(no_descriptor_is_left_behind),
           ON_ALL(the_lock_is_held_until_the_last_process_has_ended),
           ON_ALL(no_process_survives_a_harness_that_was_killed),
+          RUN(a_command_that_kills_the_keeper_dies_with_it),
           ON_ALL(mistakes_are_named_before_anything_starts))
