@@ -64,11 +64,56 @@ make_dirs(csn_patch *p, csn_err *err)
     csn_auto(csn_closep) int at = csn_patch_parent(p->dir, dir, &base, err);
     if (at < 0)
       return at;
-    if (mkdirat(at, base, 0777) < 0 && errno != EEXIST)
-      return csn_fail_errno(err, "make the folder %.200s", dir.p);
+    if (mkdirat(at, base, 0777) < 0) {
+      if (errno != EEXIST)
+        return csn_fail_errno(err, "make the folder %.200s", dir.p);
+      p->made_dirs[p->dirs_made].n = 0; /* somebody else's: it stays */
+      continue;
+    }
     if (p->uid != -1 && fchownat(at, base, (uid_t)p->uid, (gid_t)p->gid, AT_SYMLINK_NOFOLLOW) < 0)
       return csn_fail_errno(err, "set the owner of %.200s", dir.p);
   }
+  return 0;
+}
+
+/* The contents of a slot into its staged file. */
+static int
+write_slot(const csn_patch *p, const csn_patch_slot *s, int fd, csn_err *err)
+{
+  if (!s->from.n)
+    return csn_fd_write_all(fd, csn_buf_str(&s->now), err);
+  csn_auto(csn_closep) int in =
+      csn_open_beneath(p->from_dir, s->from.p, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, err);
+  if (in < 0)
+    return in;
+  struct stat st;
+  if (fstat(in, &st) < 0 || !S_ISREG(st.st_mode))
+    return csn_fail(err, CSN_E_CONFLICT, "it is no regular file any more");
+  csn_auto(csn_freep) char *block = csn_realloc(NULL, 1, 65536);
+  for (off_t left = st.st_size; left > 0;) { /* not what is appended meanwhile */
+    ssize_t n = read(in, block, left < 65536 ? (size_t)left : 65536);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      return csn_fail_errno(err, "read");
+    if (n == 0)
+      break;
+    int rc = csn_fd_write_all(fd, csn_strn(block, (size_t)n), err);
+    if (rc < 0)
+      return rc;
+    left -= n;
+  }
+  return 0;
+}
+
+static int
+stage_link(csn_patch *p, csn_patch_slot *s, int at, const char *base, csn_err *err)
+{
+  if (symlinkat(s->now.p, at, base) < 0)
+    return csn_fail_errno(err, "stage %.200s", s->path.p);
+  s->is_staged = true;
+  if (p->uid != -1 && fchownat(at, base, (uid_t)p->uid, (gid_t)p->gid, AT_SYMLINK_NOFOLLOW) < 0)
+    return csn_fail_errno(err, "set the owner of %.200s", s->path.p);
   return 0;
 }
 
@@ -79,14 +124,16 @@ stage_one(csn_patch *p, csn_patch_slot *s, place *pl, csn_err *err)
   int at = enter(p, pl, s->stage, &base, err);
   if (at < 0)
     return at;
+  if (s->is_new_link)
+    return stage_link(p, s, at, base, err);
   csn_auto(csn_closep) int fd = openat(
       at, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, s->has_mode ? 0600 : 0666);
   if (fd < 0)
     return csn_fail_errno(err, "stage %.200s", s->path.p);
   s->is_staged = true;
-  int rc = csn_fd_write_all(fd, csn_buf_str(&s->now), err);
+  int rc = csn_wrap(err, write_slot(p, s, fd, err), "stage %.200s", s->path.p);
   if (rc < 0)
-    return csn_wrap(err, rc, "stage %.200s", s->path.p);
+    return rc;
   /* An updated file keeps its owner where this process may say so. */
   if (s->existed && !s->is_link) {
     if (s->was.st_uid != geteuid() || s->was.st_gid != getegid())
@@ -113,7 +160,7 @@ csn_patch_unstage(csn_patch *p)
   while (p->dirs_made) {
     const char *base;
     csn_str dir = p->made_dirs[--p->dirs_made];
-    csn_auto(csn_closep) int at = csn_patch_parent(p->dir, dir, &base, NULL);
+    csn_auto(csn_closep) int at = dir.n ? csn_patch_parent(p->dir, dir, &base, NULL) : -1;
     if (at >= 0)
       (void)!unlinkat(at, base, AT_REMOVEDIR);
   }

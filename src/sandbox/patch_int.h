@@ -16,6 +16,7 @@
 #define CSN_PATCH_FILE_MAX ((size_t)64 << 20)
 #define CSN_PATCH_PLAN_MAX ((size_t)512 << 20) /* new contents of one patch together */
 #define CSN_PATCH_OPS_MAX 10000
+#define CSN_PATCH_DIRS_MAX 100000
 #define CSN_PATCH_LINES_MAX 2000000       /* lines of a patch; a file may have twice as many */
 #define CSN_PATCH_STAGE ".caisson-patch-" /* hidden names start with it */
 #define CSN_PATCH_WORK_MAX ((int64_t)500 * 1000 * 1000) /* lines looked at while matching */
@@ -53,7 +54,9 @@ typedef struct csn_patch_slot {
   mode_t mode; /* of the new file, with has_mode */
   bool existed, exists, is_link, is_loaded, is_new_content, has_mode;
   bool is_staged, is_done;
-  csn_buf now; /* contents at this point of the plan */
+  csn_buf now;      /* contents at this point of the plan */
+  csn_str from;     /* not empty: copied from there, beneath csn_patch.from_dir */
+  bool is_new_link; /* becomes a symbolic link to `now` */
   csn_digest old_hash, new_hash;
   bool has_old_hash;
   size_t missing_from; /* length of the part of `path` whose folders exist */
@@ -65,7 +68,8 @@ struct csn_patch {
   csn_patch_hunk *hunks;
   csn_patch_op *ops;
   size_t n_lines, n_hunks, n_ops, room_lines, room_hunks, room_ops;
-  int dir; /* own duplicate, -1 before the plan */
+  int dir;      /* own duplicate, -1 before the plan */
+  int from_dir; /* borrowed; of slots with `from` */
   csn_str root, cwd;
   csn_patch_slot *slots;
   uint32_t *table; /* open addressing: index + 1 into slots */
@@ -77,6 +81,16 @@ struct csn_patch {
   int uid, gid;
   bool no_exchange; /* the file system lacks RENAME_EXCHANGE (tests set it) */
 };
+
+/* patch_parse.c: without operations; for callers that fill the slots. */
+csn_patch *csn_patch_new(void);
+
+/* patch_plan.c: gives slot number i its hidden name and notes the folders it
+ * needs; `tag` is random, one per patch. */
+int csn_patch_settle(csn_patch *p, csn_patch_slot *s, size_t i, const char *tag,
+                     csn_err *err) CSN_MUST;
+/* Only the folders that the slot needs. */
+int csn_patch_need_dirs(csn_patch *p, const csn_patch_slot *s, csn_err *err) CSN_MUST;
 
 /* patch.c */
 /* Removes what stage wrote and did not become a file. */

@@ -358,18 +358,25 @@ parse_json(csn_patch *p, csn_str text, csn_err *err)
   return 0;
 }
 
+csn_patch *
+csn_patch_new(void)
+{
+  csn_patch *p = csn_alloc(sizeof *p);
+  p->dir = p->from_dir = -1;
+  p->uid = p->gid = -1;
+  p->work = CSN_PATCH_WORK_MAX;
+  p->arena = csn_arena_new(0);
+  csn_random_bytes(&p->seed, sizeof p->seed);
+  return p;
+}
+
 int
 csn_patch_parse(csn_patch **out, csn_str text, csn_err *err)
 {
   if (text.n > CSN_PATCH_TEXT_MAX)
     return csn_fail(err, CSN_E_LIMIT, "the patch has %zu bytes; at most %zu are accepted: split it",
                     text.n, CSN_PATCH_TEXT_MAX);
-  csn_auto(csn_patch_freep) csn_patch *p = csn_alloc(sizeof *p);
-  p->dir = -1;
-  p->uid = p->gid = -1;
-  p->work = CSN_PATCH_WORK_MAX;
-  p->arena = csn_arena_new(0);
-  csn_random_bytes(&p->seed, sizeof p->seed);
+  csn_auto(csn_patch_freep) csn_patch *p = csn_patch_new();
   csn_str own = csn_arena_dup(p->arena, text), t = csn_patch_trim(own, 3);
   int rc;
   if (t.n && (t.p[0] == '{' || t.p[0] == '['))

@@ -36,21 +36,23 @@ open_slot(csn_patch *p, const csn_patch_slot *s, int flags, csn_err *err)
   return fd < 0 ? csn_fail_errno(err, "open") : fd;
 }
 
-static int
-note_missing_dirs(csn_patch *p, csn_str path, size_t existing, csn_err *err)
+int
+csn_patch_need_dirs(csn_patch *p, const csn_patch_slot *s, csn_err *err)
 {
+  csn_str path = s->path;
+  size_t existing = s->missing_from;
   for (size_t i = existing + 1; i < path.n; i++) {
     if (path.p[i] != '/')
       continue;
     csn_str dir = csn_strn(path.p, i);
     bool is_known = false;
-    for (size_t k = p->n_dirs; k-- && !is_known;)
+    /* Neighbours share folders; one that is noted twice does no harm. */
+    for (size_t k = p->n_dirs; k-- && p->n_dirs - k < 256 && !is_known;)
       is_known = csn_str_eq(p->made_dirs[k], dir);
     if (is_known)
       continue;
-    if (p->n_dirs == CSN_PATCH_OPS_MAX)
-      return csn_fail(err, CSN_E_LIMIT, "the patch makes more than %d folders; split it",
-                      CSN_PATCH_OPS_MAX);
+    if (p->n_dirs == CSN_PATCH_DIRS_MAX)
+      return csn_fail(err, CSN_E_LIMIT, "more than %d folders would be made", CSN_PATCH_DIRS_MAX);
     if (p->n_dirs == p->room_dirs) {
       p->room_dirs = p->room_dirs ? p->room_dirs * 2 : 16;
       p->made_dirs = csn_realloc(p->made_dirs, p->room_dirs, sizeof *p->made_dirs);
@@ -280,11 +282,17 @@ settle(csn_patch *p, csn_patch_slot *s, size_t i, const char *tag, csn_err *err)
   if (s->existed && s->exists && s->has_old_hash && s->mode == s->was.st_mode &&
       memcmp(&s->old_hash, &s->new_hash, sizeof s->new_hash) == 0)
     return 0;
+  return csn_patch_settle(p, s, i, tag, err);
+}
+
+int
+csn_patch_settle(csn_patch *p, csn_patch_slot *s, size_t i, const char *tag, csn_err *err)
+{
   const char *slash = memrchr(s->path.p, '/', s->path.n);
   size_t dir = slash ? (size_t)(slash - s->path.p) + 1 : 0;
   s->stage =
       csn_arena_printf(p->arena, "%.*s" CSN_PATCH_STAGE "%s-%zu", (int)dir, s->path.p, tag, i);
-  return s->exists && !s->existed ? note_missing_dirs(p, s->path, s->missing_from, err) : 0;
+  return s->exists && !s->existed ? csn_patch_need_dirs(p, s, err) : 0;
 }
 
 int
