@@ -15,6 +15,7 @@
 #include "caisson/caisson.h"
 #include "commands.h"
 #include "core/fd.h"
+#include "sandbox/jail.h"
 
 struct doctor_opts {
   bool json;
@@ -51,6 +52,27 @@ machine(csn_jw *w)
   csn_jw_key(w, "user");
   csn_jw_int(w, geteuid());
   csn_jw_end(w);
+}
+
+/* Opens one and looks, so that what is said is what a run gets. */
+static bool
+jail(cli *c, csn_jw *w)
+{
+  csn_jail_feature list[CSN_JAIL_FEATURES];
+  int n = csn_jail_probe(&c->scope, list);
+  csn_jw_key(w, "jail");
+  csn_jw_obj(w);
+  for (int i = 0; i < n; i++) {
+    csn_jw_key(w, list[i].name);
+    csn_jw_obj(w);
+    csn_jw_key(w, "state");
+    csn_jw_strz(w, list[i].state);
+    csn_jw_key(w, "note");
+    csn_jw_strz(w, list[i].note);
+    csn_jw_end(w);
+  }
+  csn_jw_end(w);
+  return n > 0 && strcmp(list[0].state, "enforced") == 0;
 }
 
 static void
@@ -128,6 +150,13 @@ tools(csn_jw *w)
 static void
 print_value(const csn_json *v)
 {
+  if (v->kind == CSN_JSON_OBJECT) {
+    csn_str state = csn_json_str(v, "state", CSN_STR("")), note = csn_json_str(v, "note", state);
+    cli_put(stdout, state);
+    printf("%*s", note.n ? 10 - (int)state.n : 0, "");
+    cli_put(stdout, note);
+    return;
+  }
   if (v->kind == CSN_JSON_BOOL)
     fputs(v->truth ? "yes" : "no", stdout);
   else
@@ -145,7 +174,7 @@ print_table(const csn_json *facts)
       printf("  ");
       for (int i = 0; i < width; i++)
         putchar(is_label && fact->key.p[i] == '_' ? ' ' : fact->key.p[i]);
-      printf("%*s", width < 18 ? 18 - width : 1, "");
+      printf("%*s", width < 20 ? 20 - width : 1, "");
       print_value(fact);
       putchar('\n');
     }
@@ -161,6 +190,7 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_jw_init(&w, &text);
   csn_jw_obj(&w);
   machine(&w);
+  bool has_jail = jail(c, &w);
   state(c, &w);
   keys(&w);
   tools(&w);
@@ -170,21 +200,22 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
     return rc;
   if (o->json) {
     puts(text.p);
-    return CLI_DONE;
+    return has_jail ? CLI_DONE : CLI_SANDBOX;
   }
   const csn_json *facts;
   rc = csn_json_parse(c->arena, csn_buf_str(&text), &facts, err);
   if (rc < 0)
     return rc;
   print_table(facts);
-  return CLI_DONE;
+  return has_jail ? CLI_DONE : CLI_SANDBOX;
 }
 
 const cli_cmd cmd_doctor = {
     .name = "doctor",
     .brief = "Tell what this machine can do",
-    .help = "Kernel and machine, the state folder, whether model keys are set (never their "
-            "values), and programs that are used when present.",
+    .help = "Kernel and machine; what the jail enforces here, found out by opening one; the state "
+            "folder; whether model keys are set (never their values); programs that are used when "
+            "present. The status is 6 when no jail can be made.",
     .size = sizeof(struct doctor_opts),
     .opts = opts,
     .main = doctor_main,
