@@ -98,6 +98,9 @@ TEST(what_is_malformed_is_refused_with_line_and_column)
       {Z("\"\\u12\""), "JSON line 1 column 3: \\u needs four hexadecimal digits"},
       {Z("\"a\nb\""), "JSON line 1 column 3: a control character must be escaped"},
       {Z("\"0123456789abcdefghi\x1f\""), "JSON line 1 column 21: a control character must"},
+      {Z("\"0123\x1f"
+         "56789abcdefghijklmnop\""),
+       "JSON line 1 column 6: a control character must"},
       {Z("\"a\0b\""), "JSON line 1 column 3: a control character must be escaped"},
       {Z("\"a\xff\""), "JSON line 1 column 3: invalid UTF-8"},
       {Z("\"\xc0\x80\""), "JSON line 1 column 2: invalid UTF-8"},
