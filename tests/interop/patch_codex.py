@@ -8,8 +8,8 @@ Makes files and patches (valid, nearly valid, invalid), applies each by both
 programs in folders of their own, and checks:
   - where Codex succeeds, we succeed and the trees are equal;
   - where we refuse, nothing has changed.
---ours is run in the folder with the patch on stdin (default: build/caisson
-patch -C .).  --codex is the program; without it, it is installed by npm into
+--ours is run in the folder with the patch on stdin (default: $CAISSON patch
+-C ., and build/caisson without CAISSON).  --codex is the program; without it, it is installed by npm into
 a scratch folder, and without npm the test is skipped aloud (exit 77).
 """
 import argparse, glob, os, random, shlex, shutil, subprocess, sys, tempfile
@@ -358,7 +358,7 @@ class Maker:
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--ours", default="build/caisson patch -C .")
+    ap.add_argument("--ours", default=os.environ.get("CAISSON", "build/caisson") + " patch -C .")
     ap.add_argument("--codex")
     ap.add_argument("--seed", type=int, default=None)
     ap.add_argument("--count", type=int, default=400)
