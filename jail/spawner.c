@@ -72,24 +72,34 @@ write_text(const char *path, const char *text)
   return done;
 }
 
+/* The next number of a map's text; stops at its end. */
+static unsigned long
+take_number(const char **text)
+{
+  unsigned long value = 0;
+  while (**text == ' ' || **text == '\n')
+    ++*text;
+  for (; **text >= '0' && **text <= '9'; ++*text)
+    value = value * 10 + (unsigned long)(**text - '0');
+  return value;
+}
+
 /* Whether the ids of the jails' range exist in our own user namespace. */
 static bool
 range_exists(void)
 {
-  char text[512], *p = text;
+  char text[512];
   int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
   ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
   close_fd(fd);
-  if (n <= 0)
-    return false;
-  text[n] = '\0';
-  while (*p) {
-    unsigned long first = strtoul(p, &p, 10);
-    strtoul(p, &p, 10);
-    unsigned long count = strtoul(p, &p, 10);
+  text[n > 0 ? n : 0] = '\0';
+  for (const char *p = text; *p >= '0' || *p == ' ';) {
+    unsigned long first = take_number(&p);
+    take_number(&p); /* in the namespace above */
+    unsigned long count = take_number(&p);
     if (first <= CSN_JAIL_BASE && first + count >= (unsigned long)CSN_JAIL_BASE + CSN_JAIL_RANGE)
       return true;
-    while (*p == '\n' || *p == ' ')
+    if (*p == '\n')
       p++;
   }
   return false;

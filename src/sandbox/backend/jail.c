@@ -32,7 +32,7 @@ struct jail {
 
 static const char *const defaults[] = {
     "PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
-    "HOME=" CSN_JAIL_HOME,
+    ("HOME=" CSN_JAIL_HOME),
     "USER=user",
     "LOGNAME=user",
     "LANG=C.UTF-8",
