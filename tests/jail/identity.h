@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,6 +29,27 @@ place_probe(int probe_fd, int folder)
       abort();
   fchmod(fd, 0755);
   close(fd);
+}
+
+/* Asks the kernel and not the jail, so that a jail which is broken is not
+ * taken for a machine that cannot have one. */
+static inline bool
+machine_has_namespaces(void)
+{
+  pid_t pid = fork();
+  if (pid == 0) {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC) < 0)
+      _exit(1);
+    pid_t first = fork();
+    if (first == 0)
+      _exit(mount("proc", "/proc", "proc", 0, NULL) < 0);
+    int status = -1;
+    waitpid(first, &status, 0);
+    _exit(status != 0);
+  }
+  int status = -1;
+  waitpid(pid, &status, 0);
+  return status == 0;
 }
 
 /* The tests' exit status. */

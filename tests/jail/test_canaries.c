@@ -167,7 +167,7 @@ TEST(nothing_of_the_host_is_in_reach)
   assert_true(host.marks > 0);
   csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = fd, .lock_fd = -1};
   int rc = csn_sandbox_open(&sb, NULL, &spec, &err);
-  if (rc == CSN_E_UNSUPPORTED)
+  if (rc == CSN_E_UNSUPPORTED && !machine_has_namespaces())
     SKIP("%.190s", err.msg);
   OK(rc, &err);
   char pid[16], address[32];
@@ -177,6 +177,9 @@ TEST(nothing_of_the_host_is_in_reach)
     if (geteuid() != 0 && strncmp(host.marked[i], "/root", 5) == 0)
       continue; /* not in reach outside either */
     check_canary(sb, (const char *[]){"file", host.marked[i], CANARY, NULL});
+    char around[PATH_MAX + 16]; /* a root that was left under the new one shows up here */
+    snprintf(around, sizeof around, "/usr/..%s", host.marked[i]);
+    check_canary(sb, (const char *[]){"file", around, CANARY, NULL});
   }
   check_canary(sb, (const char *[]){"environment", CANARY, NULL});
   check_canary(sb, (const char *[]){"socket", host.socket_path, NULL});
