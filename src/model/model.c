@@ -9,6 +9,7 @@ csn_model_find(csn_str prefix)
     const char *prefix;
     const csn_model_ops *ops;
   } all[] = {
+      {"chat", &csn_model_chat},
       {"openai", &csn_model_responses},
       {"responses", &csn_model_responses},
       {"replay", &csn_model_replay},

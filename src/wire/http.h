@@ -25,9 +25,9 @@ typedef struct csn_http_req {
   csn_str url;        /* http or https */
   csn_header headers[16];
   size_t n_headers;
-  csn_str body;       /* copied? no: must live until done */
+  csn_str body;       /* not copied: must live until done */
   int64_t timeout_ms; /* whole call; <= 0: none */
-  int64_t idle_ms;    /* without a byte from the peer; <= 0: none */
+  int64_t idle_ms;    /* without a byte from the peer, connecting included; <= 0: none */
 } csn_http_req;
 
 typedef struct csn_http_sink {
@@ -36,19 +36,28 @@ typedef struct csn_http_sink {
   /* Body bytes, decoded.  A negative return ends the call with that code. */
   int (*body)(void *user, csn_str bytes);
   /* err is NULL on success (any HTTP status); else CSN_E_UNAVAILABLE for
-   * network failures, CSN_E_TIMEOUT, CSN_E_CANCELLED, or body's code. */
+   * network failures, CSN_E_DENIED for a certificate that does not verify,
+   * CSN_E_TIMEOUT, CSN_E_CANCELLED, CSN_E_LIMIT for a head over 64 KiB or 100
+   * headers, or body's code. */
   void (*done)(void *user, const csn_err *err);
 } csn_http_sink;
 
 /* Cheap; opens nothing yet. */
 csn_http *csn_http_new(csn_loop *loop);
-/* Cancels what runs, waits for each done. */
+/* Opens the module in the loop's thread now, so that the first request finds
+ * it loaded.  What goes wrong is reported by csn_http_start(). */
+void csn_http_warm(csn_http *h);
+/* Cancels what runs, waits for each done.  Not from the loop's thread. */
 void csn_http_free(csn_http *h);
 /* Any thread.  Everything in *req but the body is copied; sink is copied.
- * Errors (module missing, bad URL) are returned and `done` is not called. */
+ * Errors (module missing, bad URL, a line break in a header) are returned and
+ * `done` is not called.  `*out` is set before any callback runs.  Redirects
+ * are not followed; a proxy is taken from http_proxy, https_proxy, no_proxy. */
 int csn_http_start(csn_http *h, const csn_http_req *req, const csn_http_sink *sink, void *user,
                    csn_http_call **out, csn_err *err) CSN_MUST;
-/* Any thread, until `done` was called: asks it to end with CSN_E_CANCELLED. */
+/* Any thread, as long as `done` was not called: asks it to end with
+ * CSN_E_CANCELLED.  Callers that race with `done` hold the lock that their
+ * `done` takes. */
 void csn_http_cancel(csn_http *h, csn_http_call *c);
 
 #endif

@@ -286,4 +286,10 @@ TEST(responses_bodies_and_replies_are_as_recorded)
   check_codec("responses");
 }
 
-RUN_TESTS("model/golden", RUN(responses_bodies_and_replies_are_as_recorded))
+TEST(chat_bodies_and_replies_are_as_recorded)
+{
+  check_codec("chat");
+}
+
+RUN_TESTS("model/golden", RUN(responses_bodies_and_replies_are_as_recorded),
+          RUN(chat_bodies_and_replies_are_as_recorded))

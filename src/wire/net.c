@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * net.c - HTTP calls over libcurl, as the module caisson-net.so.
+ *
+ * start() copies and checks the request in the caller's thread and posts it;
+ * the rest happens in the loop's thread.  A slot holds an easy handle that is
+ * reused with its connection, its buffers and most of its options; slots and
+ * calls are joined only while a call runs.  Copies of header values, which
+ * hold keys, are wiped when their call ends.
+ */
+#include "wire/net_impl.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+enum {
+  HEAD_MAX = 65536, /* bytes of all heads of one call, informational ones included */
+  HEADERS_MAX = 100,
+  SPARE_MAX = 64,        /* slots kept; each holds about 30 KiB */
+  CONNECTIONS_MAX = 256, /* resting ones kept */
+  IDLE_STEP_MS = 10,     /* idle times are checked no more often */
+};
+
+struct csn_http_call {
+  csn_net *net;
+  csn_http_call *next, **link; /* in net->calls */
+  atomic_int refs;             /* the loop, and each cancel on its way */
+  bool is_done;
+  struct slot *slot; /* while it runs */
+  csn_http_sink sink;
+  void *user;
+  csn_str body;
+  int64_t timeout_ms, idle_ms;
+  uint64_t heard_ms;          /* of uv_now: the peer's last byte */
+  char *method, *url, *lines; /* lines: "name: value" with NUL after each */
+  size_t n_lines, lines_size;
+};
+
+struct slot {
+  CURL *easy;
+  struct slot *next;
+  csn_http_call *call;
+  struct curl_slist *headers;
+  csn_buf head;
+  size_t head_bytes;
+  int status;
+  int stop; /* why a callback ended the transfer */
+  char error[CURL_ERROR_SIZE];
+};
+
+static void
+unref(csn_http_call *c)
+{
+  if (atomic_fetch_sub(&c->refs, 1) != 1)
+    return;
+  explicit_bzero(c->lines, c->lines_size);
+  free(c->method);
+  free(c->url);
+  free(c->lines);
+  free(c);
+}
+
+/* The end of a head: its lines become a header list for the sink. */
+static int
+give_head(struct slot *s)
+{
+  csn_header list[HEADERS_MAX];
+  size_t n = 0;
+  csn_str rest = csn_buf_str(&s->head), line;
+  while (csn_str_line(&rest, &line)) {
+    const char *colon = memchr(line.p, ':', line.n);
+    if (!colon || colon == line.p)
+      continue;
+    if (n == HEADERS_MAX)
+      return CSN_E_LIMIT;
+    char *name = s->head.p + (line.p - s->head.p);
+    size_t name_n = (size_t)(colon - line.p);
+    for (size_t i = 0; i < name_n; i++)
+      name[i] = (char)tolower((unsigned char)name[i]);
+    list[n++] =
+        (csn_header){csn_strn(name, name_n),
+                     csn_str_trim(csn_strn(colon + 1, (size_t)(line.p + line.n - colon - 1)))};
+  }
+  s->call->sink.head(s->call->user, s->status, list, n);
+  return 0;
+}
+
+static size_t
+on_header(char *p, size_t size, size_t count, void *user)
+{
+  struct slot *s = user;
+  size_t n = size * count;
+  csn_str line = csn_strn(p, n);
+  s->call->heard_ms = uv_now(s->call->net->uv);
+  s->head_bytes += n;
+  if (s->head_bytes > HEAD_MAX) {
+    s->stop = CSN_E_LIMIT;
+    return 0;
+  }
+  if (csn_str_starts(line, CSN_STR("HTTP/"))) {
+    long status = 0;
+    curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
+    s->status = (int)status;
+    csn_buf_clear(&s->head);
+  } else if (csn_str_trim(line).n) {
+    csn_buf_add(&s->head, line);
+  } else if (s->status >= 200) {
+    s->stop = give_head(s);
+    s->status = 0; /* what follows is a trailer */
+  }
+  return s->stop < 0 ? 0 : n;
+}
+
+static size_t
+on_body(char *p, size_t size, size_t count, void *user)
+{
+  struct slot *s = user;
+  size_t n = size * count;
+  s->call->heard_ms = uv_now(s->call->net->uv);
+  int rc = s->call->sink.body(s->call->user, csn_strn(p, n));
+  if (rc < 0)
+    s->stop = rc;
+  return rc < 0 ? 0 : n;
+}
+
+static void
+set_fixed_options(csn_net *n, struct slot *s)
+{
+  CURL *e = s->easy;
+  curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+  curl_easy_setopt(e, CURLOPT_SHARE, n->share);
+  curl_easy_setopt(e, CURLOPT_PRIVATE, s);
+  curl_easy_setopt(e, CURLOPT_ERRORBUFFER, s->error);
+  curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(e, CURLOPT_HEADERDATA, s);
+  curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+  curl_easy_setopt(e, CURLOPT_WRITEDATA, s);
+  csn_net_poll_setup(n, e);
+}
+
+static struct slot *
+slot_take(csn_net *n)
+{
+  struct slot *s = n->spare;
+  if (s) {
+    n->spare = s->next;
+    n->n_spare--;
+    return s;
+  }
+  s = csn_alloc(sizeof *s);
+  s->head = CSN_BUF(HEAD_MAX);
+  s->easy = curl_easy_init();
+  if (!s->easy)
+    abort(); /* out of memory */
+  set_fixed_options(n, s);
+  return s;
+}
+
+static void
+slot_free(struct slot *s)
+{
+  curl_easy_cleanup(s->easy);
+  csn_buf_fini(&s->head);
+  free(s);
+}
+
+static void
+slot_give_back(csn_net *n, struct slot *s)
+{
+  for (struct curl_slist *h = s->headers; h; h = h->next)
+    explicit_bzero(h->data, strlen(h->data));
+  curl_slist_free_all(s->headers);
+  curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, NULL);
+  s->headers = NULL;
+  s->call = NULL;
+  if (n->n_spare == SPARE_MAX || n->is_closing) {
+    slot_free(s);
+    return;
+  }
+  s->next = n->spare;
+  n->spare = s;
+  n->n_spare++;
+}
+
+/* The call is over; `done` is called last, when nothing refers to it. */
+static void
+end_call(csn_http_call *c, const csn_err *err)
+{
+  csn_net *n = c->net;
+  struct slot *s = c->slot;
+  c->is_done = true;
+  if (s) {
+    curl_multi_remove_handle(n->multi, s->easy);
+    *c->link = c->next;
+    if (c->next)
+      c->next->link = c->link;
+    c->slot = NULL;
+    slot_give_back(n, s);
+  }
+  c->sink.done(c->user, err);
+  unref(c);
+}
+
+static void
+fail_call(csn_http_call *c, enum csn_code code, const char *why)
+{
+  csn_err err;
+  csn_str url = csn_cstr(c->url);
+  size_t host = csn_str_find(url, CSN_STR("://"), 0) + 3;
+  size_t end = host + strcspn(c->url + host, "/?#");
+  csn_fail(&err, code, "%s %.*s: %s", c->method, (int)(end < 200 ? end : 200), c->url, why);
+  end_call(c, &err);
+}
+
+static enum csn_code
+code_of(CURLcode rc)
+{
+  /* Everything else that libcurl reports is the network's or the peer's fault. */
+  static const struct {
+    CURLcode curl;
+    enum csn_code code;
+  } rows[] = {
+      {CURLE_OPERATION_TIMEDOUT, CSN_E_TIMEOUT},
+      {CURLE_URL_MALFORMAT, CSN_E_INVALID},
+      {CURLE_SSL_ISSUER_ERROR, CSN_E_DENIED},
+      {CURLE_SSL_INVALIDCERTSTATUS, CSN_E_DENIED},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++)
+    if (rows[i].curl == rc)
+      return rows[i].code;
+  return CSN_E_UNAVAILABLE;
+}
+
+static void
+on_finished(csn_http_call *c, CURLcode rc)
+{
+  struct slot *s = c->slot;
+  if (rc == CURLE_OK)
+    end_call(c, NULL);
+  else if (s->stop == CSN_E_LIMIT)
+    fail_call(c, CSN_E_LIMIT, "the reply is larger than this program accepts");
+  else if (s->stop < 0)
+    fail_call(c, (enum csn_code)s->stop, "the reply was refused");
+  else
+    fail_call(c, code_of(rc), s->error[0] ? s->error : curl_easy_strerror(rc));
+}
+
+void
+csn_net_check(csn_net *n)
+{
+  int left;
+  for (CURLMsg *m; (m = curl_multi_info_read(n->multi, &left));) {
+    struct slot *s;
+    if (m->msg == CURLMSG_DONE && curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &s) == 0)
+      on_finished(s->call, m->data.result);
+  }
+}
+
+bool
+csn_net_has_heard(CURL *easy)
+{
+  struct slot *s = NULL;
+  return curl_easy_getinfo(easy, CURLINFO_PRIVATE, &s) == CURLE_OK && s && s->head_bytes > 0;
+}
+
+/* Ends the calls that waited too long and sleeps until the next may have. */
+static void
+on_idle_timer(uv_timer_t *t)
+{
+  csn_net *n = t->data;
+  uint64_t now = uv_now(n->uv), next = UINT64_MAX;
+  for (csn_http_call *c = n->calls, *then; c; c = then) {
+    then = c->next;
+    if (c->idle_ms <= 0)
+      continue;
+    uint64_t due = c->heard_ms + (uint64_t)c->idle_ms;
+    if (due <= now)
+      fail_call(c, CSN_E_TIMEOUT, "the peer sent nothing for too long");
+    else if (due < next)
+      next = due;
+  }
+  if (next != UINT64_MAX)
+    uv_timer_start(t, on_idle_timer, next - now > IDLE_STEP_MS ? next - now : IDLE_STEP_MS, 0);
+}
+
+static void
+watch_idle(csn_net *n, const csn_http_call *c)
+{
+  if (c->idle_ms <= 0)
+    return;
+  uv_handle_t *h = (uv_handle_t *)&n->idle_timer;
+  if (!uv_is_active(h) || uv_timer_get_due_in(&n->idle_timer) > (uint64_t)c->idle_ms)
+    uv_timer_start(&n->idle_timer, on_idle_timer, (uint64_t)c->idle_ms, 0);
+}
+
+static void
+set_call_options(csn_http_call *c, struct slot *s)
+{
+  CURL *e = s->easy;
+  curl_easy_setopt(e, CURLOPT_URL, c->url);
+  bool is_post = strcmp(c->method, "POST") == 0, is_get = strcmp(c->method, "GET") == 0;
+  if (is_post || c->body.n) {
+    curl_easy_setopt(e, CURLOPT_POST, 1L);
+    curl_easy_setopt(e, CURLOPT_POSTFIELDS, c->body.n ? c->body.p : "");
+    curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body.n);
+  } else {
+    curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+  }
+  bool is_head = strcmp(c->method, "HEAD") == 0;
+  curl_easy_setopt(e, CURLOPT_NOBODY, is_head ? 1L : 0L);
+  curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, is_post || is_get || is_head ? NULL : c->method);
+  const char *line = c->lines;
+  for (size_t i = 0; i < c->n_lines; i++, line += strlen(line) + 1)
+    s->headers = curl_slist_append(s->headers, line);
+  curl_easy_setopt(e, CURLOPT_HTTPHEADER, s->headers);
+  curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, c->timeout_ms > 0 ? (long)c->timeout_ms : 0L);
+  /* Many calls at once to one https host wait for the first to tell whether
+   * they can share its connection. */
+  curl_easy_setopt(e, CURLOPT_PIPEWAIT, strncmp(c->url, "https:", 6) == 0 ? 1L : 0L);
+}
+
+static void
+start_in_loop(void *user)
+{
+  csn_http_call *c = user;
+  csn_net *n = c->net;
+  if (n->is_closing) {
+    fail_call(c, CSN_E_CANCELLED, "the client is closing");
+    return;
+  }
+  struct slot *s = slot_take(n);
+  s->call = c;
+  s->head_bytes = 0;
+  s->status = s->stop = 0;
+  s->error[0] = '\0';
+  set_call_options(c, s);
+  c->slot = s;
+  c->heard_ms = uv_now(n->uv);
+  c->next = n->calls;
+  c->link = &n->calls;
+  if (c->next)
+    c->next->link = &c->next;
+  n->calls = c;
+  watch_idle(n, c);
+  if (curl_multi_add_handle(n->multi, s->easy) != CURLM_OK)
+    fail_call(c, CSN_E_UNAVAILABLE, "libcurl refuses the call");
+  csn_net_kick(n);
+}
+
+static void
+cancel_in_loop(void *user)
+{
+  csn_http_call *c = user;
+  if (!c->is_done)
+    fail_call(c, CSN_E_CANCELLED, "cancelled");
+  unref(c);
+}
+
+static bool
+is_token(csn_str s)
+{
+  for (size_t i = 0; i < s.n; i++)
+    if (!isalnum((unsigned char)s.p[i]) && !strchr("!#$%&'*+-.^_`|~", s.p[i]))
+      return false;
+  return s.n > 0;
+}
+
+static bool
+has_control(csn_str s, bool blank_too)
+{
+  for (size_t i = 0; i < s.n; i++) {
+    unsigned char c = (unsigned char)s.p[i];
+    if ((c < 0x20 && c != '\t') || c == 0x7f || (blank_too && (c == ' ' || c == '\t')))
+      return true;
+  }
+  return false;
+}
+
+static int
+check_request(const csn_http_req *req, csn_err *err)
+{
+  bool is_http =
+      csn_str_starts(req->url, CSN_STR("http://")) || csn_str_starts(req->url, CSN_STR("https://"));
+  if (!is_http || has_control(req->url, true))
+    return csn_fail(err, CSN_E_INVALID,
+                    "an address must start with http:// or https:// and hold no blanks");
+  if (!is_token(csn_cstr(req->method)))
+    return csn_fail(err, CSN_E_INVALID, "'%s' is no HTTP method", req->method);
+  if (req->n_headers > CSN_COUNT(req->headers))
+    return csn_fail(err, CSN_E_INVALID, "a request has at most %zu headers",
+                    CSN_COUNT(req->headers));
+  for (size_t i = 0; i < req->n_headers; i++) {
+    const csn_header *h = &req->headers[i];
+    if (!is_token(h->name))
+      return csn_fail(err, CSN_E_INVALID, "header %zu has no valid name", i);
+    if (has_control(h->value, false)) /* the value may be a key: not shown */
+      return csn_fail(err, CSN_E_INVALID, "the value of header %.*s holds a control character",
+                      (int)h->name.n, h->name.p);
+  }
+  return 0;
+}
+
+static csn_http_call *
+copy_request(const csn_http_req *req)
+{
+  csn_http_call *c = csn_alloc(sizeof *c);
+  static const char no_expect[] = "Expect:";
+  size_t size = sizeof no_expect;
+  for (size_t i = 0; i < req->n_headers; i++)
+    size += req->headers[i].name.n + req->headers[i].value.n + 3;
+  c->method = csn_dupz(csn_cstr(req->method));
+  c->url = csn_dupz(req->url);
+  c->lines = csn_alloc(size);
+  c->lines_size = size;
+  char *o = c->lines;
+  for (size_t i = 0; i < req->n_headers; i++) {
+    const csn_header *h = &req->headers[i];
+    memcpy(o, h->name.p, h->name.n);
+    o += h->name.n;
+    csn_str value = csn_str_trim(h->value);
+    *o++ = value.n ? ':' : ';'; /* libcurl's way to say "with an empty value" */
+    if (value.n) {
+      *o++ = ' ';
+      memcpy(o, value.p, value.n);
+      o += value.n;
+    }
+    *o++ = '\0';
+  }
+  memcpy(o, no_expect, sizeof no_expect); /* never wait for "100 Continue" */
+  c->n_lines = req->n_headers + 1;
+  c->body = req->body;
+  c->timeout_ms = req->timeout_ms;
+  c->idle_ms = req->idle_ms;
+  return c;
+}
+
+static int
+start(csn_net *n, const csn_http_req *req, const csn_http_sink *sink, void *user,
+      csn_http_call **out, csn_err *err)
+{
+  int rc = check_request(req, err);
+  if (rc < 0)
+    return rc;
+  csn_http_call *c = copy_request(req);
+  c->net = n;
+  c->sink = *sink;
+  c->user = user;
+  atomic_init(&c->refs, 1);
+  if (out)
+    *out = c;
+  n->host.loop_post(n->host.loop, start_in_loop, c);
+  return 0;
+}
+
+static void
+cancel(csn_net *n, csn_http_call *c)
+{
+  atomic_fetch_add(&c->refs, 1);
+  n->host.loop_post(n->host.loop, cancel_in_loop, c);
+}
+
+static void
+open_in_loop(void *user)
+{
+  csn_net *n = user;
+  sigset_t pipe_only; /* TLS libraries may write without MSG_NOSIGNAL */
+  sigemptyset(&pipe_only);
+  sigaddset(&pipe_only, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe_only, NULL);
+  curl_global_init(CURL_GLOBAL_DEFAULT);
+  n->multi = curl_multi_init();
+  n->share = curl_share_init();
+  if (!n->multi || !n->share)
+    abort(); /* out of memory */
+  curl_share_setopt(n->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+  curl_multi_setopt(n->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
+  csn_net_poll_open(n);
+}
+
+static csn_net *
+open_net(const csn_net_host *host)
+{
+  csn_net *n = csn_alloc(sizeof *n);
+  n->host = *host;
+  if (host->loop_is_current(host->loop))
+    open_in_loop(n); /* a post would come after a close that waits already */
+  else
+    host->loop_post(host->loop, open_in_loop, n);
+  return n;
+}
+
+static void
+close_net(csn_net *n, csn_loop_fn *gone, void *user)
+{
+  n->is_closing = true;
+  while (n->calls)
+    fail_call(n->calls, CSN_E_CANCELLED, "the client is closing");
+  for (struct slot *s = n->spare, *next; s; s = next) {
+    next = s->next;
+    slot_free(s);
+  }
+  curl_multi_cleanup(n->multi);
+  curl_share_cleanup(n->share);
+  curl_global_cleanup();
+  n->gone = gone;
+  n->gone_user = user;
+  csn_net_poll_close(n);
+}
+
+const csn_net_module csn_net_entry = {
+    .abi = CSN_NET_ABI,
+    .version = CSN_VERSION,
+    .open = open_net,
+    .close = close_net,
+    .start = start,
+    .cancel = cancel,
+};
