@@ -19,7 +19,7 @@ typedef struct csn_reader {
   size_t n_all, room;
 } csn_reader;
 
-/* Entering a member: `back` and `line` restore the place afterwards. */
+/* The place before a member was entered. */
 typedef struct csn_mark {
   size_t n;
   uint32_t line;
