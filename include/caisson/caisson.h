@@ -6,15 +6,18 @@
 #ifndef CAISSON_CAISSON_H
 #define CAISSON_CAISSON_H
 
+#include "agent.h"
 #include "err.h"
 #include "json.h"
 #include "manifest.h"
 #include "mem.h"
 #include "model.h"
 #include "patch.h"
+#include "run.h"
 #include "sandbox.h"
 #include "scope.h"
 #include "str.h"
+#include "tool.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -238,7 +238,7 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   return rc;
 }
 
-static const cli_cmd cmd_run = {
+static const cli_cmd sandbox_run = {
     .name = "run",
     .args = "CMD...",
     .brief = "Run one command in a fresh sandbox",
@@ -251,7 +251,7 @@ static const cli_cmd cmd_run = {
     .main = run_main,
 };
 
-static const cli_cmd *const subs[] = {&cmd_run, NULL};
+static const cli_cmd *const subs[] = {&sandbox_run, NULL};
 
 const cli_cmd cmd_sandbox = {
     .name = "sandbox",

@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * commands.h - all commands, in the order in which help lists them. */
+ * commands.h - all commands; commands.c has the order in which help lists them. */
 #ifndef CSN_APPS_COMMANDS_H
 #define CSN_APPS_COMMANDS_H
 
 #include "cli.h"
 
-extern const cli_cmd cmd_completion, cmd_doctor, cmd_help, cmd_patch, cmd_sandbox, cmd_version;
+extern const cli_cmd cmd_apply;
+extern const cli_cmd cmd_completion;
+extern const cli_cmd cmd_diff;
+extern const cli_cmd cmd_doctor;
+extern const cli_cmd cmd_help;
+extern const cli_cmd cmd_init;
+extern const cli_cmd cmd_patch;
+extern const cli_cmd cmd_resume;
+extern const cli_cmd cmd_run;
+extern const cli_cmd cmd_runs;
+extern const cli_cmd cmd_sandbox;
+extern const cli_cmd cmd_schema;
+extern const cli_cmd cmd_show;
+extern const cli_cmd cmd_version;
 
 extern const cli_cmd *const cli_cmds[]; /* commands.c */
 

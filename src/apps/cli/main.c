@@ -44,7 +44,7 @@ dispatch(cli *c, int argc, char **argv, csn_err *err)
     cli_help(c, cmd, stdout);
     return CLI_DONE;
   }
-  if (!cmd || cmd->sub) {
+  if (!cmd || !cmd->main) {
     cli_help(c, cmd, stderr);
     return CLI_USAGE;
   }

@@ -266,10 +266,10 @@ name_word(parse *p, const char *word, csn_err *err)
   const cli_cmd *cmd = cli_cmd_find(p->group ? p->group->sub : p->c->cmds, word);
   if (!cmd)
     return unknown_cmd(p, word, err);
-  if (cmd->sub) {
+  if (cmd->sub)
     p->group = cmd;
+  if (!cmd->main) /* a group that does nothing without a subcommand */
     return 0;
-  }
   p->cmd = cmd;
   p->opts = csn_arena_alloc(p->c->arena, cmd->size + 1);
   return 0;
@@ -313,7 +313,7 @@ cli_parse(cli *c, int *argc, char **argv, cli_globals *g, const cli_cmd **cmd, v
       rc = long_opt(&p, word + 2, err);
     else if (word[0] == '-' && word[1])
       rc = short_opts(&p, word + 1, err);
-    else if (!p.cmd)
+    else if (!p.cmd || p.cmd->sub)
       rc = name_word(&p, word, err);
     else {
       argv[n++] = word;

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * agent.h - an agent is a value: a name, a model, instructions, tools, what
+ * its workspace holds and how far it may go.  agent.yaml is its file form.
+ */
+#ifndef CAISSON_AGENT_H
+#define CAISSON_AGENT_H
+
+#include "tool.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct csn_agent csn_agent;
+
+/* An agent without capabilities (no sandbox); 40 turns, no wall limit. */
+CSN_API csn_agent *csn_agent_new(const char *name);
+CSN_API void csn_agent_free(csn_agent *a);
+
+/* Reads agent.yaml.  Paths in it are relative to the file.  Every mistake is
+ * reported as "FILE:LINE: what was found, what was expected". */
+CSN_API int csn_agent_load(csn_agent **out, const char *path, csn_err *err) CSN_MUST;
+/* The same from a tree; `folder` is what relative paths start from. */
+CSN_API int csn_agent_from_json(csn_agent **out, const csn_json *v, const char *file,
+                                const char *folder, csn_err *err) CSN_MUST;
+/* The resolved form: absolute paths, instructions in place. */
+CSN_API void csn_agent_to_json(const csn_agent *a, csn_jw *w);
+
+CSN_API void csn_agent_set_model(csn_agent *a, const char *model); /* "openai/gpt-5.4-mini" */
+CSN_API void csn_agent_set_instructions(csn_agent *a, csn_str text);
+CSN_API void csn_agent_set_turns(csn_agent *a, int64_t turns);     /* model calls at most */
+CSN_API void csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms); /* 0: no limit */
+/* "jail", "local", "fake": gives the agent a sandbox and the capabilities
+ * filesystem and shell. */
+CSN_API void csn_agent_set_sandbox(csn_agent *a, const char *backend);
+/* A folder copied into the workspace under `name`. */
+CSN_API int csn_agent_add_folder(csn_agent *a, const char *name, const char *path,
+                                 csn_err *err) CSN_MUST;
+/* The struct is copied, what it points to is borrowed until the agent is
+ * freed.  Errors: a name taken already, a schema that cannot be made strict. */
+CSN_API int csn_agent_add_tool(csn_agent *a, const csn_tool *tool, csn_err *err) CSN_MUST;
+
+CSN_API const char *csn_agent_name(const csn_agent *a);
+CSN_API const char *csn_agent_model(const csn_agent *a);
+
+/* The JSON Schemas of agent.yaml and caisson.yaml. */
+CSN_API const char *csn_agent_schema(void);
+CSN_API const char *csn_project_schema(void);
+
+CSN_FREER(agent)
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * run.h - running agents.
+ *
+ * A csn_rt holds what runs share: one I/O thread, a pool of workers, the
+ * state database, the HTTP client.  A run is its journal: it survives the
+ * death of this process and goes on with csn_run_resume(), on any machine
+ * that sees the state folder.
+ */
+#ifndef CAISSON_RUN_H
+#define CAISSON_RUN_H
+
+#include "agent.h"
+#include "model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct csn_rt csn_rt;
+typedef struct csn_run csn_run;
+
+typedef struct csn_rt_options {
+  const char *state_dir;   /* NULL: the nearest .caisson upward, else made here */
+  bool survives_power_cut; /* every commit waits for the disk */
+  struct csn_log *log;     /* what the runtime says about itself; borrowed; NULL: nothing */
+  int max_threads;         /* of the pool; 0: 256 */
+} csn_rt_options;
+
+CSN_API int csn_rt_new(csn_rt **out, const csn_rt_options *o, csn_err *err) CSN_MUST;
+/* All runs must have ended or been freed. */
+CSN_API void csn_rt_free(csn_rt *rt);
+
+/* What a listener sees: every journal record as it is committed (seq >= 0),
+ * and notifications that are not kept (seq -1): text_delta, reasoning_delta,
+ * attempt_restarted, progress.  docs/events.md lists them all.  Called from
+ * several threads, for one run one at a time; it must not block. */
+typedef void csn_listener(void *user, const char *run, const char *type, int64_t seq, csn_str data);
+
+typedef struct csn_run_options {
+  csn_listener *listener;
+  void *user;
+  bool no_stream;        /* ask the model for whole replies */
+  const char *out_dir;   /* where declared outputs go; NULL: as the agent file says */
+  bool keep_workspace;   /* also when nothing in it came from a folder of this host */
+  const csn_tool *tools; /* resume only: the program's own tools, re-bound by name */
+  size_t n_tools;
+} csn_run_options;
+
+enum csn_run_state {
+  CSN_RUN_RUNNING,
+  CSN_RUN_WAITING, /* for a human */
+  CSN_RUN_DONE,
+  CSN_RUN_FAILED,
+  CSN_RUN_LIMIT, /* a limit of the agent was reached */
+  CSN_RUN_CANCELLED,
+  CSN_RUN_INTERRUPTED, /* stopped here; can be resumed */
+};
+
+/* How a run ended; owned by the run. */
+typedef struct csn_result {
+  const char *run; /* its id */
+  enum csn_run_state state;
+  csn_str reason;  /* "final", "turns", "wall", "model", "sandbox", "refusal", ... */
+  csn_str output;  /* the final answer, or what there was of it */
+  csn_str message; /* when it failed: what, where, and the next step */
+  int64_t turns, tool_calls;
+  csn_usage usage;
+} csn_result;
+
+/* Starts a run and returns at once.  The agent must outlive it. */
+CSN_API int csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input,
+                          const csn_run_options *o, csn_run **out, csn_err *err) CSN_MUST;
+/* Goes on with a run of the state folder, by id or a unique head of it. */
+CSN_API int csn_run_resume(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out,
+                           csn_err *err) CSN_MUST;
+/* Waits until it has ended or waits for a human.  When the scope ends first
+ * the run is cancelled and its end awaited. */
+CSN_API int csn_run_wait(csn_run *r, csn_scope *sc, csn_result *out, csn_err *err) CSN_MUST;
+/* Any thread.  Now: what is pending is cancelled.  After the turn: the tools
+ * of this turn still finish. */
+CSN_API void csn_run_cancel(csn_run *r, bool after_turn);
+/* Any thread.  Stops without ending the run: csn_run_resume() goes on. */
+CSN_API void csn_run_interrupt(csn_run *r);
+CSN_API const char *csn_run_id(const csn_run *r);
+/* Ends what still runs here (as interrupt does) and frees. */
+CSN_API void csn_run_free(csn_run *r);
+
+/* start, wait and free in one call; *out's texts are then owned by `keep`. */
+CSN_API int csn_run_once(csn_rt *rt, csn_scope *sc, const csn_agent *agent, csn_str input,
+                         const csn_run_options *o, csn_arena *keep, csn_result *out,
+                         csn_err *err) CSN_MUST;
+
+CSN_API const char *csn_run_state_name(enum csn_run_state s);
+
+CSN_FREER(rt)
+CSN_FREER(run)
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * caisson resume - go on with a run that was interrupted. */
+#include "commands.h"
+#include "running.h"
+
+struct resume_opts {
+  const char *out;
+  bool json, keep;
+};
+
+static const cli_opt opts[] = {
+    {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct resume_opts, out)},
+    {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
+     CLI_BOOL(struct resume_opts, keep)},
+    {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct resume_opts, json)},
+    {0},
+};
+
+static int
+resume_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
+{
+  const struct resume_opts *v = o;
+  csn_auto(csn_rt_freep) csn_rt *rt = NULL;
+  int rc = cli_rt_open(c, &rt, err);
+  if (rc < 0)
+    return rc;
+  cli_show show = {.c = c, .json = v->json, .began_ns = csn_now_ns()};
+  csn_run_options ro = {
+      .listener = cli_show_event, .user = &show, .out_dir = v->out, .keep_workspace = v->keep};
+  csn_auto(csn_run_freep) csn_run *r = NULL;
+  rc = csn_run_resume(rt, csn_cstr(argv[0]), &ro, &r, err);
+  return rc < 0 ? rc : cli_await(&show, r, err);
+}
+
+const cli_cmd cmd_resume = {
+    .name = "resume",
+    .args = "RUN",
+    .brief = "Go on with an interrupted run",
+    .help = "What was pending is treated by its rule: model calls are made again; a command that "
+            "had begun is not, and the model is told that its outcome is unknown; a patch is "
+            "finished or undone. A run that has ended prints its answer again.",
+    .size = sizeof(struct resume_opts),
+    .opts = opts,
+    .main = resume_main,
+};

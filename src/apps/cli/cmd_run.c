@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * caisson run - give an agent a task and wait for its answer. */
+#include <limits.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "core/fd.h"
+#include "run/driver.h"
+#include "running.h"
+
+enum { TASK_MAX_BYTES = 16 << 20 };
+
+struct run_opts {
+  const char *model, *out;
+  bool json, keep;
+};
+
+static const cli_opt opts[] = {
+    {"model", 'm', "PREFIX/NAME", "Use this model instead of the agent's",
+     CLI_STR(struct run_opts, model)},
+    {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct run_opts, out)},
+    {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
+     CLI_BOOL(struct run_opts, keep)},
+    {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct run_opts, json)},
+    {0},
+};
+
+static bool
+is_agent_file(const char *arg)
+{
+  csn_str s = csn_cstr(arg);
+  return csn_str_ends(s, CSN_STR(".yaml")) || csn_str_ends(s, CSN_STR(".yml"));
+}
+
+/* Without a file: an engineer with the current folder. */
+static int
+default_agent(csn_agent **out, csn_err *err)
+{
+  csn_auto(csn_freep) char *cwd = getcwd(NULL, 0);
+  if (!cwd)
+    return csn_fail_errno(err, "the current folder");
+  const char *slash = strrchr(cwd, '/');
+  const char *name = slash && slash[1] ? slash + 1 : "folder";
+  csn_auto(csn_agent_freep) csn_agent *a = csn_agent_new("caisson");
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(PATH_MAX + 1000);
+  csn_buf_addf(&text,
+               "You are an engineer at work in a sandbox. The folder %s in your workspace is a "
+               "copy of the user's; change files only as the task needs, and check what you did "
+               "by running it. If it holds an AGENTS.md, follow it.",
+               name);
+  csn_agent_set_instructions(a, csn_buf_str(&text));
+  int rc = csn_agent_add_folder(a, name, cwd, err);
+  if (rc < 0)
+    return rc;
+  csn_agent_set_sandbox(a, "jail");
+  *out = csn_steal(a);
+  return 0;
+}
+
+static int
+read_task(const char *arg, csn_buf *out, csn_err *err)
+{
+  if (strcmp(arg, "-") != 0) {
+    csn_buf_addz(out, arg);
+    return csn_buf_done(out, "the task", err);
+  }
+  return csn_wrap(err, csn_fd_read_all(STDIN_FILENO, out, err), "task from stdin");
+}
+
+static int
+choose_model(csn_agent *a, const char *wanted, const csn_rt *rt)
+{
+  const char *model = wanted;
+  if (!model && !*csn_agent_model(a))
+    model = csn_project_model(rt->project);
+  if (model)
+    csn_agent_set_model(a, model);
+  return 0;
+}
+
+static int
+run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
+{
+  const struct run_opts *v = o;
+  bool has_file = is_agent_file(argv[0]);
+  if (has_file && argc < 2)
+    return csn_fail(err, CSN_E_INVALID,
+                    "no task: write it after the agent file, or - to read it from stdin");
+  if (!has_file && argc > 1)
+    return csn_fail(err, CSN_E_INVALID,
+                    "'%s' is no agent file (its name must end in .yaml); put the task in quotes",
+                    argv[0]);
+  csn_auto(csn_agent_freep) csn_agent *agent = NULL;
+  int rc = has_file ? csn_agent_load(&agent, argv[0], err) : default_agent(&agent, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_buf_finip) csn_buf task = CSN_BUF(TASK_MAX_BYTES);
+  rc = read_task(argv[has_file], &task, err);
+  if (rc == 0 && csn_str_trim(csn_buf_str(&task)).n == 0)
+    rc = csn_fail(err, CSN_E_INVALID, "the task is empty");
+  csn_auto(csn_rt_freep) csn_rt *rt = NULL;
+  if (rc == 0)
+    rc = cli_rt_open(c, &rt, err);
+  if (rc < 0)
+    return rc;
+  choose_model(agent, v->model, rt);
+  cli_show show = {.c = c, .json = v->json, .began_ns = csn_now_ns()};
+  csn_run_options ro = {
+      .listener = cli_show_event, .user = &show, .out_dir = v->out, .keep_workspace = v->keep};
+  csn_auto(csn_run_freep) csn_run *r = NULL;
+  if (csn_str_starts(csn_cstr(csn_agent_model(agent)), CSN_STR("script")))
+    cli_note(c, "model: script (a playbook, not a language model)");
+  rc = csn_run_start(rt, agent, csn_buf_str(&task), &ro, &r, err);
+  return rc < 0 ? rc : cli_await(&show, r, err);
+}
+
+const cli_cmd cmd_run = {
+    .name = "run",
+    .args = "[AGENT.yaml] TASK",
+    .brief = "Give an agent a task",
+    .help = "The final answer goes to stdout, everything else to stderr. Without an agent file "
+            "the current folder is copied into a sandbox and the model comes from caisson.yaml or "
+            "CAISSON_MODEL. The task `-` is read from stdin.\n\n"
+            "The run is kept in the state folder: see `caisson runs`, `caisson diff` and "
+            "`caisson apply`; a run that was interrupted goes on with `caisson resume`.",
+    .size = sizeof(struct run_opts),
+    .opts = opts,
+    .main = run_main,
+};

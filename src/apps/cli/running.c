@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * running.c - see running.h. */
+#include "running.h"
+
+enum { SHOWN_MAX = 160 };
+
+int
+cli_rt_open(cli *c, csn_rt **out, csn_err *err)
+{
+  csn_rt_options o = {.state_dir = c->state_dir, .log = c->log};
+  return csn_rt_new(out, &o, err);
+}
+
+/* ---- a run while it goes ---- */
+
+static void
+print_json(const char *run, const char *type, int64_t seq, csn_str data)
+{
+  csn_auto(csn_buf_finip) csn_buf line = CSN_BUF(SIZE_MAX / 4);
+  csn_jw w;
+  csn_jw_init(&w, &line);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "type");
+  csn_jw_strz(&w, type);
+  csn_jw_key(&w, "run");
+  csn_jw_strz(&w, run);
+  if (seq >= 0) {
+    csn_jw_key(&w, "seq");
+    csn_jw_int(&w, seq);
+  }
+  csn_jw_key(&w, "data");
+  csn_jw_raw(&w, data);
+  csn_jw_end(&w);
+  csn_buf_addc(&line, '\n');
+  fwrite(line.p, 1, line.n, stdout);
+  fflush(stdout);
+}
+
+/* The first line of a text, shortened, fit for a terminal. */
+static void
+add_brief(csn_buf *out, csn_str text)
+{
+  text = csn_str_trim(text);
+  csn_str line;
+  csn_str rest = text;
+  if (!csn_str_line(&rest, &line))
+    return;
+  bool cut = rest.n > 0;
+  if (line.n > SHOWN_MAX) {
+    line.n = SHOWN_MAX;
+    while (line.n && csn_utf8_valid(line) < line.n)
+      line.n--;
+    cut = true;
+  }
+  csn_buf_add(out, line);
+  if (cut)
+    csn_buf_addz(out, " ...");
+}
+
+static void
+show_tool_call(cli *c, const csn_json *v)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4096);
+  csn_str name = csn_json_str(v, "name", CSN_STR("?"));
+  csn_str input = csn_json_str(v, "input", CSN_STR(""));
+  csn_str args = csn_json_str(v, "arguments", CSN_STR(""));
+  const csn_json *obj = NULL;
+  if (args.n && csn_json_parse(a, args, &obj, NULL) == 0 && csn_json_get(obj, "cmd")) {
+    add_brief(&text, csn_json_str(obj, "cmd", CSN_STR("")));
+  } else if (input.n) {
+    csn_str line;
+    while (csn_str_line(&input, &line))
+      if (csn_str_starts(line, CSN_STR("*** ")) &&
+          csn_str_find(line, CSN_STR(" File: "), 0) < line.n)
+        csn_buf_addf(&text, "%s%.*s", text.n ? ", " : "", (int)(line.n - 4), line.p + 4);
+  } else {
+    add_brief(&text, args);
+  }
+  cli_note(c, "%.*s: %s", (int)name.n, name.p, text.p ? text.p : "");
+}
+
+static void
+show_message(cli *c, const csn_json *item)
+{
+  csn_json_each (part, csn_json_get(item, "content")) {
+    csn_str text = csn_json_str(part, "text", CSN_STR(""));
+    csn_auto(csn_buf_finip) csn_buf brief = CSN_BUF(4096);
+    add_brief(&brief, text);
+    if (brief.n)
+      cli_note(c, "%s", brief.p);
+  }
+}
+
+/* Messages beside tool calls are shown; the last one is the answer on stdout. */
+static void
+show_reply(cli *c, const csn_json *v)
+{
+  bool has_calls = false;
+  const csn_json *items = csn_json_get(v, "items");
+  csn_json_each (item, items)
+    has_calls =
+        has_calls || csn_str_ends(csn_json_str(item, "type", CSN_STR("")), CSN_STR("_call"));
+  csn_json_each (item, items) {
+    if (has_calls && csn_str_eq(csn_json_str(item, "type", CSN_STR("")), CSN_STR("message")))
+      show_message(c, item);
+  }
+}
+
+static void
+show_outputs(cli *c, const csn_json *v)
+{
+  csn_json_each (o, csn_json_get(v, "outputs")) {
+    csn_str path = csn_json_str(o, "path", CSN_STR("")), to = csn_json_str(o, "to", CSN_STR(""));
+    csn_str status = csn_json_str(o, "status", CSN_STR(""));
+    cli_note(c, "output %.*s: %.*s%s%.*s", (int)path.n, path.p, (int)status.n, status.p,
+             to.n ? " -> " : "", (int)to.n, to.p);
+  }
+  csn_str why = csn_json_str(csn_json_get(v, "error"), "message", CSN_STR(""));
+  if (why.n)
+    cli_note(c, "outputs: %.*s", (int)why.n, why.p);
+}
+
+void
+cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_str data)
+{
+  cli_show *s = user;
+  if (s->json) {
+    print_json(run, type, seq, data);
+    return;
+  }
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  const csn_json *v;
+  if (csn_json_parse(a, data, &v, NULL) < 0)
+    return;
+  if (strcmp(type, "tool_call") == 0) {
+    show_tool_call(s->c, v);
+  } else if (strcmp(type, "model_replied") == 0) {
+    show_reply(s->c, v);
+  } else if (strcmp(type, "model_call") == 0) {
+    if (s->c->err_tty)
+      cli_status(s->c, "turn %lld: the model thinks", (long long)csn_json_int(v, "turn", 0));
+  } else if (strcmp(type, "progress") == 0) {
+    csn_str what = csn_json_str(v, "what", CSN_STR(""));
+    if (s->c->err_tty)
+      cli_status(s->c, "workspace: %.*s, %lld files", (int)what.n, what.p,
+                 (long long)csn_json_int(v, "files", 0));
+  } else if (strcmp(type, "checkpointed") == 0) {
+    show_outputs(s->c, v);
+  } else if (strcmp(type, "note") == 0) {
+    csn_str why = csn_json_str(v, "error", CSN_STR(""));
+    if (why.n)
+      cli_note(s->c, "%.*s; again in %lld ms", (int)why.n, why.p,
+               (long long)csn_json_int(v, "retry_in_ms", 0));
+  }
+}
+
+/* ---- its end ---- */
+
+static int
+exit_of(const csn_result *r)
+{
+  switch (r->state) {
+  case CSN_RUN_DONE:
+    return CLI_DONE;
+  case CSN_RUN_WAITING:
+    return CLI_WAITING;
+  case CSN_RUN_LIMIT:
+    return CLI_LIMIT;
+  case CSN_RUN_INTERRUPTED:
+  case CSN_RUN_CANCELLED:
+    return CLI_INTERRUPTED;
+  case CSN_RUN_FAILED:
+    if (csn_str_eq(r->reason, CSN_STR("model")))
+      return CLI_MODEL;
+    return csn_str_eq(r->reason, CSN_STR("sandbox")) ? CLI_SANDBOX : CLI_FAILED;
+  case CSN_RUN_RUNNING:
+    break;
+  }
+  return CLI_FAILED;
+}
+
+static void
+on_signal(void *user)
+{
+  csn_run_interrupt(user);
+}
+
+int
+cli_await(cli_show *s, csn_run *r, csn_err *err)
+{
+  cli *c = s->c;
+  csn_waker w;
+  csn_result res;
+  int rc = cli_catch_signals(c, err);
+  if (rc < 0)
+    return rc;
+  csn_waker_add(&w, &c->scope, on_signal, r);
+  if (csn_scope_check(&c->scope, NULL) < 0)
+    csn_run_interrupt(r);
+  rc = csn_run_wait(r, NULL, &res, err);
+  csn_waker_drop(&w);
+  cli_status(c, NULL);
+  if (rc < 0)
+    return rc;
+  if (!s->json && res.output.n) {
+    fwrite(res.output.p, 1, res.output.n, stdout);
+    if (res.output.p[res.output.n - 1] != '\n')
+      putchar('\n');
+    fflush(stdout);
+  }
+  if (res.state != CSN_RUN_DONE && res.message.n)
+    cli_error(c, "%.*s", (int)res.message.n, res.message.p);
+  if (res.state == CSN_RUN_INTERRUPTED)
+    cli_note(c, "stopped; go on with: caisson resume %s", res.run);
+  double seconds = (double)(csn_now_ns() - s->began_ns) / 1e9;
+  cli_note(c, "run %s: %s (%.*s), %lld turns, %lld tool calls, %lld tokens, %.1f s", res.run,
+           csn_run_state_name(res.state), (int)res.reason.n, res.reason.p, (long long)res.turns,
+           (long long)res.tool_calls, (long long)res.usage.total_tokens, seconds);
+  return exit_of(&res);
+}

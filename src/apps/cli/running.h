@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * running.h - what `run` and `resume` share: showing a run while it goes and
+ * saying how it ended.
+ */
+#ifndef CSN_APPS_RUNNING_H
+#define CSN_APPS_RUNNING_H
+
+#include "caisson/run.h"
+#include "cli.h"
+
+typedef struct cli_show {
+  cli *c;
+  bool json;
+  int64_t began_ns;
+} cli_show;
+
+int cli_rt_open(cli *c, csn_rt **out, csn_err *err) CSN_MUST;
+/* A csn_listener; user is a cli_show. */
+void cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_str data);
+/* Waits (Ctrl-C stops the run so that it can be resumed), prints the final
+ * answer and the last line; returns the exit status. */
+int cli_await(cli_show *s, csn_run *r, csn_err *err) CSN_MUST;
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stored.h - for commands that look at kept runs without running anything.
+ */
+#ifndef CSN_APPS_STORED_H
+#define CSN_APPS_STORED_H
+
+#include "cli.h"
+#include "store/journal.h"
+
+typedef struct cli_stored {
+  int fd; /* of the state folder */
+  csn_store *store;
+} cli_stored;
+
+int cli_stored_open(cli *c, cli_stored *s, csn_err *err) CSN_MUST;
+void cli_stored_close(cli_stored *s);
+
+/* A local_dir entry of a run's manifest and the three trees of it. */
+typedef struct cli_tree {
+  csn_str entry; /* its path in the workspace */
+  csn_str src;   /* the folder it came from, absolute */
+  int base_fd, work_fd;
+} cli_tree;
+
+/* Calls fn for each local_dir of the run; the first negative result ends it. */
+int cli_each_tree(cli *c, cli_stored *s, const char *run,
+                  int (*fn)(void *user, const cli_tree *t, csn_err *err), void *user,
+                  csn_err *err) CSN_MUST;
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * agent.c - an agent made by a program; agent_file.c makes one from a file. */
+#include <stdio.h>
+
+#include "run/agent_impl.h"
+#include "run/project.h"
+#include "sandbox/shell.h"
+
+enum { TREE_MAX_BYTES = 64 << 10, SCHEMA_MAX_BYTES = 1 << 20 };
+
+csn_agent *
+csn_agent_new(const char *name)
+{
+  csn_arena *arena = csn_arena_new(0);
+  csn_agent *a = csn_alloc(sizeof *a);
+  *a = (csn_agent){
+      .arena = arena,
+      .name = csn_arena_dup(arena, csn_cstr(name)).p,
+      .model = "",
+      .folder = ".",
+      .max_turns = CSN_DEFAULT_TURNS,
+      .output_tokens = CSN_DEFAULT_OUTPUT_TOKENS,
+  };
+  return a;
+}
+
+void
+csn_agent_free(csn_agent *a)
+{
+  if (!a)
+    return;
+  free(a->tools);
+  csn_arena_free(a->arena);
+  free(a);
+}
+
+void
+csn_agent_set_model(csn_agent *a, const char *model)
+{
+  a->model = csn_arena_dup(a->arena, csn_cstr(model)).p;
+}
+
+void
+csn_agent_set_instructions(csn_agent *a, csn_str text)
+{
+  a->instructions = csn_arena_dup(a->arena, text);
+  a->full_instructions = a->instructions;
+}
+
+void
+csn_agent_set_turns(csn_agent *a, int64_t turns)
+{
+  a->max_turns = turns;
+}
+
+void
+csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms)
+{
+  a->wall_ms = wall_ms;
+}
+
+const char *
+csn_agent_name(const csn_agent *a)
+{
+  return a->name;
+}
+
+const char *
+csn_agent_model(const csn_agent *a)
+{
+  return a->model;
+}
+
+static int
+declare(csn_agent *a, struct csn_agent_tool *t, csn_err *err)
+{
+  const csn_tool *tool = &t->tool;
+  t->decl = (csn_tool_decl){
+      .name = csn_cstr(tool->name),
+      .description = csn_cstr(tool->description),
+      .schema = csn_cstr(tool->schema),
+      .format = csn_cstr(tool->format),
+      .strict = tool->schema && !tool->is_loose,
+  };
+  if (!t->decl.strict)
+    return 0;
+  const csn_json *schema;
+  csn_auto(csn_buf_finip) csn_buf strict = CSN_BUF(SCHEMA_MAX_BYTES);
+  int rc = csn_json_parse(a->arena, t->decl.schema, &schema, err);
+  if (rc == 0)
+    rc = csn_schema_strict(a->arena, schema, &strict, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "schema of tool %s", tool->name);
+  t->decl.schema = csn_arena_dup(a->arena, csn_buf_str(&strict));
+  return 0;
+}
+
+int
+csn_agent_add_tool(csn_agent *a, const csn_tool *tool, csn_err *err)
+{
+  if (!tool->name || !*tool->name || !tool->call)
+    return csn_fail(err, CSN_E_INVALID, "a tool needs a name and a function");
+  for (size_t i = 0; i < a->n_tools; i++)
+    if (strcmp(a->tools[i].tool.name, tool->name) == 0)
+      return csn_fail(err, CSN_E_EXISTS, "agent %s has a tool %s already", a->name, tool->name);
+  struct csn_agent_tool t = {.tool = *tool};
+  int rc = declare(a, &t, err);
+  if (rc < 0)
+    return rc;
+  a->tools = csn_realloc(a->tools, a->n_tools + 1, sizeof *a->tools);
+  a->tools[a->n_tools++] = t;
+  return 0;
+}
+
+int
+csn_agent_finish(csn_agent *a, csn_err *err)
+{
+  int rc = a->has_files ? csn_capability_files(a, err) : 0;
+  if (rc == 0 && a->has_shell)
+    rc = csn_capability_shell(a, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(16u << 20);
+  csn_buf_add(&text, a->instructions);
+  if (a->has_shell)
+    csn_buf_addf(&text, "%s%s", text.n ? "\n\n" : "", csn_shell_instructions());
+  if (a->manifest) {
+    csn_auto(csn_buf_finip) csn_buf tree = CSN_BUF(TREE_MAX_BYTES);
+    csn_manifest_describe(a->manifest, &tree);
+    csn_buf_addf(&text, "%sThe workspace:\n\n", text.n ? "\n\n" : "");
+    csn_buf_add(&text, csn_buf_str(&tree));
+  }
+  rc = csn_buf_done(&text, "the agent's instructions", err);
+  a->full_instructions = csn_arena_dup(a->arena, csn_buf_str(&text));
+  return rc;
+}
+
+void
+csn_agent_set_sandbox(csn_agent *a, const char *backend)
+{
+  a->has_sandbox = true;
+  a->backend = csn_arena_dup(a->arena, csn_cstr(backend)).p;
+  if (a->has_shell)
+    return;
+  a->has_shell = a->has_files = true;
+  csn_err err;
+  if (csn_agent_finish(a, &err) < 0) { /* only when a program took one of the four names */
+    fprintf(stderr, "caisson: %s\n", err.msg);
+    abort();
+  }
+}
+
+int
+csn_agent_add_folder(csn_agent *a, const char *name, const char *path, csn_err *err)
+{
+  csn_buf text = CSN_BUF(1 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "entries");
+  csn_jw_obj(&w);
+  csn_json_each (old, csn_json_get(a->manifest_json, "entries")) {
+    csn_jw_keyn(&w, old->key);
+    csn_jw_value(&w, old);
+  }
+  csn_jw_key(&w, name);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "type");
+  csn_jw_strz(&w, "local_dir");
+  csn_jw_key(&w, "src");
+  csn_jw_strz(&w, path);
+  csn_jw_end(&w);
+  csn_jw_end(&w);
+  csn_jw_end(&w);
+  int rc = csn_jw_done(&w, err);
+  csn_str json = csn_arena_dup(a->arena, csn_buf_str(&text));
+  csn_buf_fini(&text);
+  if (rc == 0)
+    rc = csn_json_parse(a->arena, json, &a->manifest_json, err);
+  if (rc == 0)
+    rc = csn_manifest_from_json(a->arena, a->manifest_json, &a->manifest, err);
+  return rc;
+}
+
+int
+csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
+{
+  struct csn_route route = {0};
+  if (!*a->model)
+    return csn_fail(err, CSN_E_INVALID,
+                    "agent %s names no model; write `model: openai/NAME` in its file, or give "
+                    "--model openai/NAME",
+                    a->name);
+  int rc = csn_route_find(p, csn_cstr(a->model), &route, err);
+  csn_route_fini(&route);
+  return rc;
+}
+
+static void
+member(csn_jw *w, const char *key, const char *z)
+{
+  csn_jw_key(w, key);
+  csn_jw_strz(w, z);
+}
+
+static void
+sandbox_to_json(const csn_agent *a, csn_jw *w)
+{
+  csn_jw_key(w, "sandbox");
+  csn_jw_obj(w);
+  member(w, "backend", a->backend);
+  if (a->rootfs)
+    member(w, "rootfs", a->rootfs);
+  csn_jw_key(w, "environment");
+  csn_jw_obj(w);
+  for (const char *const *e = a->environment; e && *e; e++) {
+    const char *equals = strchr(*e, '=');
+    csn_jw_keyn(w, csn_strn(*e, (size_t)(equals - *e)));
+    csn_jw_strz(w, equals + 1);
+  }
+  csn_jw_end(w);
+  csn_jw_end(w);
+}
+
+static void
+outputs_to_json(const csn_agent *a, csn_jw *w)
+{
+  csn_jw_key(w, "outputs");
+  csn_jw_arr(w);
+  for (size_t i = 0; i < a->n_outputs; i++) {
+    csn_jw_obj(w);
+    csn_jw_key(w, "path");
+    csn_jw_str(w, a->outputs[i].path);
+    if (a->outputs[i].to.n) {
+      csn_jw_key(w, "to");
+      csn_jw_str(w, a->outputs[i].to);
+    }
+    csn_jw_end(w);
+  }
+  csn_jw_end(w);
+}
+
+void
+csn_agent_to_json(const csn_agent *a, csn_jw *w)
+{
+  csn_jw_obj(w);
+  member(w, "name", a->name);
+  member(w, "model", a->model);
+  csn_jw_key(w, "instructions");
+  csn_jw_str(w, a->instructions);
+  if (a->settings) {
+    csn_jw_key(w, "settings");
+    csn_jw_value(w, a->settings);
+  }
+  csn_jw_key(w, "capabilities");
+  csn_jw_arr(w);
+  if (a->has_files)
+    csn_jw_strz(w, "filesystem");
+  if (a->has_shell)
+    csn_jw_strz(w, "shell");
+  csn_jw_end(w);
+  if (a->manifest) {
+    csn_jw_key(w, "manifest");
+    csn_manifest_to_json(a->manifest, w);
+  }
+  if (a->has_sandbox)
+    sandbox_to_json(a, w);
+  csn_jw_key(w, "limits");
+  csn_jw_obj(w);
+  csn_jw_key(w, "turns");
+  csn_jw_int(w, a->max_turns);
+  csn_jw_key(w, "wall_ms");
+  csn_jw_int(w, a->wall_ms);
+  csn_jw_key(w, "output");
+  csn_jw_int(w, a->output_tokens);
+  csn_jw_end(w);
+  if (a->n_outputs)
+    outputs_to_json(a, w);
+  member(w, "folder", a->folder);
+  csn_jw_end(w);
+}

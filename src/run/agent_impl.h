@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * agent_impl.h - what an agent consists of; read only once it is made.
+ */
+#ifndef CSN_RUN_AGENT_IMPL_H
+#define CSN_RUN_AGENT_IMPL_H
+
+#include "caisson/agent.h"
+#include "caisson/manifest.h"
+#include "caisson/model.h"
+#include "sandbox/outputs.h"
+
+struct csn_project;
+
+struct csn_agent_tool {
+  csn_tool tool;
+  csn_tool_decl decl;
+};
+
+struct csn_agent {
+  csn_arena *arena;                  /* owns everything below */
+  const char *name, *model, *folder; /* folder: what relative paths start from */
+  csn_str instructions;
+  csn_str full_instructions; /* with what the capabilities and the manifest add */
+  const csn_json *settings;
+  bool has_shell, has_files;
+  bool has_sandbox;
+  const char *backend, *rootfs;
+  const char *const *environment; /* NAME=VALUE, NULL-terminated */
+  csn_manifest *manifest;
+  const csn_json *manifest_json;
+  int64_t max_turns, wall_ms, output_tokens;
+  csn_output *outputs;
+  size_t n_outputs;
+  struct csn_agent_tool *tools;
+  size_t n_tools;
+};
+
+enum { CSN_DEFAULT_TURNS = 40, CSN_DEFAULT_OUTPUT_TOKENS = 10000 };
+
+/* Adds the tools of the capabilities and writes full_instructions. */
+int csn_agent_finish(csn_agent *a, csn_err *err) CSN_MUST;
+/* Whether it can run here: a model that leads somewhere. */
+int csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
+/* "NAME=VALUE" list of an object of strings. */
+const char *const *csn_environment_of(csn_arena *a, const csn_json *v);
+
+/* Add the tools of a capability: capability.c */
+int csn_capability_shell(csn_agent *a, csn_err *err) CSN_MUST;
+int csn_capability_files(csn_agent *a, csn_err *err) CSN_MUST;
+
+#endif

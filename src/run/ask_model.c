@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ask_model.c - performing a model call.
+ *
+ * In a pool thread the request is written and started; bytes are decoded as
+ * they arrive in the I/O thread; the end of the reply wakes the job in the
+ * pool, which delivers the event or, after a failure that may pass, waits on a
+ * timer and tries again.  Each failed attempt is a note in the journal. */
+#include "model/retry.h"
+#include "run/driver.h"
+#include "run/items.h"
+
+enum { BODY_MAX_BYTES = 256 << 20, REPLY_MAX_BYTES = 256 << 20, IDLE_MS = 600000 };
+
+struct ask {
+  csn_job base;
+  csn_arena *arena; /* of one attempt's reply */
+  struct csn_route route;
+  csn_model_request rq;
+  csn_str *items;
+  csn_tool_decl *tools;
+  csn_buf body;
+  csn_http_call *http;  /* while on the wire; guarded by the run's lock */
+  csn_timer *timer;     /* between attempts; guarded by the run's lock */
+  atomic_bool is_woken; /* by the timer or by cancel, whoever comes first */
+  csn_decoder *decoder;
+  bool is_cancelled, has_streamed;
+  int attempt;
+  int feed_rc;
+  csn_err err; /* of the attempt; code 0: it went well */
+};
+
+static csn_job *try_once(csn_job *j);
+static csn_job *after_wire(csn_job *j);
+
+static struct ask *
+ask_of(csn_job *j)
+{
+  return (struct ask *)j;
+}
+
+static void
+ask_free(csn_job *j)
+{
+  struct ask *a = ask_of(j);
+  if (a->decoder)
+    a->route.ops->close(a->decoder);
+  csn_timer_free(a->timer);
+  csn_buf_fini(&a->body);
+  free(a->items);
+  free(a->tools);
+  csn_route_fini(&a->route);
+  csn_arena_free(a->arena);
+  free(a);
+}
+
+/* Under the run's lock. */
+static void
+ask_cancel(csn_job *j)
+{
+  struct ask *a = ask_of(j);
+  a->is_cancelled = true;
+  if (a->http)
+    csn_http_cancel(j->run->rt->http, a->http);
+  if (a->timer && !atomic_exchange(&a->is_woken, true))
+    csn_job_wake(j);
+}
+
+static bool
+is_cancelled(struct ask *a)
+{
+  csn_run *r = a->base.run;
+  pthread_mutex_lock(&r->lock);
+  bool yes = a->is_cancelled || r->is_stopped;
+  pthread_mutex_unlock(&r->lock);
+  return yes;
+}
+
+/* ---- streaming ---- */
+
+static void
+on_delta(void *user, enum csn_delta_kind kind, csn_str text)
+{
+  struct ask *a = user;
+  csn_run *r = a->base.run;
+  a->has_streamed = true;
+  if (!r->opts.listener || kind == CSN_DELTA_ARGUMENTS)
+    return;
+  static const char *const types[] = {"text_delta", "reasoning_delta", "refusal_delta"};
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(REPLY_MAX_BYTES);
+  csn_buf_addz(&b, "{\"text\":");
+  csn_json_quote(&b, text);
+  csn_buf_addc(&b, '}');
+  csn_run_notify(r, types[kind], csn_buf_str(&b));
+}
+
+static void
+on_head(void *user, int status, const csn_header *headers, size_t n)
+{
+  struct ask *a = user;
+  a->decoder = csn_route_decoder(&a->route, a->arena, status, headers, n, &a->rq, on_delta, a);
+}
+
+static int
+on_body(void *user, csn_str bytes)
+{
+  struct ask *a = user;
+  a->feed_rc = a->route.ops->feed(a->decoder, bytes, &a->err);
+  return a->feed_rc;
+}
+
+static void
+on_done(void *user, const csn_err *err)
+{
+  struct ask *a = user;
+  csn_run *r = a->base.run;
+  if (err && a->feed_rc >= 0)
+    a->err = *err;
+  pthread_mutex_lock(&r->lock);
+  a->http = NULL;
+  pthread_mutex_unlock(&r->lock);
+  a->base.fn = after_wire;
+  csn_job_wake(&a->base);
+}
+
+/* ---- the request ---- */
+
+static void
+collect_request(struct ask *a)
+{
+  csn_run *r = a->base.run;
+  pthread_mutex_lock(&r->lock);
+  free(a->items);
+  a->items = csn_realloc(NULL, r->n_items, sizeof *a->items);
+  for (size_t i = 0; i < r->n_items; i++)
+    a->items[i] = r->items[i].raw;
+  size_t n = r->n_items;
+  pthread_mutex_unlock(&r->lock);
+  const csn_agent *ag = r->agent;
+  a->tools = csn_realloc(a->tools, ag->n_tools, sizeof *a->tools);
+  for (size_t i = 0; i < ag->n_tools; i++)
+    a->tools[i] = ag->tools[i].decl;
+  a->rq = (csn_model_request){
+      .model = a->route.model,
+      .instructions = ag->full_instructions,
+      .items = a->items,
+      .n_items = n,
+      .tools = a->tools,
+      .n_tools = ag->n_tools,
+      .settings = ag->settings,
+      .stream = !r->opts.no_stream,
+  };
+}
+
+static csn_job *
+deliver_reply(struct ask *a, const csn_model_reply *reply)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(REPLY_MAX_BYTES);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, a->base.seq);
+  csn_jw_key(&w, "items");
+  csn_jw_arr(&w);
+  for (size_t i = 0; i < reply->n_items; i++)
+    csn_jw_raw(&w, reply->items[i]);
+  csn_jw_end(&w);
+  csn_jw_key(&w, "usage");
+  csn_usage_to_json(&reply->usage, &w);
+  if (reply->response_id.n) {
+    csn_jw_key(&w, "response_id");
+    csn_jw_str(&w, reply->response_id);
+  }
+  csn_jw_end(&w);
+  csn_err err;
+  if (csn_jw_done(&w, &err) < 0)
+    return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
+  csn_fault_pass(&a->base.run->rt->fault, "model.replied");
+  return csn_run_deliver(a->base.run, CSN_EV_MODEL_REPLIED, csn_buf_str(&b), true);
+}
+
+static csn_job *
+give_up(struct ask *a)
+{
+  csn_err err = a->err;
+  csn_wrap(&err, err.code, "model %s", csn_agent_model(a->base.run->agent));
+  return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
+}
+
+/* ---- attempts ---- */
+
+/* In the I/O thread, without any lock: freeing a timer waits for this. */
+static void
+on_pause_over(void *user)
+{
+  struct ask *a = user;
+  if (!atomic_exchange(&a->is_woken, true))
+    csn_job_wake(&a->base);
+}
+
+static int
+note_attempt(struct ask *a, int64_t delay_ms)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(4096);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "note");
+  csn_jw_strz(&w, "attempt_failed");
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, a->base.seq);
+  csn_jw_key(&w, "attempt");
+  csn_jw_int(&w, a->attempt);
+  csn_jw_key(&w, "error");
+  csn_jw_strz(&w, a->err.msg);
+  csn_jw_key(&w, "http_status");
+  csn_jw_int(&w, a->err.http_status);
+  csn_jw_key(&w, "retry_in_ms");
+  csn_jw_int(&w, delay_ms);
+  csn_jw_end(&w);
+  csn_err err;
+  return csn_run_note(a->base.run, csn_buf_str(&b), &err);
+}
+
+static csn_job *
+try_again(struct ask *a)
+{
+  csn_run *r = a->base.run;
+  uint32_t random;
+  csn_random_bytes(&random, sizeof random);
+  csn_retry next = csn_retry_decide(&csn_retry_default, a->attempt, &a->err, false,
+                                    (double)random / 4294967296.0);
+  if (!next.again)
+    return give_up(a);
+  if (note_attempt(a, next.delay_ms) < 0)
+    return NULL; /* the run was stopped meanwhile */
+  csn_logf(r->rt->log, CSN_LOG_WARN, "run %s: %s; attempt %d in %lld ms", csn_run_id(r), a->err.msg,
+           a->attempt + 1, (long long)next.delay_ms);
+  if (a->has_streamed)
+    csn_run_notify(r, "attempt_restarted", CSN_STR("{}"));
+  csn_err err;
+  csn_loop *loop;
+  if (csn_rt_need_loop(r->rt, &loop, &err) < 0) {
+    a->err = err;
+    return give_up(a);
+  }
+  a->base.fn = try_once;
+  pthread_mutex_lock(&r->lock);
+  bool stop = a->is_cancelled || r->is_stopped;
+  atomic_store(&a->is_woken, false);
+  if (!stop)
+    a->timer = csn_loop_timer(loop, csn_now_ns() + next.delay_ms * 1000000, on_pause_over, a);
+  pthread_mutex_unlock(&r->lock);
+  return stop ? try_once(&a->base) : CSN_JOB_PARKED;
+}
+
+static csn_job *
+after_wire(csn_job *j)
+{
+  struct ask *a = ask_of(j);
+  csn_model_reply reply = {0};
+  if (!a->err.code && !a->decoder)
+    csn_fail(&a->err, CSN_E_UNAVAILABLE, "the server closed the connection without a reply");
+  if (!a->err.code && a->route.ops->finish(a->decoder, &reply, &a->err) == 0)
+    return deliver_reply(a, &reply);
+  if (is_cancelled(a)) {
+    csn_fail(&a->err, CSN_E_CANCELLED, "cancelled");
+    return give_up(a);
+  }
+  return try_again(a);
+}
+
+static csn_job *
+answer_here(struct ask *a)
+{
+  csn_model_reply reply = {0};
+  csn_err err;
+  if (a->route.ops->answer(a->arena, a->route.model, &a->rq, &reply, &err) < 0) {
+    a->err = err;
+    return give_up(a);
+  }
+  return deliver_reply(a, &reply);
+}
+
+static int
+start_wire(struct ask *a, csn_err *err)
+{
+  csn_run *r = a->base.run;
+  const char *path = "";
+  a->body.cap = BODY_MAX_BYTES;
+  csn_buf_clear(&a->body);
+  int rc = a->route.ops->encode(&a->route.endpoint, &a->rq, &a->body, &path, err);
+  csn_http *http = NULL;
+  if (rc == 0)
+    rc = csn_rt_need_http(r->rt, &http, err);
+  if (rc < 0)
+    return rc;
+  csn_str url = csn_arena_printf(a->arena, "%.*s%s", (int)a->route.endpoint.base_url.n,
+                                 a->route.endpoint.base_url.p, path);
+  csn_http_req req = {.method = "POST",
+                      .url = url,
+                      .body = csn_buf_str(&a->body),
+                      .timeout_ms = a->route.timeout_ms,
+                      .idle_ms = IDLE_MS};
+  csn_route_headers(&a->route, a->arena, &a->rq, &req);
+  static const csn_http_sink sink = {.head = on_head, .body = on_body, .done = on_done};
+  pthread_mutex_lock(&r->lock);
+  if (a->is_cancelled || r->is_stopped)
+    rc = csn_fail(err, CSN_E_CANCELLED, "cancelled");
+  else
+    rc = csn_http_start(http, &req, &sink, a, &a->http, err);
+  pthread_mutex_unlock(&r->lock);
+  return rc;
+}
+
+static csn_job *
+try_once(csn_job *j)
+{
+  struct ask *a = ask_of(j);
+  pthread_mutex_lock(&j->run->lock);
+  csn_timer *pause = csn_steal(a->timer);
+  pthread_mutex_unlock(&j->run->lock);
+  csn_timer_free(pause);
+  if (a->decoder)
+    a->route.ops->close(csn_steal(a->decoder));
+  csn_arena_clear(a->arena);
+  a->err = (csn_err){0};
+  a->feed_rc = 0;
+  a->has_streamed = false;
+  a->attempt++;
+  collect_request(a);
+  if (a->route.ops->answer)
+    return answer_here(a);
+  csn_err err;
+  if (start_wire(a, &err) < 0) {
+    a->err = err;
+    return give_up(a);
+  }
+  return CSN_JOB_PARKED;
+}
+
+static csn_job *
+first_try(csn_job *j)
+{
+  struct ask *a = ask_of(j);
+  csn_err err;
+  if (csn_route_find(j->run->rt->project, csn_cstr(csn_agent_model(j->run->agent)), &a->route,
+                     &err) < 0) {
+    a->err = err;
+    return give_up(a);
+  }
+  return try_once(j);
+}
+
+csn_job *
+csn_model_job_new(csn_run *r)
+{
+  (void)r;
+  struct ask *a = csn_alloc(sizeof *a);
+  a->base.fn = first_try;
+  a->base.free = ask_free;
+  a->base.cancel = ask_cancel;
+  a->arena = csn_arena_new(REPLY_MAX_BYTES);
+  return &a->base;
+}

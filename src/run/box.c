@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box.c - the sandbox of a run.
+ *
+ * Everything of it that outlives a process is the folder sandboxes/ID of the
+ * state folder: workspace/ (what commands see), base/ (what local_dir entries
+ * brought, for diff and apply), claims/ (which commands began), outputs/, and
+ * lock, held by every process of the sandbox until it has ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "core/fd.h"
+#include "run/driver.h"
+#include "sandbox/outputs.h"
+
+enum { LOCK_WAIT_MS = 10000 };
+
+void
+csn_box_init(struct csn_box *b)
+{
+  *b = (struct csn_box){.folder_fd = -1, .workspace_fd = -1, .lock_fd = -1};
+  pthread_mutex_init(&b->lock, NULL);
+}
+
+static int
+open_folder(int dir, const char *path, csn_err *err)
+{
+  return csn_open_beneath(dir, path, O_RDONLY | O_DIRECTORY, 0, err);
+}
+
+int
+csn_box_folder(csn_rt *rt, const char *id, csn_err *err)
+{
+  char path[64];
+  snprintf(path, sizeof path, "sandboxes/%s", id);
+  int fd = open_folder(rt->state_fd, path, err);
+  return csn_wrap(err, fd, "the workspace of run %s", id);
+}
+
+/* Waits until every process of an earlier life of this sandbox has ended. */
+static int
+take_lock(csn_run *r, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  b->lock_fd = csn_open_beneath(b->folder_fd, "lock", O_RDWR | O_CREAT, 0600, err);
+  if (b->lock_fd < 0)
+    return b->lock_fd;
+  csn_scope sc;
+  csn_scope_init(&sc, NULL, LOCK_WAIT_MS);
+  int rc = 0;
+  while (rc == 0 && flock(b->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      rc = csn_fail_errno(err, "lock of the sandbox");
+    else
+      rc = csn_scope_check(&sc, err);
+    struct timespec pause = {.tv_nsec = 2000000};
+    nanosleep(&pause, NULL); /* the kernel offers no wait with a deadline here */
+  }
+  csn_scope_fini(&sc);
+  return csn_wrap(err, rc, "processes of an earlier sandbox of this run still end");
+}
+
+static int
+open_box_folder(csn_run *r, csn_err *err)
+{
+  if (r->box.folder_fd >= 0)
+    return 0;
+  char path[64];
+  snprintf(path, sizeof path, "sandboxes/%s", csn_journal_id(r->journal));
+  int rc = csn_mkdirs(r->rt->state_fd, path, 0700, err);
+  if (rc < 0)
+    return rc;
+  r->box.folder_fd = open_folder(r->rt->state_fd, path, err);
+  return r->box.folder_fd < 0 ? r->box.folder_fd : take_lock(r, err);
+}
+
+static int
+open_machine(csn_run *r, csn_err *err)
+{
+  const csn_agent *a = r->agent;
+  struct csn_box *b = &r->box;
+  int rc = open_box_folder(r, err);
+  if (rc < 0)
+    return rc;
+  if (b->workspace_fd < 0)
+    b->workspace_fd = open_folder(b->folder_fd, "workspace", err);
+  if (b->workspace_fd < 0)
+    return b->workspace_fd;
+  csn_sandbox_spec spec = {
+      .backend = a->backend,
+      .workspace_fd = b->workspace_fd,
+      .lock_fd = b->lock_fd,
+      .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,
+      .rootfs = a->rootfs,
+  };
+  csn_arena *tmp = csn_arena_new(0);
+  const char *const *more = a->manifest ? csn_manifest_environment(a->manifest) : NULL;
+  size_t n = 0, k = 0;
+  for (const char *const *e = more; e && *e; e++)
+    n++;
+  for (const char *const *e = a->environment; e && *e; e++)
+    n++;
+  const char **env = csn_arena_alloc(tmp, (n + 1) * sizeof *env);
+  for (const char *const *e = more; e && *e; e++)
+    env[k++] = *e;
+  for (const char *const *e = a->environment; e && *e; e++)
+    env[k++] = *e;
+  spec.environment = env;
+  rc = csn_sandbox_open(&b->sb, &r->scope, &spec, err);
+  csn_arena_free(tmp);
+  if (rc == 0)
+    b->shell = csn_shell_new(b->sb, a->output_tokens);
+  return rc;
+}
+
+int
+csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
+{
+  int rc = 0;
+  pthread_mutex_lock(&r->box.lock);
+  if (!r->agent->has_sandbox)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));
+  else if (!r->box.sb)
+    rc = open_machine(r, err);
+  *sb = r->box.sb;
+  *shell = r->box.shell;
+  pthread_mutex_unlock(&r->box.lock);
+  return rc;
+}
+
+static void
+on_progress(void *user, const char *what, int64_t files, int64_t bytes)
+{
+  csn_run *r = user;
+  char text[600];
+  csn_auto(csn_buf_finip) csn_buf quoted = CSN_BUF(400);
+  csn_json_quote(&quoted, csn_strn(what, strnlen(what, 200)));
+  int n = snprintf(text, sizeof text, "{\"what\":%s,\"files\":%lld,\"bytes\":%lld}",
+                   quoted.p ? quoted.p : "\"\"", (long long)files, (long long)bytes);
+  csn_run_notify(r, "progress", csn_strn(text, (size_t)n));
+}
+
+static int
+fresh_folder(int dir, const char *name, csn_err *err)
+{
+  int rc = csn_remove_tree(dir, name, err);
+  if (rc == 0)
+    rc = csn_mkdirs(dir, name, 0755, err);
+  return rc < 0 ? rc : open_folder(dir, name, err);
+}
+
+static int
+fill_workspace(csn_run *r, csn_err *err)
+{
+  const csn_agent *a = r->agent;
+  if (!a->manifest)
+    return 0;
+  csn_auto(csn_closep) int base = fresh_folder(r->box.folder_fd, "base", err);
+  if (base < 0)
+    return base;
+  csn_auto(csn_closep) int source = open(a->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (source < 0)
+    return csn_fail_errno(err, "folder of the agent file %s", a->folder);
+  csn_materialize to = {
+      .workspace_fd = r->box.workspace_fd,
+      .base_fd = base,
+      .source_fd = source,
+      .uid = r->box.sb->uid,
+      .gid = r->box.sb->gid,
+      .progress = r->opts.listener ? on_progress : NULL,
+      .user = r,
+  };
+  return csn_manifest_apply(a->manifest, &r->scope, &to, err);
+}
+
+int
+csn_box_make(csn_run *r, csn_buf *ready, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  pthread_mutex_lock(&b->lock);
+  int rc = open_box_folder(r, err);
+  if (rc == 0) {
+    csn_closep(&b->workspace_fd);
+    rc = b->workspace_fd = fresh_folder(b->folder_fd, "workspace", err);
+  }
+  if (rc >= 0)
+    rc = open_machine(r, err);
+  if (rc >= 0)
+    rc = fill_workspace(r, err);
+  pthread_mutex_unlock(&b->lock);
+  if (rc < 0)
+    return rc;
+  csn_jw w;
+  csn_jw_init(&w, ready);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "backend");
+  csn_jw_strz(&w, b->sb->ops->name);
+  csn_jw_key(&w, "root");
+  csn_jw_strz(&w, b->sb->root);
+  if (b->sb->ops->describe)
+    b->sb->ops->describe(b->sb, &w);
+  csn_jw_end(&w);
+  return csn_jw_done(&w, err);
+}
+
+/* --out DIR; else the folder of the agent file for outputs that say `to`, and
+ * outputs/ beside the workspace for the others. */
+static int
+open_out(csn_run *r, bool says_to, csn_err *err)
+{
+  const char *dir = r->opts.out_dir ? r->opts.out_dir : r->agent->folder;
+  if (!r->opts.out_dir && !says_to) {
+    int rc = csn_mkdirs(r->box.folder_fd, "outputs", 0755, err);
+    return rc < 0 ? rc : open_folder(r->box.folder_fd, "outputs", err);
+  }
+  if (r->opts.out_dir && mkdir(dir, 0777) < 0 && errno != EEXIST)
+    return csn_fail_errno(err, "cannot make the folder %s", dir);
+  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 ? csn_fail_errno(err, "cannot open the folder %s", dir) : fd;
+}
+
+/* Those with or without `to`; their reports join the list in w. */
+static int
+collect_some(csn_run *r, bool says_to, csn_jw *w, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_output *want = csn_arena_alloc(a, (r->agent->n_outputs + 1) * sizeof *want);
+  size_t n = 0;
+  for (size_t i = 0; i < r->agent->n_outputs; i++)
+    if ((r->agent->outputs[i].to.n > 0) == says_to)
+      want[n++] = r->agent->outputs[i];
+  if (!n)
+    return 0;
+  csn_auto(csn_closep) int out = open_out(r, says_to, err);
+  if (out < 0)
+    return out;
+  csn_outputs got = {0};
+  int rc = csn_outputs_collect(&got, &r->scope, r->box.workspace_fd, out, want, n, NULL, err);
+  csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(64u << 20);
+  csn_jw lw;
+  csn_jw_init(&lw, &list);
+  csn_outputs_to_json(&got, &lw);
+  csn_outputs_fini(&got);
+  const csn_json *items = NULL;
+  if (rc >= 0)
+    rc = csn_jw_done(&lw, err);
+  if (rc >= 0)
+    rc = csn_json_parse(a, csn_buf_str(&list), &items, err);
+  csn_json_each (item, items)
+    csn_jw_value(w, item);
+  return rc;
+}
+
+int
+csn_box_collect(csn_run *r, csn_buf *report, csn_err *err)
+{
+  csn_sandbox *sb;
+  csn_shell *shell;
+  int rc = csn_box_need(r, &sb, &shell, err);
+  csn_jw w;
+  csn_jw_init(&w, report);
+  csn_jw_arr(&w);
+  if (rc >= 0)
+    rc = collect_some(r, true, &w, err);
+  if (rc >= 0)
+    rc = collect_some(r, false, &w, err);
+  csn_jw_end(&w);
+  return rc < 0 ? rc : csn_jw_done(&w, err);
+}
+
+static bool
+is_worth_keeping(const csn_run *r)
+{
+  csn_json_each (e, csn_json_get(r->agent->manifest_json, "entries")) {
+    if (csn_str_eq(csn_json_str(e, "type", CSN_STR("")), CSN_STR("local_dir")))
+      return true;
+  }
+  return r->opts.keep_workspace || (r->agent->n_outputs && !r->opts.out_dir);
+}
+
+void
+csn_box_close(csn_run *r, bool is_over)
+{
+  struct csn_box *b = &r->box;
+  pthread_mutex_lock(&b->lock);
+  if (b->shell)
+    csn_shell_free(csn_steal(b->shell));
+  if (b->sb)
+    csn_sandbox_close(csn_steal(b->sb));
+  if (is_over && b->folder_fd >= 0) {
+    char path[64];
+    csn_err err;
+    snprintf(path, sizeof path, "sandboxes/%s%s", csn_journal_id(r->journal),
+             is_worth_keeping(r) ? "/claims" : "");
+    if (csn_remove_tree(r->rt->state_fd, path, &err) < 0)
+      csn_logf(r->rt->log, CSN_LOG_WARN, "%s: %s", path, err.msg);
+  }
+  csn_closep(&b->workspace_fd);
+  csn_closep(&b->lock_fd);
+  csn_closep(&b->folder_fd);
+  b->workspace_fd = b->lock_fd = b->folder_fd = -1;
+  pthread_mutex_unlock(&b->lock);
+}

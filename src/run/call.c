@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * call.c - performing a tool call, and what a tool's function may ask for.
+ *
+ * Whatever goes wrong in a call becomes text for the model; only a stopped run
+ * leaves a call without a result. */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "core/fd.h"
+#include "run/driver.h"
+#include "run/items.h"
+
+enum { OUT_MAX_BYTES = 32 << 20 };
+
+struct csn_call {
+  csn_job base;
+  csn_arena *arena;
+  const csn_tool *tool; /* NULL: the model named one that does not exist */
+  csn_str id, name, input;
+  bool is_custom, recovers;
+  const csn_json *args;
+  csn_scope scope;
+  csn_buf out;
+  csn_str content;
+  csn_err err; /* of a call that answered later */
+  int later_rc;
+};
+
+static const char unknown_outcome[] =
+    "The outcome of this call is unknown: the harness died while it ran. Look at the state "
+    "before you repeat it.";
+
+static csn_call *
+call_of(csn_job *j)
+{
+  return (csn_call *)j;
+}
+
+static void
+call_free(csn_job *j)
+{
+  csn_call *c = call_of(j);
+  csn_scope_fini(&c->scope);
+  csn_buf_fini(&c->out);
+  csn_arena_free(c->arena);
+  free(c);
+}
+
+static void
+call_cancel(csn_job *j)
+{
+  csn_scope_cancel(&call_of(j)->scope);
+}
+
+/* ---- the C API inside a tool ---- */
+
+csn_str
+csn_call_id(const csn_call *c)
+{
+  return c->id;
+}
+
+csn_str
+csn_call_name(const csn_call *c)
+{
+  return c->name;
+}
+
+csn_str
+csn_call_input(const csn_call *c)
+{
+  return c->input;
+}
+
+const csn_json *
+csn_call_args(const csn_call *c)
+{
+  return c->args;
+}
+
+csn_scope *
+csn_call_scope(csn_call *c)
+{
+  return &c->scope;
+}
+
+csn_buf *
+csn_call_out(csn_call *c)
+{
+  return &c->out;
+}
+
+void
+csn_call_set_content(csn_call *c, csn_str json)
+{
+  c->content = csn_arena_dup(c->arena, json);
+}
+
+csn_run *
+csn_call_run(csn_call *c)
+{
+  return c->base.run;
+}
+
+int
+csn_call_sandbox(csn_call *c, csn_sandbox **out, csn_err *err)
+{
+  csn_shell *shell;
+  return csn_box_need(c->base.run, out, &shell, err);
+}
+
+int
+csn_call_note(csn_call *c, csn_str json, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64u << 20);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "note");
+  csn_jw_strz(&w, "intent");
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, c->base.seq);
+  csn_jw_key(&w, "data");
+  csn_jw_raw(&w, json);
+  csn_jw_end(&w);
+  int rc = csn_jw_done(&w, err);
+  return rc < 0 ? rc : csn_run_note(c->base.run, csn_buf_str(&b), err);
+}
+
+const csn_json *
+csn_call_last_note(const csn_call *c)
+{
+  for (const struct csn_noted *n = c->base.run->notes; n; n = n->next)
+    if (n->effect == c->base.seq)
+      return n->data;
+  return NULL;
+}
+
+/* ---- claims ---- */
+
+static void
+claim_name(const csn_call *c, char out[40])
+{
+  snprintf(out, 40, "claims/%lld", (long long)c->base.seq);
+}
+
+int
+csn_call_claim(csn_call *c, csn_err *err)
+{
+  char name[40];
+  claim_name(c, name);
+  int dir = c->base.run->box.folder_fd;
+  int rc = csn_mkdirs(dir, "claims", 0700, err);
+  return rc < 0 ? rc : csn_open_beneath(dir, name, O_WRONLY | O_CREAT | O_APPEND, 0600, err);
+}
+
+bool
+csn_call_was_claimed(csn_call *c)
+{
+  char name[40];
+  claim_name(c, name);
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64);
+  return csn_file_read(c->base.run->box.folder_fd, name, &b, NULL) == 0 && b.n > 0;
+}
+
+/* ---- performing ---- */
+
+static csn_job *
+deliver_output(csn_call *c)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF((size_t)8 * OUT_MAX_BYTES);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, c->base.seq);
+  csn_jw_key(&w, "items");
+  csn_jw_arr(&w);
+  csn_item_output(&w, c->is_custom, c->id, csn_buf_str(&c->out), c->content);
+  csn_jw_end(&w);
+  csn_jw_end(&w);
+  csn_fault_pass(&c->base.run->rt->fault, "tool.performed");
+  return csn_run_deliver(c->base.run, CSN_EV_TOOL_RETURNED, csn_buf_str(&b), true);
+}
+
+/* What the model reads when the tool could not do its work. */
+static void
+explain(csn_call *c, const csn_err *err)
+{
+  csn_buf_clear(&c->out);
+  c->content = CSN_STR("");
+  csn_buf_addf(&c->out, "The call failed: %s", err->msg);
+}
+
+static int
+parse_args(csn_call *c, csn_err *err)
+{
+  csn_str text = csn_str_trim(c->input);
+  if (c->is_custom)
+    return 0;
+  if (text.n == 0)
+    text = CSN_STR("{}");
+  int rc = csn_json_parse(c->arena, text, &c->args, err);
+  if (rc < 0)
+    return rc;
+  if (c->args->kind != CSN_JSON_OBJECT)
+    return csn_fail(err, CSN_E_INVALID, "the arguments must be a JSON object");
+  return 0;
+}
+
+static csn_job *
+after_call(csn_call *c, int rc, const csn_err *err)
+{
+  if (rc < 0)
+    explain(c, err);
+  if (c->out.over) {
+    csn_err limit;
+    csn_fail(&limit, CSN_E_LIMIT, "the output is larger than %d bytes", OUT_MAX_BYTES);
+    explain(c, &limit);
+  }
+  return deliver_output(c);
+}
+
+static csn_job *
+answered_later(csn_job *j)
+{
+  csn_call *c = call_of(j);
+  return after_call(c, c->later_rc, &c->err);
+}
+
+void
+csn_call_done(csn_call *c, int rc, const csn_err *err)
+{
+  c->later_rc = rc;
+  if (err)
+    c->err = *err;
+  c->base.fn = answered_later;
+  csn_job_wake(&c->base);
+}
+
+static csn_job *
+perform(csn_call *c)
+{
+  csn_err err;
+  csn_fault_pass(&c->base.run->rt->fault, "tool.begins");
+  int rc = c->tool->call(c, c->tool->user, &err);
+  return rc == CSN_CALL_LATER ? CSN_JOB_PARKED : after_call(c, rc, &err);
+}
+
+static csn_job *
+perform_again(csn_call *c)
+{
+  csn_err err;
+  if (c->tool->recover) {
+    int rc = c->tool->recover(c, c->tool->user, &err);
+    return rc == CSN_CALL_PERFORM ? perform(c) : after_call(c, rc, &err);
+  }
+  if (c->tool->replay == CSN_REPLAY_SAFE)
+    return perform(c);
+  csn_buf_addz(&c->out, unknown_outcome);
+  return deliver_output(c);
+}
+
+static csn_job *
+call_run(csn_job *j)
+{
+  csn_call *c = call_of(j);
+  csn_err err;
+  if (!c->tool) {
+    csn_buf_addf(&c->out, "Tool '%.*s' not found. The tools are:", (int)c->name.n, c->name.p);
+    for (size_t i = 0; i < j->run->agent->n_tools; i++)
+      csn_buf_addf(&c->out, "%s %s", i ? "," : "", j->run->agent->tools[i].tool.name);
+    return deliver_output(c);
+  }
+  if (c->is_custom != (c->tool->schema == NULL)) {
+    csn_buf_addf(&c->out, "'%.*s' is a %s tool; call it as one.", (int)c->name.n, c->name.p,
+                 c->is_custom ? "function" : "custom");
+    return deliver_output(c);
+  }
+  if (parse_args(c, &err) < 0) {
+    csn_buf_addf(&c->out, "Invalid JSON input for tool %.*s: %s", (int)c->name.n, c->name.p,
+                 err.msg);
+    return deliver_output(c);
+  }
+  return c->recovers ? perform_again(c) : perform(c);
+}
+
+csn_job *
+csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
+{
+  csn_call *c = csn_alloc(sizeof *c);
+  c->base.fn = call_run;
+  c->base.free = call_free;
+  c->base.cancel = call_cancel;
+  c->arena = csn_arena_new(64u << 20);
+  c->out = CSN_BUF(OUT_MAX_BYTES);
+  c->id = csn_arena_dup(c->arena, csn_cstr(p->call_id));
+  c->name = csn_arena_dup(c->arena, csn_cstr(p->name));
+  c->input = csn_arena_dup(c->arena, csn_cstr(p->arguments));
+  c->is_custom = p->is_custom;
+  c->recovers = recover;
+  for (size_t i = 0; i < r->agent->n_tools; i++)
+    if (csn_str_eq(c->name, csn_cstr(r->agent->tools[i].tool.name)))
+      c->tool = &r->agent->tools[i].tool;
+  csn_scope_init(&c->scope, &r->scope, -1);
+  if (p->is_cancelled)
+    csn_scope_cancel(&c->scope);
+  return &c->base;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * capability.c - the tools of the capabilities shell and filesystem: what the
+ * sandbox layer can do, in the shape of csn_tool. */
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "caisson/patch.h"
+#include "run/driver.h"
+#include "sandbox/image.h"
+
+/* ---- shell ---- */
+
+static int
+need_shell(csn_call *c, csn_shell **shell, csn_err *err)
+{
+  csn_sandbox *sb;
+  return csn_box_need(csn_call_run(c), &sb, shell, err);
+}
+
+static int
+exec_command(csn_call *c, void *user, csn_err *err)
+{
+  (void)user;
+  csn_shell *shell;
+  int rc = need_shell(c, &shell, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_closep) int claim = csn_call_claim(c, err);
+  if (claim < 0)
+    return claim;
+  rc = csn_shell_exec(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c), err);
+  csn_fault_pass(&csn_call_run(c)->rt->fault, "exec.returned");
+  return rc;
+}
+
+/* A command that never began had no effect; one that began may have. */
+static int
+recover_begun(csn_call *c, void *user, csn_err *err)
+{
+  (void)user;
+  csn_sandbox *sb;
+  int rc = csn_call_sandbox(c, &sb, err); /* waits for the end of the old sandbox */
+  if (rc < 0)
+    return rc;
+  if (!csn_call_was_claimed(c))
+    return CSN_CALL_PERFORM;
+  csn_buf_addz(csn_call_out(c),
+               "The outcome of this command is unknown: the harness died while it ran. It was "
+               "begun once and ended with the sandbox's processes. Look at the state before you "
+               "repeat it.");
+  return 0;
+}
+
+static int
+write_stdin(csn_call *c, void *user, csn_err *err)
+{
+  (void)user;
+  csn_shell *shell;
+  int rc = need_shell(c, &shell, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_closep) int claim = csn_call_claim(c, err);
+  if (claim < 0)
+    return claim;
+  return csn_shell_write_stdin(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c),
+                               err);
+}
+
+/* ---- filesystem ---- */
+
+static int
+workspace_of(csn_call *c, csn_sandbox **sb, csn_err *err)
+{
+  int rc = csn_call_sandbox(c, sb, err);
+  if (rc == 0 && (*sb)->workspace_fd < 0)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "this sandbox's files are not on this machine");
+  return rc;
+}
+
+static void
+at_rename(void *user, int rename)
+{
+  (void)rename;
+  csn_fault_pass(user, "patch.rename");
+}
+
+static int
+note_plan(csn_call *c, const csn_patch *p, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf plan = CSN_BUF(64u << 20);
+  csn_jw w;
+  csn_jw_init(&w, &plan);
+  csn_patch_to_json(p, &w);
+  int rc = csn_jw_done(&w, err);
+  return rc < 0 ? rc : csn_call_note(c, csn_buf_str(&plan), err);
+}
+
+/* What is wrong with a patch is for the model to mend. */
+static int
+tell_model(csn_call *c, int rc, const csn_err *err)
+{
+  if (rc < 0)
+    csn_buf_addz(csn_call_out(c), err->msg);
+  return 0;
+}
+
+static int
+apply_patch(csn_call *c, void *user, csn_err *err)
+{
+  (void)user;
+  csn_sandbox *sb;
+  int rc = workspace_of(c, &sb, err);
+  if (rc < 0)
+    return rc;
+  csn_err why;
+  csn_auto(csn_patch_freep) csn_patch *p = NULL;
+  rc = csn_patch_parse(&p, csn_call_input(c), &why);
+  if (rc == 0)
+    rc = csn_patch_plan(p, sb->workspace_fd, sb->root, NULL, &why);
+  if (rc < 0)
+    return tell_model(c, rc, &why);
+  rc = note_plan(c, p, err);
+  if (rc < 0)
+    return rc;
+  rc = csn_patch_stage(p, sb->uid, sb->gid, &why);
+  if (rc < 0)
+    return tell_model(c, rc, &why);
+  csn_fault_pass(&csn_call_run(c)->rt->fault, "patch.staged");
+  rc = csn_patch_commit(p, at_rename, &csn_call_run(c)->rt->fault, &why);
+  if (rc < 0)
+    return tell_model(c, rc, &why);
+  csn_patch_report(p, csn_call_out(c));
+  return 0;
+}
+
+static int
+recover_patch(csn_call *c, void *user, csn_err *err)
+{
+  (void)user;
+  csn_sandbox *sb;
+  int rc = workspace_of(c, &sb, err);
+  const csn_json *plan = csn_call_last_note(c);
+  if (rc < 0 || !plan)
+    return rc < 0 ? rc : CSN_CALL_PERFORM;
+  bool is_done = false;
+  rc = csn_patch_recover(sb->workspace_fd, plan, &is_done, csn_call_out(c), err);
+  return rc == 0 && !is_done ? CSN_CALL_PERFORM : rc;
+}
+
+static int
+view_image(csn_call *c, void *user, csn_err *err)
+{
+  (void)user;
+  csn_sandbox *sb;
+  int rc = workspace_of(c, &sb, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_buf_finip) csn_buf url = CSN_BUF(16u << 20);
+  rc = csn_image_view(sb->workspace_fd, sb->root,
+                      csn_json_str(csn_call_args(c), "path", CSN_STR("")), &url, err);
+  if (rc < 0)
+    return rc;
+  if (rc == 0) {
+    csn_buf_add(csn_call_out(c), csn_buf_str(&url));
+    return 0;
+  }
+  csn_auto(csn_buf_finip) csn_buf parts = CSN_BUF(17u << 20);
+  csn_buf_addz(&parts, "[{\"type\":\"input_image\",\"image_url\":");
+  csn_json_quote(&parts, csn_buf_str(&url));
+  csn_buf_addz(&parts, "}]");
+  csn_call_set_content(c, csn_buf_str(&parts));
+  return 0;
+}
+
+/* ---- the tables ---- */
+
+int
+csn_capability_shell(csn_agent *a, csn_err *err)
+{
+  const csn_tool exec = {
+      .size = sizeof exec,
+      .name = "exec_command",
+      .description = csn_shell_exec_description(),
+      .schema = csn_shell_exec_schema(),
+      .is_loose = true,
+      .call = exec_command,
+      .recover = recover_begun,
+  };
+  const csn_tool stdin_tool = {
+      .size = sizeof stdin_tool,
+      .name = "write_stdin",
+      .description = csn_shell_write_stdin_description(),
+      .schema = csn_shell_write_stdin_schema(),
+      .is_loose = true,
+      .call = write_stdin,
+      .recover = recover_begun,
+  };
+  int rc = csn_agent_add_tool(a, &exec, err);
+  return rc < 0 ? rc : csn_agent_add_tool(a, &stdin_tool, err);
+}
+
+/* The grammar as the "format" of a custom tool. */
+static const char *
+patch_format(csn_agent *a)
+{
+  csn_auto(csn_buf_finip) csn_buf format = CSN_BUF(64 << 10);
+  csn_jw w;
+  csn_jw_init(&w, &format);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "type");
+  csn_jw_strz(&w, "grammar");
+  csn_jw_key(&w, "syntax");
+  csn_jw_strz(&w, "lark");
+  csn_jw_key(&w, "definition");
+  csn_jw_strz(&w, csn_patch_grammar());
+  csn_jw_end(&w);
+  return csn_arena_dup(a->arena, csn_buf_str(&format)).p;
+}
+
+int
+csn_capability_files(csn_agent *a, csn_err *err)
+{
+  const csn_tool view = {
+      .size = sizeof view,
+      .name = "view_image",
+      .description =
+          "Shows an image file of the workspace (png, jpeg, gif, webp, bmp, tiff or svg, up to "
+          "10MB), so that you can look at it.",
+      .schema =
+          "{\"properties\":{\"path\":{\"description\":\"Path of the image in the workspace.\","
+          "\"minLength\":1,\"title\":\"Path\",\"type\":\"string\"}},\"required\":[\"path\"],"
+          "\"title\":\"ViewImageArgs\",\"type\":\"object\"}",
+      .is_loose = true,
+      .replay = CSN_REPLAY_SAFE,
+      .call = view_image,
+  };
+  const csn_tool patch = {
+      .size = sizeof patch,
+      .name = "apply_patch",
+      .description = csn_patch_description(),
+      .format = patch_format(a),
+      .call = apply_patch,
+      .recover = recover_patch,
+  };
+  int rc = csn_agent_add_tool(a, &view, err);
+  return rc < 0 ? rc : csn_agent_add_tool(a, &patch, err);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * driver.h - the one driver: it takes a run's effects, performs them, and
+ * brings back events.  Shared by the files of the driver only:
+ *
+ *   rt.c          what runs share
+ *   run.c         a run's life: start, deliver, wait, stop
+ *   perform.c     one effect -> one job
+ *   ask_model.c   the model_call job: request, stream, retries
+ *   call.c        the tool_call job, and the C API inside a tool
+ *   box.c         the run's sandbox: its folder, making, closing
+ *   resume.c      from a journal back to a run
+ *
+ * Threads: a run's lock guards everything of it.  deliver() steps, commits and
+ * starts the effects under it.  Jobs run in pool threads without it; one job
+ * that deliver() started may be handed back to the delivering thread, so that
+ * a turn costs no extra change of threads.
+ */
+#ifndef CSN_RUN_DRIVER_H
+#define CSN_RUN_DRIVER_H
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/pool.h"
+#include "caisson/manifest.h"
+#include "caisson/run.h"
+#include "run/agent_impl.h"
+#include "run/fault.h"
+#include "run/project.h"
+#include "run/step.h"
+#include "sandbox/shell.h"
+#include "store/journal.h"
+#include "wire/http.h"
+
+struct csn_rt {
+  pthread_mutex_t lock; /* guards the lazily made loop and http */
+  csn_loop *loop;
+  csn_http *http;
+  csn_pool *pool;
+  csn_store *store;
+  csn_log *log;
+  int state_fd;
+  char *state_path;
+  struct csn_project *project;
+  struct csn_fault fault;
+};
+
+/* Made at first use. */
+int csn_rt_need_loop(csn_rt *rt, csn_loop **out, csn_err *err) CSN_MUST;
+int csn_rt_need_http(csn_rt *rt, csn_http **out, csn_err *err) CSN_MUST;
+
+/* A piece of work of a run.  `fn` runs without the run's lock and returns the
+ * next job for this thread, NULL, or CSN_JOB_PARKED when it waits for the wire
+ * and csn_job_wake() will submit it again. */
+typedef struct csn_job csn_job;
+struct csn_job {
+  csn_job *(*fn)(csn_job *j);
+  void (*cancel)(csn_job *j); /* under the run's lock; asks it to end early; may be NULL */
+  void (*free)(csn_job *j);
+  csn_run *run;
+  int64_t seq;           /* of the effect it performs; -1: none */
+  csn_job *next, **link; /* among the run's jobs */
+};
+#define CSN_JOB_PARKED ((csn_job *)-1)
+
+/* The run's sandbox, see box.c. */
+struct csn_box {
+  pthread_mutex_t lock; /* guards sb and shell while one is being opened */
+  csn_sandbox *sb;
+  csn_shell *shell;
+  int folder_fd, workspace_fd, lock_fd;
+};
+
+struct csn_item_ref {
+  int64_t seq;
+  csn_str raw;
+};
+
+/* What a tool noted before it acted, found again on resume. */
+struct csn_noted {
+  struct csn_noted *next;
+  int64_t effect;
+  const csn_json *data;
+};
+
+struct csn_run {
+  csn_rt *rt;
+  const csn_agent *agent;
+  csn_agent *own_agent; /* of a resumed run */
+  csn_run_options opts;
+  csn_journal *journal;
+  csn_arena *keep;    /* record 0, items, notes: lives as long as the run */
+  csn_arena *scratch; /* one step */
+  csn_scope scope;    /* root of every call's scope */
+
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  csn_state state;
+  csn_effects effects;
+  struct csn_item_ref *items;
+  size_t n_items, items_room;
+  struct csn_noted *notes;
+  csn_str zero;    /* record 0 until it is committed */
+  csn_job *jobs;   /* all that are not finished */
+  csn_job *handed; /* during deliver: the job for this thread */
+  bool may_hand;
+  csn_timer *wall;
+  bool is_stopped;   /* no more events are taken */
+  bool is_replaying; /* being read back from its journal */
+  csn_err fatal;     /* code != 0: the journal or the machine failed */
+  struct csn_box box;
+};
+
+/* ---- run.c ---- */
+
+int csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err) CSN_MUST;
+/* Takes one event: step, commit, start the effects.  data: a JSON object.
+ * Returns a job for the calling thread when `hand` is true (it must be run:
+ * csn_job_run), else NULL.  Dropped when the run is stopped. */
+csn_job *csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand);
+/* An event {"effect":seq, "error":{...}} from an error. */
+csn_job *csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq, const csn_err *e,
+                               bool hand);
+/* Keeps the items of an event's data for later requests; data lives in keep. */
+void csn_run_keep_items(csn_run *r, int64_t seq, const csn_json *data);
+/* Appends one `note` record. Takes the lock. */
+int csn_run_note(csn_run *r, csn_str data, csn_err *err) CSN_MUST;
+/* A notification that is not journaled. */
+void csn_run_notify(csn_run *r, const char *type, csn_str data);
+/* The run cannot go on here: journal or machine failed. Lock held. */
+void csn_run_fail(csn_run *r, const csn_err *e);
+
+/* Lock held: registers a job and submits it (or hands it to this thread). */
+void csn_job_start(csn_run *r, csn_job *j, int64_t seq);
+/* Runs a job and what it returns until NULL; ends each. */
+void csn_job_run(csn_job *j);
+/* Any thread, once after each CSN_JOB_PARKED: goes on with j->fn in the pool. */
+void csn_job_wake(csn_job *j);
+
+/* ---- perform.c ---- */
+
+/* Lock held. */
+void csn_perform(csn_run *r, const csn_effect *f);
+/* Lock held: what was pending when a process died, by its rule. */
+void csn_perform_again(csn_run *r, const csn_pending *p);
+/* Lock held: the wall limit of a resumed run counts on. */
+void csn_rearm_timer(csn_run *r);
+
+/* ---- ask_model.c ---- */
+csn_job *csn_model_job_new(csn_run *r);
+
+/* ---- call.c ---- */
+csn_job *csn_call_job_new(csn_run *r, const csn_pending *p, bool recover);
+csn_run *csn_call_run(csn_call *c);
+/* The claim of an exec: a file that proves, after a crash, that it began. */
+int csn_call_claim(csn_call *c, csn_err *err) CSN_MUST;
+bool csn_call_was_claimed(csn_call *c);
+csn_str csn_call_name(const csn_call *c);
+
+/* ---- box.c ---- */
+void csn_box_init(struct csn_box *b);
+/* Makes folder and workspace anew, applies the manifest, opens the sandbox. */
+int csn_box_make(csn_run *r, csn_buf *ready, csn_err *err) CSN_MUST;
+/* The open sandbox and its shell, opened over the kept workspace if need be. */
+int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
+/* Collects the declared outputs; report: a JSON list. */
+int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
+/* Ends every process; removes the folder unless it is worth keeping. */
+void csn_box_close(csn_run *r, bool is_over);
+/* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
+int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
+
+#endif

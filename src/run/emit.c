@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * emit.c - the JSON of each effect.  All texts of a step stand in one buffer;
+ * `data` holds offsets into it until csn_effects_done(). */
+#include "run/emit.h"
+
+#include "run/items.h"
+
+enum { EFFECTS_MAX_BYTES = 256 << 20 };
+
+void
+csn_effects_clear(csn_effects *e)
+{
+  e->n = 0;
+  e->text.cap = EFFECTS_MAX_BYTES;
+  csn_buf_clear(&e->text);
+}
+
+void
+csn_effects_fini(csn_effects *e)
+{
+  free(e->v);
+  csn_buf_fini(&e->text);
+  *e = (csn_effects){0};
+}
+
+int
+csn_effects_done(csn_effects *e, csn_err *err)
+{
+  int rc = csn_buf_done(&e->text, "the effects of one step", err);
+  if (rc < 0)
+    return rc;
+  size_t at = 0;
+  for (size_t i = 0; i < e->n; i++) {
+    e->v[i].data.p = e->text.p + at;
+    at += e->v[i].data.n;
+  }
+  return 0;
+}
+
+static csn_effect *
+begin(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind, csn_jw *w)
+{
+  if (e->n == e->room) {
+    e->room = e->room ? e->room * 2 : 4;
+    e->v = csn_realloc(e->v, e->room, sizeof *e->v);
+  }
+  csn_effect *f = &e->v[e->n++];
+  *f = (csn_effect){.kind = kind, .seq = ev->seq + (int64_t)e->n};
+  f->data.n = e->text.n; /* where it begins, until end() makes it a length */
+  csn_jw_init(w, &e->text);
+  csn_jw_obj(w);
+  return f;
+}
+
+static int64_t
+end(csn_effects *e, csn_effect *f, csn_jw *w)
+{
+  csn_jw_end(w);
+  f->data.n = e->text.n - f->data.n;
+  return f->seq;
+}
+
+static void
+member(csn_jw *w, const char *key, const char *text)
+{
+  csn_jw_key(w, key);
+  csn_jw_strz(w, text);
+}
+
+static void
+number(csn_jw *w, const char *key, int64_t n)
+{
+  csn_jw_key(w, key);
+  csn_jw_int(w, n);
+}
+
+int64_t
+csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_MODEL_CALL, &w);
+  char hex[65];
+  csn_digest_hex(&st->prefix, hex);
+  number(&w, "turn", st->turns);
+  csn_jw_key(&w, "items");
+  csn_jw_arr(&w);
+  csn_jw_int(&w, st->items_from);
+  csn_jw_int(&w, st->items_to);
+  csn_jw_end(&w);
+  member(&w, "prefix", hex);
+  return end(e, f, &w);
+}
+
+static int64_t
+call(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind, const csn_pending *p,
+     const char *why)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, kind, &w);
+  member(&w, "call_id", p->call_id);
+  member(&w, "name", p->name);
+  member(&w, p->is_custom ? "input" : "arguments", p->arguments);
+  if (why)
+    member(&w, "why", why);
+  return end(e, f, &w);
+}
+
+int64_t
+csn_emit_tool_call(csn_effects *e, const csn_event *ev, const csn_pending *p)
+{
+  return call(e, ev, CSN_DO_TOOL_CALL, p, NULL);
+}
+
+int64_t
+csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const char *why)
+{
+  return call(e, ev, CSN_DO_ASK, p, why);
+}
+
+int64_t
+csn_emit_callback(csn_effects *e, const csn_event *ev, csn_str name)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_CALLBACK, &w);
+  csn_jw_key(&w, "name");
+  csn_jw_str(&w, name);
+  return end(e, f, &w);
+}
+
+int64_t
+csn_emit_cancel(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind, int64_t target)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, kind, &w);
+  number(&w, "effect", target);
+  return end(e, f, &w);
+}
+
+int64_t
+csn_emit_timer(csn_effects *e, const csn_event *ev, int64_t at_ms)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_TIMER_SET, &w);
+  member(&w, "for", "wall");
+  number(&w, "at_ms", at_ms);
+  return end(e, f, &w);
+}
+
+static int64_t
+bare(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, kind, &w);
+  return end(e, f, &w);
+}
+
+int64_t
+csn_emit_sandbox_open(csn_effects *e, const csn_event *ev)
+{
+  return bare(e, ev, CSN_DO_SANDBOX_OPEN);
+}
+
+int64_t
+csn_emit_checkpoint(csn_effects *e, const csn_event *ev)
+{
+  return bare(e, ev, CSN_DO_SANDBOX_CHECKPOINT);
+}
+
+int64_t
+csn_emit_sandbox_close(csn_effects *e, const csn_event *ev)
+{
+  return bare(e, ev, CSN_DO_SANDBOX_CLOSE);
+}
+
+int64_t
+csn_emit_finish(csn_effects *e, const csn_event *ev, const csn_state *st)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_FINISH, &w);
+  member(&w, "state", csn_run_state_name(st->outcome));
+  member(&w, "reason", st->reason);
+  member(&w, "output", st->output ? st->output : "");
+  if (st->message && *st->message)
+    member(&w, "message", st->message);
+  number(&w, "turns", st->turns);
+  number(&w, "tool_calls", st->tool_calls);
+  csn_jw_key(&w, "usage");
+  csn_usage_to_json(&st->usage, &w);
+  return end(e, f, &w);
+}

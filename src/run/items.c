@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * items.c - see items.h. */
+#include "run/items.h"
+
+static bool
+is_hosted(csn_str type)
+{
+  static const char *const types[] = {"web_search_call", "file_search_call",
+                                      "computer_call",   "code_interpreter_call",
+                                      "mcp_call",        "image_generation_call"};
+  for (size_t i = 0; i < CSN_COUNT(types); i++)
+    if (csn_str_eq(type, csn_cstr(types[i])))
+      return true;
+  return false;
+}
+
+struct csn_reply_shape
+csn_reply_shape_of(const csn_json *items)
+{
+  struct csn_reply_shape r = {0};
+  csn_json_each (item, items) {
+    csn_str type = csn_json_str(item, "type", CSN_STR(""));
+    if (csn_str_eq(type, CSN_STR("message")))
+      r.last_message = item;
+    else if (csn_str_eq(type, CSN_STR("function_call")) ||
+             csn_str_eq(type, CSN_STR("custom_tool_call")))
+      r.n_calls++;
+    else if (is_hosted(type))
+      r.n_hosted++;
+  }
+  csn_json_each (part, csn_json_get(r.last_message, "content")) {
+    if (csn_str_eq(csn_json_str(part, "type", CSN_STR("")), CSN_STR("refusal")))
+      r.refusal = csn_json_str(part, "refusal", CSN_STR("the model refused"));
+  }
+  return r;
+}
+
+void
+csn_message_text(const csn_json *message, csn_buf *out)
+{
+  const csn_json *content = csn_json_get(message, "content");
+  if (csn_json_is(content, CSN_JSON_STRING))
+    csn_buf_add(out, content->text);
+  if (!csn_json_is(content, CSN_JSON_ARRAY))
+    return;
+  csn_json_each (part, content) {
+    if (csn_str_eq(csn_json_str(part, "type", CSN_STR("")), CSN_STR("output_text")))
+      csn_buf_add(out, csn_json_str(part, "text", CSN_STR("")));
+  }
+}
+
+void
+csn_item_user(csn_jw *w, csn_str text)
+{
+  csn_jw_obj(w);
+  csn_jw_key(w, "role");
+  csn_jw_str(w, CSN_STR("user"));
+  csn_jw_key(w, "content");
+  csn_jw_str(w, text);
+  csn_jw_end(w);
+}
+
+void
+csn_item_output(csn_jw *w, bool is_custom, csn_str call_id, csn_str text, csn_str parts)
+{
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, is_custom ? "custom_tool_call_output" : "function_call_output");
+  csn_jw_key(w, "call_id");
+  csn_jw_str(w, call_id);
+  csn_jw_key(w, "output");
+  if (parts.n)
+    csn_jw_raw(w, parts);
+  else
+    csn_jw_str(w, text);
+  csn_jw_end(w);
+}
+
+void
+csn_usage_to_json(const csn_usage *u, csn_jw *w)
+{
+  csn_jw_obj(w);
+  csn_jw_key(w, "input_tokens");
+  csn_jw_int(w, u->input_tokens);
+  csn_jw_key(w, "cached_tokens");
+  csn_jw_int(w, u->cached_tokens);
+  csn_jw_key(w, "output_tokens");
+  csn_jw_int(w, u->output_tokens);
+  csn_jw_key(w, "reasoning_tokens");
+  csn_jw_int(w, u->reasoning_tokens);
+  csn_jw_key(w, "total_tokens");
+  csn_jw_int(w, u->total_tokens);
+  csn_jw_end(w);
+}
+
+static void
+add(int64_t *sum, const csn_json *v, const char *key)
+{
+  int64_t n = csn_json_int(v, key, 0);
+  if (n > 0 && __builtin_add_overflow(*sum, n, sum))
+    *sum = INT64_MAX;
+}
+
+void
+csn_usage_add(csn_usage *u, const csn_json *v)
+{
+  add(&u->input_tokens, v, "input_tokens");
+  add(&u->cached_tokens, v, "cached_tokens");
+  add(&u->output_tokens, v, "output_tokens");
+  add(&u->reasoning_tokens, v, "reasoning_tokens");
+  add(&u->total_tokens, v, "total_tokens");
+}

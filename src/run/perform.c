@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * perform.c - from an effect to the job that performs it. */
+#include <time.h>
+
+#include "run/driver.h"
+
+struct plain_job {
+  csn_job base;
+};
+
+static void
+plain_free(csn_job *j)
+{
+  free(j);
+}
+
+static csn_job *
+plain_new(csn_job *(*fn)(csn_job *j))
+{
+  struct plain_job *p = csn_alloc(sizeof *p);
+  p->base.fn = fn;
+  p->base.free = plain_free;
+  return &p->base;
+}
+
+/* {"effect":seq, KEY:raw} */
+static csn_job *
+deliver_with(csn_job *j, enum csn_event_kind kind, const char *key, csn_str raw)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64u << 20);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, j->seq);
+  if (raw.n) {
+    csn_jw_key(&w, key);
+    csn_jw_raw(&w, raw);
+  }
+  csn_jw_end(&w);
+  return csn_run_deliver(j->run, kind, csn_buf_str(&b), true);
+}
+
+static csn_job *
+open_sandbox(csn_job *j)
+{
+  csn_err err;
+  csn_auto(csn_buf_finip) csn_buf ready = CSN_BUF(1 << 20);
+  if (csn_box_make(j->run, &ready, &err) < 0)
+    return csn_run_deliver_error(j->run, CSN_EV_SANDBOX_LOST, j->seq, &err, true);
+  return deliver_with(j, CSN_EV_SANDBOX_READY, "sandbox", csn_buf_str(&ready));
+}
+
+static csn_job *
+collect_outputs(csn_job *j)
+{
+  csn_err err;
+  csn_auto(csn_buf_finip) csn_buf report = CSN_BUF(64u << 20);
+  if (csn_box_collect(j->run, &report, &err) < 0)
+    return csn_run_deliver_error(j->run, CSN_EV_CHECKPOINTED, j->seq, &err, true);
+  return deliver_with(j, CSN_EV_CHECKPOINTED, "outputs", csn_buf_str(&report));
+}
+
+static csn_job *
+close_sandbox(csn_job *j)
+{
+  csn_box_close(j->run, true);
+  return NULL;
+}
+
+static csn_job *
+fire_timer(csn_job *j)
+{
+  return deliver_with(j, CSN_EV_TIMER_FIRED, NULL, CSN_STR(""));
+}
+
+/* In the loop's thread: a job delivers, for committing may wait for the disk. */
+static void
+on_timer(void *user)
+{
+  csn_run *r = user;
+  pthread_mutex_lock(&r->lock);
+  if (!r->is_stopped && r->state.timer_seq >= 0)
+    csn_job_start(r, plain_new(fire_timer), r->state.timer_seq);
+  pthread_mutex_unlock(&r->lock);
+}
+
+static void
+set_timer(csn_run *r, int64_t at_ms)
+{
+  csn_err err;
+  csn_loop *loop;
+  if (csn_rt_need_loop(r->rt, &loop, &err) < 0) {
+    csn_run_fail(r, &err);
+    return;
+  }
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  int64_t left_ms = at_ms - ((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+  int64_t at = csn_now_ns() + (left_ms > 0 ? left_ms : 0) * 1000000;
+  r->wall = csn_loop_timer(loop, at, on_timer, r);
+}
+
+void
+csn_rearm_timer(csn_run *r)
+{
+  set_timer(r, r->state.timer_at_ms);
+}
+
+static void
+cancel_job(csn_run *r, csn_str data)
+{
+  const csn_json *v;
+  if (csn_json_parse(r->scratch, data, &v, NULL) < 0)
+    return;
+  int64_t seq = csn_json_int(v, "effect", -1);
+  for (csn_job *j = r->jobs; j; j = j->next)
+    if (j->seq == seq && j->cancel)
+      j->cancel(j);
+}
+
+void
+csn_perform(csn_run *r, const csn_effect *f)
+{
+  switch (f->kind) {
+  case CSN_DO_MODEL_CALL:
+    csn_job_start(r, csn_model_job_new(r), f->seq);
+    break;
+  case CSN_DO_TOOL_CALL:
+    csn_job_start(r, csn_call_job_new(r, csn_state_find(&r->state, f->seq), false), f->seq);
+    break;
+  case CSN_DO_MODEL_CANCEL:
+  case CSN_DO_TOOL_CANCEL:
+    cancel_job(r, f->data);
+    break;
+  case CSN_DO_SANDBOX_OPEN:
+    csn_job_start(r, plain_new(open_sandbox), f->seq);
+    break;
+  case CSN_DO_SANDBOX_CHECKPOINT:
+    csn_job_start(r, plain_new(collect_outputs), f->seq);
+    break;
+  case CSN_DO_SANDBOX_CLOSE:
+    csn_job_start(r, plain_new(close_sandbox), f->seq);
+    break;
+  case CSN_DO_TIMER_SET:
+    set_timer(r, r->state.timer_at_ms);
+    break;
+  case CSN_DO_ASK:          /* a human answers */
+  case CSN_DO_TIMER_CANCEL: /* the timer ends with the run */
+  case CSN_DO_FINISH:       /* the waiting thread sees the state */
+    break;
+  case CSN_DO_CALLBACK:
+  case CSN_DO_SESSION_READ:
+  case CSN_DO_SESSION_APPEND:
+  case CSN_DO_MCP_LIST:
+  case CSN_DO_CHILD_START:
+  case CSN_DO_CHILD_CANCEL:
+  case CSN_DO_COUNT: {
+    csn_err err;
+    csn_fail(&err, CSN_E_UNSUPPORTED, "record %lld: this program cannot perform %s",
+             (long long)f->seq, csn_effect_name(f->kind));
+    csn_run_fail(r, &err);
+  }
+  }
+}
+
+void
+csn_perform_again(csn_run *r, const csn_pending *p)
+{
+  if (p->kind == CSN_DO_TOOL_CALL) {
+    csn_job_start(r, csn_call_job_new(r, p, true), p->seq);
+  } else {
+    csn_effect f = {.kind = p->kind, .seq = p->seq};
+    csn_perform(r, &f);
+  }
+}

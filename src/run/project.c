@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * project.c - see project.h. */
+#include "run/project.h"
+
+#include <fcntl.h>
+
+#include "base/yaml.h"
+#include "core/fd.h"
+#include "run/statedir.h"
+
+#define DEFAULT_BASE_URL "https://api.openai.com/v1"
+
+struct csn_project {
+  csn_arena *arena;
+  char *file; /* path of caisson.yaml, or NULL */
+  const csn_json *root;
+  csn_buf text;
+};
+
+static int
+check_keys(const struct csn_project *p, const csn_json *v, const char *const *keys,
+           const char *where, csn_err *err)
+{
+  if (!csn_json_is(v, CSN_JSON_OBJECT))
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: %s: expected an object", p->file, v ? v->line : 0,
+                    where);
+  csn_json_each (m, v) {
+    bool known = false;
+    for (const char *const *k = keys; *k; k++)
+      known = known || csn_str_eq(m->key, csn_cstr(*k));
+    if (!known)
+      return csn_fail(err, CSN_E_INVALID, "%s:%u: unknown key %s%.*s; see `caisson schema`",
+                      p->file, m->line, where, (int)m->key.n, m->key.p);
+  }
+  return 0;
+}
+
+static int
+check_provider(const struct csn_project *p, const csn_json *v, csn_err *err)
+{
+  static const char *const keys[] = {"api", "base_url", "key_env", "custom_tools", "timeout", NULL};
+  int rc = check_keys(p, v, keys, "providers.", err);
+  if (rc < 0)
+    return rc;
+  csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
+  if (!csn_str_eq(api, CSN_STR("chat")) && !csn_str_eq(api, CSN_STR("responses")))
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: api: expected responses or chat", p->file, v->line);
+  csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
+  if (!csn_str_starts(url, CSN_STR("http://")) && !csn_str_starts(url, CSN_STR("https://")))
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: base_url: expected http:// or https://", p->file,
+                    v->line);
+  return 0;
+}
+
+static int
+check(const struct csn_project *p, csn_err *err)
+{
+  static const char *const keys[] = {"model", "providers", NULL};
+  int rc = check_keys(p, p->root, keys, "", err);
+  if (rc < 0)
+    return rc;
+  const csn_json *providers = csn_json_get(p->root, "providers");
+  if (providers && providers->kind != CSN_JSON_OBJECT)
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: providers: expected an object", p->file,
+                    providers->line);
+  csn_json_each (v, providers) {
+    rc = check_provider(p, v, err);
+    if (rc < 0)
+      return rc;
+  }
+  return 0;
+}
+
+int
+csn_project_load(struct csn_project **out, csn_err *err)
+{
+  struct csn_project *p = csn_alloc(sizeof *p);
+  p->arena = csn_arena_new(0);
+  p->text = CSN_BUF(CSN_YAML_MAX);
+  p->file = csn_find_upward("caisson.yaml");
+  csn_auto(csn_closep) int fd = p->file ? open(p->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+  int rc = p->file && fd < 0 ? csn_fail_errno(err, "cannot open %s", p->file) : 0;
+  if (fd >= 0) {
+    rc = csn_fd_read_all(fd, &p->text, err);
+    if (rc == 0)
+      rc = csn_yaml_parse(p->arena, csn_buf_str(&p->text), p->file, &p->root, err);
+    if (rc == 0)
+      rc = check(p, err);
+  }
+  if (rc < 0)
+    csn_project_free(p);
+  else
+    *out = p;
+  return rc;
+}
+
+void
+csn_project_free(struct csn_project *p)
+{
+  if (!p)
+    return;
+  csn_arena_free(p->arena);
+  csn_buf_fini(&p->text);
+  free(p->file);
+  free(p);
+}
+
+static const char *
+env_or_null(const char *name)
+{
+  const char *v = getenv(name);
+  return v && *v ? v : NULL;
+}
+
+const char *
+csn_project_model(const struct csn_project *p)
+{
+  csn_str m = csn_json_str(p->root, "model", CSN_STR(""));
+  return m.n ? csn_arena_dup(p->arena, m).p : env_or_null("CAISSON_MODEL");
+}
+
+static csn_str
+without_slash(csn_str url)
+{
+  while (url.n && url.p[url.n - 1] == '/')
+    url.n--;
+  return url;
+}
+
+static int
+route_to_openai(struct csn_route *r, bool is_custom_capable, csn_err *err)
+{
+  const char *url = env_or_null("OPENAI_BASE_URL"), *key = env_or_null("OPENAI_API_KEY");
+  if (!key && !url)
+    return csn_fail(err, CSN_E_INVALID,
+                    "no key for the model: set OPENAI_API_KEY (or OPENAI_BASE_URL for a server "
+                    "that needs none)");
+  r->endpoint = (csn_endpoint){
+      .base_url = csn_arena_dup(r->arena, without_slash(csn_cstr(url ? url : DEFAULT_BASE_URL))),
+      .api_key = csn_arena_dup(r->arena, csn_cstr(key)),
+      .custom_tools = is_custom_capable,
+  };
+  return 0;
+}
+
+static int
+route_to_provider(struct csn_route *r, const csn_json *v, csn_err *err)
+{
+  csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
+  csn_str key_env = csn_json_str(v, "key_env", CSN_STR(""));
+  r->ops = csn_model_find(api);
+  csn_auto(csn_freep) char *name = csn_dupz(key_env);
+  const char *key = key_env.n ? env_or_null(name) : NULL;
+  if (key_env.n && !key)
+    return csn_fail(err, CSN_E_INVALID, "no key for the model: set %s", name);
+  r->timeout_ms = csn_json_int(v, "timeout", 0) * 1000;
+  r->endpoint = (csn_endpoint){
+      .base_url = csn_arena_dup(r->arena, without_slash(csn_json_str(v, "base_url", CSN_STR("")))),
+      .api_key = csn_arena_dup(r->arena, csn_cstr(key)),
+      .custom_tools = csn_json_bool(v, "custom_tools", csn_str_eq(api, CSN_STR("responses"))),
+  };
+  return 0;
+}
+
+static int
+unknown_prefix(const struct csn_project *p, csn_str name, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(2000);
+  csn_json_each (v, csn_json_get(p->root, "providers"))
+    csn_buf_addf(&list, ", %.*s", (int)v->key.n, v->key.p);
+  return csn_fail(err, CSN_E_INVALID,
+                  "model '%.*s': no such provider; write PREFIX/NAME with one of: openai, chat, "
+                  "script, replay%s",
+                  (int)name.n, name.p, list.n ? list.p : "");
+}
+
+int
+csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out, csn_err *err)
+{
+  size_t cut = 0;
+  while (cut < name.n && name.p[cut] != '/' && name.p[cut] != ':')
+    cut++;
+  csn_str prefix = csn_strn(name.p, cut);
+  *out = (struct csn_route){.arena = csn_arena_new(1 << 20)};
+  if (cut + 1 >= name.n)
+    return unknown_prefix(p, name, err);
+  out->model = csn_arena_dup(out->arena, csn_strn(name.p + cut + 1, name.n - cut - 1));
+  csn_json_each (v, csn_json_get(p->root, "providers")) {
+    if (csn_str_eq(v->key, prefix))
+      return route_to_provider(out, v, err);
+  }
+  out->ops = csn_model_find(prefix);
+  if (!out->ops)
+    return unknown_prefix(p, name, err);
+  if (out->ops->answer)
+    return 0;
+  return route_to_openai(out, !csn_str_eq(prefix, CSN_STR("chat")), err);
+}
+
+void
+csn_route_fini(struct csn_route *r)
+{
+  csn_arena_free(r->arena);
+  *r = (struct csn_route){0};
+}
+
+static void
+add_header(csn_http_req *req, csn_str name, csn_str value)
+{
+  if (req->n_headers < CSN_COUNT(req->headers))
+    req->headers[req->n_headers++] = (csn_header){name, value};
+}
+
+void
+csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_request *rq,
+                  csn_http_req *req)
+{
+  add_header(req, CSN_STR("Content-Type"), CSN_STR("application/json"));
+  add_header(req, CSN_STR("User-Agent"), CSN_STR("caisson/" CSN_VERSION));
+  add_header(req, CSN_STR("Accept"),
+             rq->stream ? CSN_STR("text/event-stream") : CSN_STR("application/json"));
+  if (r->endpoint.api_key.n)
+    add_header(
+        req, CSN_STR("Authorization"),
+        csn_arena_printf(a, "Bearer %.*s", (int)r->endpoint.api_key.n, r->endpoint.api_key.p));
+}
+
+csn_decoder *
+csn_route_decoder(const struct csn_route *r, csn_arena *a, int status, const csn_header *headers,
+                  size_t n, const csn_model_request *rq, csn_delta_fn *fn, void *user)
+{
+  csn_reply_head head = {.status = status};
+  const struct {
+    csn_str name;
+    csn_str *slot;
+  } wanted[] = {
+      {CSN_STR("content-type"), &head.content_type},
+      {CSN_STR("retry-after-ms"), &head.retry_after_ms},
+      {CSN_STR("retry-after"), &head.retry_after},
+      {CSN_STR("date"), &head.date},
+      {CSN_STR("x-should-retry"), &head.should_retry},
+      {CSN_STR("x-request-id"), &head.request_id},
+  };
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = 0; k < CSN_COUNT(wanted); k++)
+      if (csn_str_eq(headers[i].name, wanted[k].name))
+        *wanted[k].slot = headers[i].value;
+  return r->ops->decoder(a, &head, rq, fn, user);
+}

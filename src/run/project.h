@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * project.h - caisson.yaml and the environment: which providers there are and
+ * how a model's name leads to one.
+ *
+ * A model's name is PREFIX/NAME (or PREFIX:NAME).  Prefixes: openai and
+ * responses (Responses API), chat (Chat Completions) at OPENAI_BASE_URL with
+ * OPENAI_API_KEY; script and replay (a file); and every provider of
+ * caisson.yaml.  NAME is passed on as it is.
+ */
+#ifndef CSN_RUN_PROJECT_H
+#define CSN_RUN_PROJECT_H
+
+#include "caisson/model.h"
+#include "wire/http.h"
+
+struct csn_project;
+
+/* The nearest caisson.yaml upward from the current folder, if any. */
+int csn_project_load(struct csn_project **out, csn_err *err) CSN_MUST;
+void csn_project_free(struct csn_project *p);
+/* The model of caisson.yaml or of CAISSON_MODEL, or NULL. */
+const char *csn_project_model(const struct csn_project *p);
+
+struct csn_route {
+  const csn_model_ops *ops;
+  csn_endpoint endpoint;
+  csn_str model;      /* what follows the prefix */
+  int64_t timeout_ms; /* of one attempt; 0: none */
+  csn_arena *arena;   /* owns the texts */
+};
+
+/* CSN_E_INVALID with the next step: unknown prefix, missing key. */
+int csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out,
+                   csn_err *err) CSN_MUST;
+void csn_route_fini(struct csn_route *r);
+/* Fills in the headers of a request. */
+void csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_request *rq,
+                       csn_http_req *req);
+/* The decoder for a response with this head. */
+csn_decoder *csn_route_decoder(const struct csn_route *r, csn_arena *a, int status,
+                               const csn_header *headers, size_t n, const csn_model_request *rq,
+                               csn_delta_fn *fn, void *user);
+
+#endif

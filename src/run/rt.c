@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * rt.c - what the runs of a process share. */
+#include "run/driver.h"
+#include "run/statedir.h"
+
+static int
+open_state(csn_rt *rt, const csn_rt_options *o, csn_err *err)
+{
+  int rc = csn_statedir_open(o ? o->state_dir : NULL, true, &rt->state_path, &rt->state_fd, err);
+  if (rc == 0)
+    rc = csn_store_open(&rt->store, rt->state_fd,
+                        o && o->survives_power_cut ? CSN_DURABLE_POWER : CSN_DURABLE_PROCESS, err);
+  return csn_wrap(err, rc, "state folder %s", rt->state_path);
+}
+
+int
+csn_rt_new(csn_rt **out, const csn_rt_options *o, csn_err *err)
+{
+  csn_auto(csn_rt_freep) csn_rt *rt = csn_alloc(sizeof *rt);
+  rt->state_fd = -1;
+  pthread_mutex_init(&rt->lock, NULL);
+  csn_fault_init(&rt->fault, getenv("CAISSON_FAULT"));
+  rt->log = o ? o->log : NULL;
+  int rc = csn_project_load(&rt->project, err);
+  if (rc == 0)
+    rc = open_state(rt, o, err);
+  if (rc < 0)
+    return rc;
+  rt->pool = csn_pool_new(o ? o->max_threads : 0);
+  *out = csn_steal(rt);
+  return 0;
+}
+
+void
+csn_rt_free(csn_rt *rt)
+{
+  if (!rt)
+    return;
+  if (rt->http)
+    csn_http_free(rt->http);
+  if (rt->loop)
+    csn_loop_free(rt->loop);
+  if (rt->pool)
+    csn_pool_free(rt->pool);
+  if (rt->store)
+    csn_store_close(rt->store);
+  csn_project_free(rt->project);
+  csn_closep(&rt->state_fd);
+  free(rt->state_path);
+  pthread_mutex_destroy(&rt->lock);
+  free(rt);
+}
+
+int
+csn_rt_need_loop(csn_rt *rt, csn_loop **out, csn_err *err)
+{
+  pthread_mutex_lock(&rt->lock);
+  int rc = rt->loop ? 0 : csn_loop_new(&rt->loop, err);
+  *out = rt->loop;
+  pthread_mutex_unlock(&rt->lock);
+  return rc;
+}
+
+int
+csn_rt_need_http(csn_rt *rt, csn_http **out, csn_err *err)
+{
+  csn_loop *loop;
+  int rc = csn_rt_need_loop(rt, &loop, err);
+  if (rc < 0)
+    return rc;
+  pthread_mutex_lock(&rt->lock);
+  if (!rt->http)
+    rt->http = csn_http_new(loop);
+  *out = rt->http;
+  pthread_mutex_unlock(&rt->lock);
+  return 0;
+}

@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * run.c - a run's life in this process: start, events in, wait, stop. */
+#include <time.h>
+
+#include "run/driver.h"
+#include "run/items.h"
+
+enum { RUN_FORMAT = 1, ITEMS_MAX_BYTES = 1 << 30, MAX_RECORDS_ON_STACK = 8 };
+
+static int64_t
+now_ms(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- jobs ---- */
+
+static void
+pool_entry(void *user)
+{
+  csn_job_run(user);
+}
+
+void
+csn_job_start(csn_run *r, csn_job *j, int64_t seq)
+{
+  j->run = r;
+  j->seq = seq;
+  j->next = r->jobs;
+  j->link = &r->jobs;
+  if (j->next)
+    j->next->link = &j->next;
+  r->jobs = j;
+  if (r->may_hand && !r->handed)
+    r->handed = j;
+  else
+    csn_pool_add(r->rt->pool, pool_entry, j);
+}
+
+void
+csn_job_wake(csn_job *j)
+{
+  csn_pool_add(j->run->rt->pool, pool_entry, j);
+}
+
+static void
+job_end(csn_job *j)
+{
+  csn_run *r = j->run;
+  pthread_mutex_lock(&r->lock);
+  *j->link = j->next;
+  if (j->next)
+    j->next->link = j->link;
+  j->free(j);
+  if (!r->jobs)
+    pthread_cond_broadcast(&r->changed);
+  pthread_mutex_unlock(&r->lock); /* the run may be gone from here on */
+}
+
+void
+csn_job_run(csn_job *j)
+{
+  while (j) {
+    csn_job *next = j->fn(j);
+    if (next == CSN_JOB_PARKED)
+      return;
+    job_end(j);
+    j = next;
+  }
+}
+
+/* ---- events in ---- */
+
+static const char *
+summary_state(const csn_run *r)
+{
+  if (r->state.phase == CSN_PHASE_ENDED)
+    return csn_run_state_name(r->state.outcome);
+  return csn_state_waits(&r->state) ? "waiting" : "running";
+}
+
+static void
+fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
+{
+  const char *state = kind == CSN_EV_INTERRUPTED ? "interrupted" : summary_state(r);
+  *row = (csn_run_row){
+      .state = csn_cstr(state),
+      .agent = csn_cstr(csn_agent_name(r->agent)),
+      .model = csn_cstr(csn_agent_model(r->agent)),
+      .turns = r->state.turns,
+      .tokens = r->state.usage.total_tokens,
+  };
+  if (r->n_items) {
+    csn_str first = r->items[0].raw;
+    const csn_json *item;
+    if (csn_json_parse(r->scratch, first, &item, NULL) == 0)
+      row->task = csn_json_str(item, "content", CSN_STR(""));
+  }
+}
+
+void
+csn_run_keep_items(csn_run *r, int64_t seq, const csn_json *data)
+{
+  csn_json_each (item, csn_json_get(data, "items")) {
+    if (r->n_items == r->items_room) {
+      r->items_room = r->items_room ? r->items_room * 2 : 8;
+      r->items = csn_realloc(r->items, r->items_room, sizeof *r->items);
+    }
+    r->items[r->n_items++] = (struct csn_item_ref){seq, item->raw};
+  }
+}
+
+static void
+tell(csn_run *r, const csn_record *rec)
+{
+  if (!r->opts.listener)
+    return;
+  char kind[32];
+  size_t n = rec->kind.n < sizeof kind - 1 ? rec->kind.n : sizeof kind - 1;
+  memcpy(kind, rec->kind.p, n);
+  kind[n] = '\0';
+  r->opts.listener(r->opts.user, csn_journal_id(r->journal), kind, rec->seq, rec->data);
+}
+
+static int
+commit(csn_run *r, enum csn_event_kind kind, int64_t ts, csn_str data, csn_err *err)
+{
+  csn_record few[MAX_RECORDS_ON_STACK];
+  size_t n = 0, max = r->effects.n + 3;
+  csn_auto(csn_freep) csn_record *many =
+      max > MAX_RECORDS_ON_STACK ? csn_alloc(max * sizeof *many) : NULL;
+  csn_record *recs = many ? many : few;
+  csn_auto(csn_buf_finip) csn_buf state = CSN_BUF(64u << 20);
+
+  if (r->zero.n)
+    recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("run"), .data = r->zero};
+  recs[n++] = (csn_record){.ts_ms = ts, .kind = csn_cstr(csn_event_name(kind)), .data = data};
+  for (size_t i = 0; i < r->effects.n; i++)
+    recs[n++] = (csn_record){.ts_ms = ts,
+                             .kind = csn_cstr(csn_effect_name(r->effects.v[i].kind)),
+                             .data = r->effects.v[i].data};
+  if (r->state.turn_ended) {
+    csn_jw w;
+    csn_jw_init(&w, &state);
+    csn_state_to_json(&r->state, &w);
+    int rc = csn_jw_done(&w, err);
+    if (rc < 0)
+      return rc;
+    recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("state"), .data = csn_buf_str(&state)};
+  }
+  csn_run_row row;
+  fill_summary(r, kind, &row);
+  int rc = csn_journal_append(r->journal, recs, n, &row, err);
+  if (rc < 0)
+    return rc;
+  r->zero = CSN_STR("");
+  csn_fault_pass(&r->rt->fault, "committed");
+  for (size_t i = 0; i < n; i++)
+    tell(r, &recs[i]);
+  return 0;
+}
+
+static bool
+has_items(enum csn_event_kind kind)
+{
+  return kind == CSN_EV_INPUT || kind == CSN_EV_MODEL_REPLIED || kind == CSN_EV_TOOL_RETURNED ||
+         kind == CSN_EV_DECIDED;
+}
+
+static int
+take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
+{
+  csn_arena_clear(r->scratch);
+  if (has_items(kind))
+    data = csn_arena_dup(r->keep, data);
+  csn_event ev = {.kind = kind,
+                  .seq = csn_journal_next_seq(r->journal) + (r->zero.n ? 1 : 0),
+                  .ts_ms = now_ms()};
+  int rc = csn_json_parse(r->scratch, data, &ev.data, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "event %s", csn_event_name(kind));
+  rc = csn_step(&r->state, &ev, &r->effects, err);
+  if (rc < 0)
+    return rc;
+  csn_run_keep_items(r, ev.seq, ev.data);
+  rc = commit(r, kind, ev.ts_ms, data, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "journal of run %s", csn_journal_id(r->journal));
+  for (size_t i = 0; i < r->effects.n; i++)
+    csn_perform(r, &r->effects.v[i]);
+  return 0;
+}
+
+void
+csn_run_fail(csn_run *r, const csn_err *e)
+{
+  if (!r->fatal.code)
+    r->fatal = *e;
+  r->is_stopped = true;
+  for (csn_job *j = r->jobs; j; j = j->next)
+    if (j->cancel)
+      j->cancel(j);
+  pthread_cond_broadcast(&r->changed);
+}
+
+csn_job *
+csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand)
+{
+  pthread_mutex_lock(&r->lock);
+  csn_job *job = NULL;
+  if (!r->is_stopped) {
+    csn_err err;
+    r->may_hand = hand;
+    if (take_event(r, kind, data, &err) < 0)
+      csn_run_fail(r, &err);
+    job = csn_steal(r->handed);
+    r->may_hand = false;
+    if (kind == CSN_EV_INTERRUPTED)
+      r->is_stopped = true;
+  }
+  pthread_cond_broadcast(&r->changed);
+  pthread_mutex_unlock(&r->lock);
+  return job;
+}
+
+csn_job *
+csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq, const csn_err *e,
+                      bool hand)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(16384);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, seq);
+  csn_jw_key(&w, "error");
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "code");
+  csn_jw_strz(&w, csn_code_name(e->code));
+  csn_jw_key(&w, "message");
+  csn_jw_strz(&w, e->msg);
+  if (e->http_status) {
+    csn_jw_key(&w, "http_status");
+    csn_jw_int(&w, e->http_status);
+  }
+  csn_jw_end(&w);
+  csn_jw_end(&w);
+  return csn_run_deliver(r, kind, csn_buf_str(&b), hand);
+}
+
+int
+csn_run_note(csn_run *r, csn_str data, csn_err *err)
+{
+  csn_record rec = {.ts_ms = now_ms(), .kind = CSN_STR("note"), .data = data};
+  pthread_mutex_lock(&r->lock);
+  int rc = r->is_stopped ? csn_fail(err, CSN_E_CANCELLED, "the run was stopped")
+                         : csn_journal_append(r->journal, &rec, 1, NULL, err);
+  if (rc == 0) {
+    csn_fault_pass(&r->rt->fault, "committed");
+    tell(r, &rec);
+  }
+  pthread_mutex_unlock(&r->lock);
+  return rc;
+}
+
+void
+csn_run_notify(csn_run *r, const char *type, csn_str data)
+{
+  if (!r->opts.listener)
+    return;
+  pthread_mutex_lock(&r->lock);
+  if (!r->is_stopped)
+    r->opts.listener(r->opts.user, csn_journal_id(r->journal), type, -1, data);
+  pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- birth and end ---- */
+
+int
+csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
+{
+  (void)err;
+  csn_run *r = csn_alloc(sizeof *r);
+  r->rt = rt;
+  if (o)
+    r->opts = *o;
+  r->keep = csn_arena_new(ITEMS_MAX_BYTES);
+  r->scratch = csn_arena_new(ITEMS_MAX_BYTES);
+  csn_scope_init(&r->scope, NULL, -1);
+  pthread_mutex_init(&r->lock, NULL);
+  csn_cond_init(&r->changed);
+  csn_box_init(&r->box);
+  *out = r;
+  return 0;
+}
+
+/* Record 0: what the run is, once and for all.  It is committed with the input. */
+static int
+record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(64u << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_agent_to_json(r->agent, &w);
+  int rc = csn_jw_done(&w, err);
+  if (rc < 0)
+    return rc;
+  csn_str json = csn_arena_dup(r->keep, csn_buf_str(&text));
+  *salt = csn_sha256_of(json);
+  rc = csn_json_parse(r->keep, json, agent, err);
+  if (rc < 0)
+    return rc;
+  char hex[65];
+  csn_digest_hex(salt, hex);
+  csn_buf_clear(&text);
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "format");
+  csn_jw_int(&w, RUN_FORMAT);
+  csn_jw_key(&w, "step_version");
+  csn_jw_int(&w, CSN_STEP_VERSION);
+  csn_jw_key(&w, "version");
+  csn_jw_strz(&w, CSN_VERSION);
+  csn_jw_key(&w, "agent");
+  csn_jw_raw(&w, json);
+  csn_jw_key(&w, "agent_sha256");
+  csn_jw_strz(&w, hex);
+  csn_jw_end(&w);
+  rc = csn_jw_done(&w, err);
+  if (rc < 0)
+    return rc;
+  r->zero = csn_arena_dup(r->keep, csn_buf_str(&text));
+  return 0;
+}
+
+static int
+begin(csn_run *r, csn_str input, csn_err *err)
+{
+  csn_digest salt;
+  const csn_json *agent = NULL;
+  int rc = csn_journal_new(r->rt->store, &r->journal, err);
+  if (rc == 0)
+    rc = record_zero(r, &salt, &agent, err);
+  if (rc < 0)
+    return rc;
+  csn_state_init(&r->state, agent, &salt);
+  csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(64u << 20);
+  csn_jw w;
+  csn_jw_init(&w, &data);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "items");
+  csn_jw_arr(&w);
+  csn_item_user(&w, input);
+  csn_jw_end(&w);
+  csn_jw_end(&w);
+  rc = csn_jw_done(&w, err);
+  if (rc == 0)
+    csn_run_deliver(r, CSN_EV_INPUT, csn_buf_str(&data), false);
+  return rc;
+}
+
+int
+csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_options *o,
+              csn_run **out, csn_err *err)
+{
+  int rc = csn_agent_check(agent, rt->project, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_run_freep) csn_run *r = NULL;
+  rc = csn_run_make(rt, o, &r, err);
+  if (rc < 0)
+    return rc;
+  r->agent = agent;
+  rc = begin(r, input, err);
+  if (rc == 0)
+    *out = csn_steal(r);
+  return rc;
+}
+
+static bool
+is_over(const csn_run *r)
+{
+  bool rests = r->is_stopped || r->state.phase == CSN_PHASE_ENDED || csn_state_waits(&r->state);
+  return rests && !r->jobs;
+}
+
+static void
+fill_result(const csn_run *r, csn_result *out)
+{
+  const csn_state *st = &r->state;
+  *out = (csn_result){
+      .run = csn_journal_id(r->journal),
+      .state = st->outcome,
+      .reason = csn_cstr(st->reason ? st->reason : ""),
+      .output = csn_cstr(st->output ? st->output : ""),
+      .message = csn_cstr(st->message ? st->message : ""),
+      .turns = st->turns,
+      .tool_calls = st->tool_calls,
+      .usage = st->usage,
+  };
+  if (st->phase != CSN_PHASE_ENDED)
+    out->state = r->is_stopped ? CSN_RUN_INTERRUPTED : CSN_RUN_WAITING;
+}
+
+int
+csn_run_wait(csn_run *r, csn_scope *sc, csn_result *out, csn_err *err)
+{
+  pthread_mutex_lock(&r->lock);
+  while (!is_over(r)) {
+    if (csn_scope_wait(sc, &r->changed, &r->lock, NULL) < 0) {
+      sc = NULL; /* from here on its end is awaited */
+      pthread_mutex_unlock(&r->lock);
+      csn_run_cancel(r, false);
+      pthread_mutex_lock(&r->lock);
+    }
+  }
+  int rc = r->fatal.code;
+  if (rc < 0 && err)
+    *err = r->fatal;
+  if (rc == 0)
+    fill_result(r, out);
+  pthread_mutex_unlock(&r->lock);
+  return rc;
+}
+
+void
+csn_run_cancel(csn_run *r, bool after_turn)
+{
+  pthread_mutex_lock(&r->lock);
+  bool is_late = r->state.phase == CSN_PHASE_ENDED;
+  pthread_mutex_unlock(&r->lock);
+  if (!is_late)
+    csn_job_run(csn_run_deliver(
+        r, CSN_EV_CANCEL_REQUESTED,
+        after_turn ? CSN_STR("{\"mode\":\"after_turn\"}") : CSN_STR("{\"mode\":\"now\"}"), false));
+}
+
+void
+csn_run_interrupt(csn_run *r)
+{
+  pthread_mutex_lock(&r->lock);
+  bool is_late = r->state.phase == CSN_PHASE_ENDED || r->is_stopped;
+  pthread_mutex_unlock(&r->lock);
+  if (is_late)
+    return;
+  csn_run_deliver(r, CSN_EV_INTERRUPTED, CSN_STR("{}"), false);
+  pthread_mutex_lock(&r->lock);
+  r->is_stopped = true;
+  for (csn_job *j = r->jobs; j; j = j->next)
+    if (j->cancel)
+      j->cancel(j);
+  pthread_cond_broadcast(&r->changed);
+  pthread_mutex_unlock(&r->lock);
+}
+
+const char *
+csn_run_id(const csn_run *r)
+{
+  return csn_journal_id(r->journal);
+}
+
+void
+csn_run_free(csn_run *r)
+{
+  if (!r)
+    return;
+  if (r->journal)
+    csn_run_interrupt(r);
+  pthread_mutex_lock(&r->lock);
+  while (r->jobs)
+    pthread_cond_wait(&r->changed, &r->lock);
+  pthread_mutex_unlock(&r->lock);
+  csn_timer_free(r->wall);
+  csn_box_close(r, false);
+  if (r->journal)
+    csn_journal_close(r->journal);
+  csn_state_fini(&r->state);
+  csn_effects_fini(&r->effects);
+  free(r->items);
+  csn_agent_free(r->own_agent);
+  csn_arena_free(r->keep);
+  csn_arena_free(r->scratch);
+  csn_scope_fini(&r->scope);
+  pthread_cond_destroy(&r->changed);
+  pthread_mutex_destroy(&r->lock);
+  free(r);
+}
+
+int
+csn_run_once(csn_rt *rt, csn_scope *sc, const csn_agent *agent, csn_str input,
+             const csn_run_options *o, csn_arena *keep, csn_result *out, csn_err *err)
+{
+  csn_auto(csn_run_freep) csn_run *r = NULL;
+  int rc = csn_run_start(rt, agent, input, o, &r, err);
+  if (rc == 0)
+    rc = csn_run_wait(r, sc, out, err);
+  if (rc < 0)
+    return rc;
+  out->run = csn_arena_dup(keep, csn_cstr(out->run)).p;
+  out->reason = csn_arena_dup(keep, out->reason);
+  out->output = csn_arena_dup(keep, out->output);
+  out->message = csn_arena_dup(keep, out->message);
+  return 0;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * state.c - the state of a run: its birth, its JSON form and its end. */
+#include "run/items.h"
+#include "run/step.h"
+
+enum { STATE_FORMAT = 1 };
+
+static const char *const phase_names[] = {"new", "setup", "model", "tools", "closing", "ended"};
+
+const char *
+csn_phase_name(enum csn_phase p)
+{
+  return phase_names[p];
+}
+
+const char *
+csn_run_state_name(enum csn_run_state s)
+{
+  static const char *const names[] = {"running", "waiting",   "done",       "failed",
+                                      "limit",   "cancelled", "interrupted"};
+  return names[s];
+}
+
+void
+csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt)
+{
+  const csn_json *limits = csn_json_get(agent, "limits");
+  *st = (csn_state){.items_from = -1, .items_to = -1, .timer_seq = -1, .prefix = *salt};
+  st->cfg = (csn_step_config){
+      .has_sandbox = csn_json_is(csn_json_get(agent, "sandbox"), CSN_JSON_OBJECT),
+      .has_outputs = csn_json_get(agent, "outputs") && csn_json_get(agent, "outputs")->n > 0,
+      .max_turns = csn_json_int(limits, "turns", 0),
+      .wall_ms = csn_json_int(limits, "wall_ms", 0),
+      .guardrails = csn_json_get(agent, "guardrails"),
+      .asks = csn_json_get(agent, "asks"),
+  };
+}
+
+void
+csn_state_fini(csn_state *st)
+{
+  for (size_t i = 0; i < st->n_pending; i++) {
+    free(st->pending[i].call_id);
+    free(st->pending[i].name);
+    free(st->pending[i].arguments);
+  }
+  free(st->pending);
+  free(st->reason);
+  free(st->output);
+  free(st->message);
+  *st = (csn_state){0};
+}
+
+const csn_pending *
+csn_state_find(const csn_state *st, int64_t seq)
+{
+  for (size_t i = 0; i < st->n_pending; i++)
+    if (st->pending[i].seq == seq)
+      return &st->pending[i];
+  return NULL;
+}
+
+bool
+csn_state_waits(const csn_state *st)
+{
+  for (size_t i = 0; i < st->n_pending; i++)
+    if (st->pending[i].seq >= 0 && st->pending[i].kind != CSN_DO_ASK)
+      return false;
+  return st->n_pending > 0;
+}
+
+static void
+number(csn_jw *w, const char *key, int64_t n)
+{
+  csn_jw_key(w, key);
+  csn_jw_int(w, n);
+}
+
+static void
+text(csn_jw *w, const char *key, const char *z)
+{
+  csn_jw_key(w, key);
+  csn_jw_strz(w, z);
+}
+
+static void
+pending_to_json(const csn_pending *p, csn_jw *w)
+{
+  csn_jw_obj(w);
+  number(w, "seq", p->seq);
+  text(w, "kind", csn_effect_name(p->kind));
+  csn_jw_key(w, "cancelled");
+  csn_jw_bool(w, p->is_cancelled);
+  if (p->call_id) {
+    csn_jw_key(w, "custom");
+    csn_jw_bool(w, p->is_custom);
+    text(w, "call_id", p->call_id);
+    text(w, "name", p->name);
+    text(w, "arguments", p->arguments);
+  }
+  csn_jw_end(w);
+}
+
+void
+csn_state_to_json(const csn_state *st, csn_jw *w)
+{
+  char hex[65];
+  csn_digest_hex(&st->prefix, hex);
+  csn_jw_obj(w);
+  number(w, "format", STATE_FORMAT);
+  text(w, "phase", phase_names[st->phase]);
+  number(w, "turns", st->turns);
+  number(w, "tool_calls", st->tool_calls);
+  csn_jw_key(w, "usage");
+  csn_usage_to_json(&st->usage, w);
+  number(w, "items_from", st->items_from);
+  number(w, "items_to", st->items_to);
+  text(w, "prefix", hex);
+  number(w, "outcome", st->outcome);
+  text(w, "reason", st->reason);
+  text(w, "output", st->output);
+  text(w, "message", st->message);
+  csn_jw_key(w, "stops_after_turn");
+  csn_jw_bool(w, st->stops_after_turn);
+  csn_jw_key(w, "sandbox_open");
+  csn_jw_bool(w, st->sandbox_open);
+  number(w, "timer", st->timer_seq);
+  number(w, "timer_at_ms", st->timer_at_ms);
+  csn_jw_key(w, "pending");
+  csn_jw_arr(w);
+  for (size_t i = 0; i < st->n_pending; i++)
+    pending_to_json(&st->pending[i], w);
+  csn_jw_end(w);
+  csn_jw_end(w);
+}
+
+static char *
+text_or_null(const csn_json *v, const char *key)
+{
+  const csn_json *m = csn_json_get(v, key);
+  return csn_json_is(m, CSN_JSON_STRING) ? csn_dupz(m->text) : NULL;
+}
+
+static int
+pending_from_json(csn_pending *p, const csn_json *v, csn_err *err)
+{
+  int kind = csn_effect_find(csn_json_str(v, "kind", CSN_STR("")));
+  if (kind < 0)
+    return csn_fail(err, CSN_E_REPLAY, "state: a pending effect of an unknown kind");
+  *p = (csn_pending){
+      .seq = csn_json_int(v, "seq", -1),
+      .kind = (enum csn_effect_kind)kind,
+      .is_cancelled = csn_json_bool(v, "cancelled", false),
+      .is_custom = csn_json_bool(v, "custom", false),
+      .call_id = text_or_null(v, "call_id"),
+      .name = text_or_null(v, "name"),
+      .arguments = text_or_null(v, "arguments"),
+  };
+  return 0;
+}
+
+static int
+phase_from_json(csn_state *st, const csn_json *v, csn_err *err)
+{
+  csn_str phase = csn_json_str(v, "phase", CSN_STR(""));
+  int64_t outcome = csn_json_int(v, "outcome", -1);
+  for (int i = 0; i < CSN_PHASE_COUNT; i++)
+    if (csn_str_eq(phase, csn_cstr(phase_names[i])) && outcome >= 0 &&
+        outcome <= CSN_RUN_INTERRUPTED) {
+      st->phase = (enum csn_phase)i;
+      st->outcome = (enum csn_run_state)outcome;
+      return 0;
+    }
+  return csn_fail(err, CSN_E_REPLAY, "state: unknown phase or outcome");
+}
+
+int
+csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
+{
+  if (csn_json_int(v, "format", 0) != STATE_FORMAT)
+    return csn_fail(err, CSN_E_REPLAY, "state: format %lld, this program knows %d",
+                    (long long)csn_json_int(v, "format", 0), STATE_FORMAT);
+  int rc = phase_from_json(st, v, err);
+  if (rc < 0)
+    return rc;
+  if (!csn_digest_from_hex(csn_json_str(v, "prefix", CSN_STR("")), &st->prefix))
+    return csn_fail(err, CSN_E_REPLAY, "state: malformed prefix");
+  st->turns = csn_json_int(v, "turns", 0);
+  st->tool_calls = csn_json_int(v, "tool_calls", 0);
+  st->usage = (csn_usage){0};
+  csn_usage_add(&st->usage, csn_json_get(v, "usage"));
+  st->items_from = csn_json_int(v, "items_from", -1);
+  st->items_to = csn_json_int(v, "items_to", -1);
+  st->reason = text_or_null(v, "reason");
+  st->output = text_or_null(v, "output");
+  st->message = text_or_null(v, "message");
+  st->stops_after_turn = csn_json_bool(v, "stops_after_turn", false);
+  st->sandbox_open = csn_json_bool(v, "sandbox_open", false);
+  st->timer_seq = csn_json_int(v, "timer", -1);
+  st->timer_at_ms = csn_json_int(v, "timer_at_ms", 0);
+  const csn_json *list = csn_json_get(v, "pending");
+  st->pending_room = list ? list->n : 0;
+  st->pending = csn_realloc(NULL, st->pending_room, sizeof *st->pending);
+  csn_json_each (p, list) {
+    rc = pending_from_json(&st->pending[st->n_pending], p, err);
+    if (rc < 0)
+      return rc;
+    st->n_pending++;
+  }
+  return 0;
+}

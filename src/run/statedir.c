@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * statedir.c - see statedir.h. */
+#include "run/statedir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+static const char folder_name[] = ".caisson";
+
+char *
+csn_find_upward(const char *name)
+{
+  csn_auto(csn_freep) char *cwd = getcwd(NULL, 0);
+  csn_str at = csn_cstr(cwd);
+  while (at.n) {
+    csn_buf path = CSN_BUF(PATH_MAX);
+    csn_buf_addf(&path, "%.*s/%s", at.n == 1 ? 0 : (int)at.n, at.p, name);
+    struct stat st;
+    if (!path.over && stat(path.p, &st) == 0)
+      return path.p;
+    csn_buf_fini(&path);
+    if (at.n == 1)
+      break;
+    while (at.n > 1 && at.p[at.n - 1] != '/')
+      at.n--;
+    if (at.n > 1)
+      at.n--;
+  }
+  return NULL;
+}
+
+static int
+check_owner(int dir, const char *path, csn_err *err)
+{
+  struct stat st;
+  if (fstat(dir, &st) < 0)
+    return csn_fail_errno(err, "cannot look at the state folder %s", path);
+  if (st.st_uid == geteuid())
+    return 0;
+  return csn_fail(err, CSN_E_DENIED,
+                  "the state folder %s belongs to user %u; name it with --state to use it, or "
+                  "another one",
+                  path, (unsigned)st.st_uid);
+}
+
+int
+csn_statedir_open(const char *dir, bool make, char **path, int *fd, csn_err *err)
+{
+  csn_auto(csn_freep) char *found = dir ? NULL : csn_find_upward(folder_name);
+  const char *name = dir ? dir : found ? found : folder_name;
+  if (make && mkdir(name, 0700) < 0 && errno != EEXIST)
+    return csn_fail_errno(err, "cannot make the state folder %s; name another with --state DIR",
+                          name);
+  csn_auto(csn_closep) int got = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (got < 0 && errno == ENOENT && !dir)
+    return csn_fail(err, CSN_E_NOT_FOUND, "there is no %s folder here or above; --state names one",
+                    folder_name);
+  if (got < 0)
+    return csn_fail_errno(err, "cannot open the state folder %s", name);
+  int rc = found ? check_owner(got, name, err) : 0;
+  if (rc < 0)
+    return rc;
+  *path = csn_dupz(csn_cstr(name));
+  *fd = got;
+  got = -1;
+  return 0;
+}

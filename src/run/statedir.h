@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * statedir.h - the state folder: the nearest .caisson upward from the current
+ * folder, else ./.caisson; or the one that is named.
+ *
+ * A folder that was found and not named must be ours: what stands in it is
+ * trusted, and anybody can make a /tmp/.caisson.
+ */
+#ifndef CSN_RUN_STATEDIR_H
+#define CSN_RUN_STATEDIR_H
+
+#include "caisson/mem.h"
+
+/* Its path on the heap and a descriptor.  It is made 0700 when `make` is true;
+ * otherwise a missing one is CSN_E_NOT_FOUND.  CSN_E_DENIED: somebody else's. */
+int csn_statedir_open(const char *dir, bool make, char **path, int *fd, csn_err *err) CSN_MUST;
+/* The path of the nearest file or folder `name` upward from the current
+ * folder, on the heap, or NULL. */
+char *csn_find_upward(const char *name);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * step.h - a run as a value: csn_step(state, event) -> state, effects.
+ *
+ * Pure: no I/O, no clock, no randomness, no threads, no user function.  All
+ * that is nondeterministic comes in as an event, so that feeding the same
+ * events gives the same effects, byte for byte.
+ */
+#ifndef CSN_RUN_STEP_H
+#define CSN_RUN_STEP_H
+
+#include "caisson/run.h"
+#include "core/hash.h"
+#include "run/event.h"
+
+/* Raised whenever the same events could give other effects than before. */
+enum { CSN_STEP_VERSION = 1 };
+
+enum csn_phase {
+  CSN_PHASE_NEW,     /* no input yet */
+  CSN_PHASE_SETUP,   /* the sandbox is being made */
+  CSN_PHASE_MODEL,   /* a model call is pending, maybe guardrails beside it */
+  CSN_PHASE_TOOLS,   /* tool calls or questions about them are pending */
+  CSN_PHASE_CLOSING, /* outputs are collected */
+  CSN_PHASE_ENDED,
+  CSN_PHASE_COUNT
+};
+
+/* An effect whose result is not in yet. */
+typedef struct csn_pending {
+  int64_t seq; /* of its record; -1: not emitted yet */
+  enum csn_effect_kind kind;
+  bool is_cancelled, is_custom;
+  char *call_id, *name, *arguments; /* of a tool call or a question about one */
+} csn_pending;
+
+/* What of the agent decides the course of a run; read from record 0. */
+typedef struct csn_step_config {
+  bool has_sandbox, has_outputs;
+  int64_t max_turns, wall_ms; /* 0: none */
+  const csn_json *guardrails; /* names of callbacks that run beside the first model call */
+  const csn_json *asks;       /* names of tools that need a decision before each call */
+} csn_step_config;
+
+typedef struct csn_state {
+  csn_step_config cfg;
+  enum csn_phase phase;
+  csn_pending *pending;
+  size_t n_pending, pending_room;
+  int64_t turns, tool_calls;
+  csn_usage usage;
+  int64_t items_from, items_to; /* seqs of the records that hold the conversation; -1: none */
+  csn_digest prefix;            /* running hash over the conversation's items */
+  enum csn_run_state outcome;   /* RUNNING until it is decided */
+  char *reason, *output, *message;
+  bool stops_after_turn;
+  bool turn_ended; /* by the last step: worth a `state` record */
+  bool sandbox_open;
+  int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
+  int64_t timer_at_ms; /* when it fires, Unix time */
+} csn_state;
+
+/* Effects of one step, in order; init once, cleared by each step. */
+typedef struct csn_effects {
+  csn_effect *v;
+  size_t n, room;
+  csn_buf text;
+} csn_effects;
+
+/* agent: the resolved agent of record 0; must outlive the state.  salt: its
+ * hash, with which the prefix starts. */
+void csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt);
+void csn_state_fini(csn_state *st);
+
+/* Errors: CSN_E_INVALID when the event does not belong here (a result for an
+ * effect that is not pending, anything after the end). The state is then
+ * unchanged. */
+int csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err) CSN_MUST;
+
+/* The pending effect with that seq, or NULL. */
+const csn_pending *csn_state_find(const csn_state *st, int64_t seq);
+/* Nothing but questions to a human is pending. */
+bool csn_state_waits(const csn_state *st);
+
+/* Versioned JSON, so that a newer program can start from the last one it knows. */
+void csn_state_to_json(const csn_state *st, csn_jw *w);
+int csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err) CSN_MUST;
+
+const char *csn_phase_name(enum csn_phase p);
+
+void csn_effects_fini(csn_effects *e);
+
+/* For tests: whether the table has a handler for this pair. */
+bool csn_step_accepts(enum csn_phase p, enum csn_event_kind k);
+
+#endif

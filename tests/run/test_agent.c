@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Agent files: what is read, and what every mistake is told. */
+#include "base/yaml.h"
+#include "check.h"
+#include "run/agent_impl.h"
+
+static int
+load(csn_agent **out, const char *text, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  const csn_json *v;
+  int rc = csn_yaml_parse(a, csn_cstr(text), "agent.yaml", &v, err);
+  return rc < 0 ? rc : csn_agent_from_json(out, v, "agent.yaml", "/home/of/agent", err);
+}
+
+static void
+resolved(const csn_agent *a, csn_buf *out)
+{
+  csn_jw w;
+  csn_err err;
+  csn_jw_init(&w, out);
+  csn_agent_to_json(a, &w);
+  OK(csn_jw_done(&w, &err), &err);
+}
+
+TEST(a_file_is_read_whole)
+{
+  csn_auto(csn_agent_freep) csn_agent *a = NULL;
+  csn_err err;
+  OK(load(&a,
+          "name: fixer\n"
+          "model: openai/gpt@1:x+y~z\n"
+          "instructions: Fix it.\n"
+          "settings: {temperature: 0.5, max_tokens: 9007199254740993}\n"
+          "capabilities: [shell]\n"
+          "sandbox: {backend: local, environment: {A: b}}\n"
+          "limits: {turns: 3, wall: 2m, output: 100}\n"
+          "outputs:\n"
+          "  - {path: out/a.txt}\n"
+          "  - {path: b, to: c}\n",
+          &err),
+     &err);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(10000);
+  resolved(a, &text);
+  STR_EQ(csn_buf_str(&text),
+         "{\"name\":\"fixer\",\"model\":\"openai/gpt@1:x+y~z\",\"instructions\":\"Fix it.\","
+         "\"settings\":{\"temperature\":0.5,\"max_tokens\":9007199254740993},"
+         "\"capabilities\":[\"shell\"],"
+         "\"sandbox\":{\"backend\":\"local\",\"environment\":{\"A\":\"b\"}},"
+         "\"limits\":{\"turns\":3,\"wall_ms\":120000,\"output\":100},"
+         "\"outputs\":[{\"path\":\"out/a.txt\"},{\"path\":\"b\",\"to\":\"c\"}],"
+         "\"folder\":\"/home/of/agent\"}");
+  assert_int_equal(a->n_tools, 2);
+}
+
+TEST(the_resolved_form_reads_back_to_itself)
+{
+  static const char *const files[] = {
+      "name: a\n",
+      "name: a\nmodel: script:fix.yaml\ncapabilities: []\n",
+      "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",
+  };
+  for (size_t i = 0; i < CSN_COUNT(files); i++) {
+    csn_auto(csn_agent_freep) csn_agent *a = NULL, *b = NULL;
+    csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
+    csn_auto(csn_buf_finip) csn_buf one = CSN_BUF(10000), two = CSN_BUF(10000);
+    csn_err err;
+    const csn_json *v;
+    OK(load(&a, files[i], &err), &err);
+    resolved(a, &one);
+    OK(csn_json_parse(arena, csn_buf_str(&one), &v, &err), &err);
+    OK(csn_agent_from_json(&b, v, "record 0", "/elsewhere", &err), &err);
+    resolved(b, &two);
+    STR_EQ(csn_buf_str(&two), one.p);
+  }
+}
+
+TEST(a_playbook_is_looked_for_beside_the_file)
+{
+  csn_auto(csn_agent_freep) csn_agent *a = NULL;
+  csn_err err;
+  OK(load(&a, "name: a\nmodel: script/sub/fix.yaml\n", &err), &err);
+  assert_string_equal(csn_agent_model(a), "script:/home/of/agent/sub/fix.yaml");
+}
+
+static const struct {
+  const char *text, *complaint;
+} mistakes[] = {
+    {"model: x/y\n", "name: missing"},
+    {"name: a\nmodle: x\n", "agent.yaml:2: unknown key modle"},
+    {"name: a\nlimits:\n  turn: 3\n", "agent.yaml:3: unknown key limits.turn"},
+    {"name: a\nlimits: {turns: 0}\n", "turns: expected a whole number of at least 1"},
+    {"name: a\nlimits: {wall: soon}\n", "wall: expected a time like 90s, 30m or 2h"},
+    {"name: a\nlimits: {wall: 99999999999999999h}\n", "wall: expected a time"},
+    {"name: [a]\n", "name: expected a string, got a list"},
+    {"name: a\ncapabilities: [fly]\n", "unknown capability"},
+    {"name: a\ncapabilities: shell\n", "capabilities: expected a list"},
+    {"name: a\nsandbox: {backend: docker2}\n", "unknown back-end 'docker2'"},
+    {"name: a\nsandbox: {environment: {A: 1}}\n", "sandbox.environment: expected a string"},
+    {"name: a\nsandbox: {environment: {\"A=B\": x}}\n", "is no name for a variable"},
+    {"name: a\noutputs: [{to: x}]\n", "each needs a `path`"},
+    {"name: a\ninstructions: x\ninstructions_file: y\n", "exclude each other"},
+    {"name: a\ninstructions_file: missing.txt\n", "cannot open /home/of/agent/missing.txt"},
+    {"name: a\nsettings: {temprature: 1}\n", "unknown key settings.temprature"},
+    {"name: a\nmanifest: {entries: {x: {type: nonsense}}}\n", "agent.yaml: manifest"},
+    {"- name\n", "the agent: expected an object"},
+    {"name: a\nname: b\n", "agent.yaml:2"},
+};
+
+TEST(every_mistake_names_its_place)
+{
+  for (size_t i = 0; i < CSN_COUNT(mistakes); i++) {
+    csn_auto(csn_agent_freep) csn_agent *a = NULL;
+    csn_err err = {0};
+    if (load(&a, mistakes[i].text, &err) >= 0)
+      fail_msg("accepted: %s", mistakes[i].text);
+    if (!strstr(err.msg, mistakes[i].complaint))
+      fail_msg("%s: got '%s', expected '%s'", mistakes[i].text, err.msg, mistakes[i].complaint);
+  }
+}
+
+RUN_TESTS("run/agent", RUN(a_file_is_read_whole), RUN(the_resolved_form_reads_back_to_itself),
+          RUN(a_playbook_is_looked_for_beside_the_file), RUN(every_mistake_names_its_place))

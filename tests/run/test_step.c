@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The machine of a run, event by event.  A scenario is a list of events and
+ * the effects that each must give; the last test fails when a row of the table
+ * was never taken. */
+#include <stdio.h>
+
+#include "check.h"
+#include "run/step.h"
+
+static bool taken[CSN_PHASE_COUNT][CSN_EV_COUNT];
+
+struct play {
+  csn_arena *arena;
+  csn_state st;
+  csn_effects fx;
+  int64_t seq, ts;
+};
+
+static void
+begin(struct play *p, const char *agent)
+{
+  *p = (struct play){.arena = csn_arena_new(0), .seq = 1, .ts = 1000};
+  const csn_json *v;
+  csn_err err;
+  OK(csn_json_parse(p->arena, csn_cstr(agent), &v, &err), &err);
+  csn_digest salt = csn_sha256_of(csn_cstr(agent));
+  csn_state_init(&p->st, v, &salt);
+}
+
+static void
+end(struct play *p)
+{
+  csn_state_fini(&p->st);
+  csn_effects_fini(&p->fx);
+  csn_arena_free(p->arena);
+}
+
+/* One event; `want` names the effects with their seqs: "model_call@2 ask@3". */
+static void
+play(struct play *p, enum csn_event_kind kind, const char *data, const char *want)
+{
+  csn_event ev = {.kind = kind, .seq = p->seq, .ts_ms = p->ts};
+  csn_err err;
+  OK(csn_json_parse(p->arena, csn_arena_dup(p->arena, csn_cstr(data)), &ev.data, &err), &err);
+  enum csn_phase from = p->st.phase;
+  OK(csn_step(&p->st, &ev, &p->fx, &err), &err);
+  taken[from][kind] = true;
+  csn_auto(csn_buf_finip) csn_buf got = CSN_BUF(1000);
+  for (size_t i = 0; i < p->fx.n; i++)
+    csn_buf_addf(&got, "%s%s@%lld", i ? " " : "", csn_effect_name(p->fx.v[i].kind),
+                 (long long)p->fx.v[i].seq);
+  STR_EQ(csn_strn(got.n ? got.p : "", got.n), want);
+  p->seq += 1 + (int64_t)p->fx.n;
+}
+
+static csn_str
+last_effect(struct play *p)
+{
+  return p->fx.v[p->fx.n - 1].data;
+}
+
+#define HELLO "{\"items\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define MESSAGE(effect, text)                                                                      \
+  "{\"effect\":" #effect ",\"items\":[{\"type\":\"message\",\"content\":[{\"type\":"               \
+  "\"output_text\",\"text\":\"" text "\"}]}],\"usage\":{\"total_tokens\":7}}"
+#define CALL(id, name)                                                                             \
+  "{\"type\":\"function_call\",\"call_id\":\"" id "\",\"name\":\"" name "\",\"arguments\":\"{}\"}"
+#define OUTPUT(effect, id)                                                                         \
+  "{\"effect\":" #effect ",\"items\":[{\"type\":\"function_call_output\",\"call_id\":\"" id        \
+  "\",\"output\":\"ok\"}]}"
+
+TEST(a_reply_without_calls_is_the_final_answer)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(2, "hello"), "finish@4");
+  assert_int_equal(p.st.phase, CSN_PHASE_ENDED);
+  assert_int_equal(p.st.outcome, CSN_RUN_DONE);
+  assert_string_equal(p.st.output, "hello");
+  assert_int_equal(p.st.usage.total_tokens, 7);
+  assert_true(csn_str_find(last_effect(&p), CSN_STR("\"state\":\"done\""), 0) != SIZE_MAX);
+  end(&p);
+}
+
+TEST(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs)
+{
+  struct play p;
+  begin(&p, "{\"sandbox\":{},\"outputs\":[{\"path\":\"a\"}]}");
+  play(&p, CSN_EV_INPUT, HELLO, "sandbox_open@2");
+  play(&p, CSN_EV_RESUMED, "{}", "");
+  play(&p, CSN_EV_INTERRUPTED, "{}", "");
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":2}", "model_call@6");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(6, "x"), "sandbox_checkpoint@8");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "");
+  play(&p, CSN_EV_RESUMED, "{}", "");
+  play(&p, CSN_EV_INTERRUPTED, "{}", "");
+  play(&p, CSN_EV_CHECKPOINTED, "{\"effect\":8}", "finish@13 sandbox_close@14");
+  end(&p);
+}
+
+TEST(a_sandbox_that_cannot_be_made_ends_the_run)
+{
+  struct play p;
+  begin(&p, "{\"sandbox\":{}}");
+  play(&p, CSN_EV_INPUT, HELLO, "sandbox_open@2");
+  play(&p, CSN_EV_SANDBOX_LOST, "{\"effect\":2,\"error\":{\"message\":\"no namespaces\"}}",
+       "finish@4");
+  assert_string_equal(p.st.reason, "sandbox");
+  assert_string_equal(p.st.message, "no namespaces");
+  end(&p);
+}
+
+TEST(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "," CALL("b", "t") "]}",
+       "tool_call@4 tool_call@5");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "");
+  play(&p, CSN_EV_RESUMED, "{}", "");
+  play(&p, CSN_EV_INTERRUPTED, "{}", "");
+  assert_false(p.st.turn_ended);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@10");
+  assert_true(p.st.turn_ended);
+  assert_true(csn_str_find(last_effect(&p), CSN_STR("\"items\":[1,9]"), 0) != SIZE_MAX);
+  end(&p);
+}
+
+TEST(one_call_may_wait_for_a_decision_while_others_run)
+{
+  struct play p;
+  begin(&p, "{\"asks\":[\"push\"]}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "push") "," CALL("b", "t") "," CALL("c", "push") "]}",
+       "ask@4 tool_call@5 ask@6");
+  assert_false(csn_state_waits(&p.st));
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "");
+  assert_true(csn_state_waits(&p.st));
+  play(&p, CSN_EV_DECIDED, "{\"effect\":4,\"allow\":true}", "tool_call@9");
+  play(&p, CSN_EV_DECIDED, "{\"effect\":6,\"allow\":false,\"items\":[]}", "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(9, "a"), "model_call@12");
+  end(&p);
+}
+
+TEST(a_guardrail_beside_the_model_call_cancels_it)
+{
+  struct play p;
+  begin(&p, "{\"guardrails\":[\"no_secrets\",\"polite\"]}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2 callback@3 callback@4");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"trip\":true,\"message\":\"no\"}",
+       "model_cancel@7");
+  play(&p, CSN_EV_INTERRUPTED, "{}", "");
+  play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":2,\"error\":{}}", "finish@10");
+  assert_string_equal(p.st.reason, "guardrail");
+  end(&p);
+}
+
+TEST(calls_wait_for_the_guardrail_that_is_still_out)
+{
+  struct play p;
+  begin(&p, "{\"guardrails\":[\"g\"]}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2 callback@3");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"trip\":false}", "tool_call@6");
+  end(&p);
+}
+
+TEST(cancel_now_awaits_what_it_cancels)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "," CALL("b", "t") "]}",
+       "tool_call@4 tool_call@5");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{\"mode\":\"now\"}", "tool_cancel@7 tool_cancel@8");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "finish@11");
+  assert_int_equal(p.st.outcome, CSN_RUN_CANCELLED);
+  end(&p);
+}
+
+TEST(cancel_in_setup_awaits_the_sandbox)
+{
+  struct play p;
+  begin(&p, "{\"sandbox\":{}}");
+  play(&p, CSN_EV_INPUT, HELLO, "sandbox_open@2");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "");
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":2}", "finish@5 sandbox_close@6");
+  end(&p);
+}
+
+TEST(cancel_while_the_model_thinks_cancels_the_call)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_RESUMED, "{}", "");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "model_cancel@5");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(2, "late"), "finish@8");
+  assert_int_equal(p.st.outcome, CSN_RUN_CANCELLED);
+  end(&p);
+}
+
+TEST(cancel_after_the_turn_lets_its_tools_finish)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{\"mode\":\"after_turn\"}", "");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@5");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "a"), "finish@7");
+  assert_int_equal(p.st.outcome, CSN_RUN_CANCELLED);
+  end(&p);
+}
+
+TEST(limits_end_a_run_with_what_it_has)
+{
+  struct play p;
+  begin(&p, "{\"limits\":{\"turns\":1,\"wall_ms\":50}}");
+  play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 model_call@3");
+  assert_true(csn_str_find(p.fx.v[0].data, CSN_STR("\"at_ms\":1050"), 0) != SIZE_MAX);
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":3,\"items\":[" CALL("a", "t") "]}", "tool_call@5");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "a"), "timer_cancel@7 finish@8");
+  assert_int_equal(p.st.outcome, CSN_RUN_LIMIT);
+  assert_string_equal(p.st.reason, "turns");
+  end(&p);
+}
+
+TEST(the_wall_limit_holds_in_every_phase)
+{
+  struct play p;
+  static const char agent[] = "{\"sandbox\":{},\"outputs\":[{}],\"limits\":{\"wall_ms\":50}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 sandbox_open@3");
+  play(&p, CSN_EV_TIMER_FIRED, "{\"effect\":2}", "");
+  play(&p, CSN_EV_SANDBOX_LOST, "{\"effect\":3,\"error\":{}}", "finish@6");
+  assert_string_equal(p.st.reason, "wall");
+  end(&p);
+
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 sandbox_open@3");
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":3}", "model_call@5");
+  play(&p, CSN_EV_TIMER_FIRED, "{\"effect\":2}", "model_cancel@7");
+  play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":5,\"error\":{}}", "sandbox_checkpoint@9");
+  play(&p, CSN_EV_CHECKPOINTED, "{\"effect\":9}", "finish@11 sandbox_close@12");
+  end(&p);
+
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 sandbox_open@3");
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":3}", "model_call@5");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":5,\"items\":[" CALL("a", "t") "]}", "tool_call@7");
+  play(&p, CSN_EV_TIMER_FIRED, "{\"effect\":2}", "tool_cancel@9");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(7, "a"), "sandbox_checkpoint@11");
+  play(&p, CSN_EV_CHECKPOINTED, "{\"effect\":11}", "finish@13 sandbox_close@14");
+  end(&p);
+
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 sandbox_open@3");
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":3}", "model_call@5");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(5, "x"), "sandbox_checkpoint@7");
+  play(&p, CSN_EV_TIMER_FIRED, "{\"effect\":2}", "");
+  play(&p, CSN_EV_CHECKPOINTED, "{\"effect\":7}", "finish@10 sandbox_close@11");
+  assert_int_equal(p.st.outcome, CSN_RUN_DONE);
+  end(&p);
+}
+
+TEST(a_sandbox_that_dies_under_a_run_fails_it)
+{
+  struct play p;
+  begin(&p, "{\"sandbox\":{}}");
+  play(&p, CSN_EV_INPUT, HELLO, "sandbox_open@2");
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":2}", "model_call@4");
+  play(&p, CSN_EV_SANDBOX_LOST, "{\"error\":{\"message\":\"oom\"}}", "model_cancel@6");
+  play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":4,\"error\":{}}", "finish@8 sandbox_close@9");
+  end(&p);
+
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@4");
+  play(&p, CSN_EV_SANDBOX_LOST, "{\"error\":{}}", "tool_cancel@6");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "finish@8");
+  assert_string_equal(p.st.reason, "sandbox");
+  end(&p);
+}
+
+TEST(a_refusal_and_a_failed_model_end_the_run)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[{\"type\":\"message\",\"content\":[{\"type\":\"refusal\","
+       "\"refusal\":\"I won't\"}]}]}",
+       "finish@4");
+  assert_string_equal(p.st.reason, "refusal");
+  end(&p);
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":2,\"error\":{\"message\":\"401\"}}", "finish@4");
+  assert_string_equal(p.st.message, "401");
+  end(&p);
+}
+
+TEST(work_of_hosted_tools_without_a_message_runs_again)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[{\"type\":\"web_search_call\",\"id\":\"w\"}]}", "model_call@4");
+  end(&p);
+}
+
+TEST(after_a_crash_a_human_may_be_asked_about_a_call)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@4");
+  play(&p, CSN_EV_RESUMED, "{\"ask\":[4]}", "ask@6");
+  assert_true(csn_state_waits(&p.st));
+  play(&p, CSN_EV_DECIDED, "{\"effect\":6,\"allow\":true}", "tool_call@8");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(8, "a"), "model_call@10");
+  end(&p);
+}
+
+TEST(events_that_do_not_belong_are_refused_and_change_nothing)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  csn_err err;
+  csn_event ev = {.kind = CSN_EV_TOOL_RETURNED, .seq = 3};
+  assert_int_equal(csn_step(&p.st, &ev, &p.fx, &err), CSN_E_INVALID);
+  ev.kind = CSN_EV_MODEL_REPLIED;
+  OK(csn_json_parse(p.arena, CSN_STR("{\"effect\":99}"), &ev.data, &err), &err);
+  assert_int_equal(csn_step(&p.st, &ev, &p.fx, &err), CSN_E_INVALID);
+  ev.kind = CSN_EV_TIMER_FIRED;
+  OK(csn_json_parse(p.arena, CSN_STR("{\"effect\":-1}"), &ev.data, &err), &err);
+  assert_int_equal(csn_step(&p.st, &ev, &p.fx, NULL), CSN_E_INVALID);
+  assert_int_equal(p.st.phase, CSN_PHASE_MODEL);
+  assert_int_equal(p.st.n_pending, 1);
+  end(&p);
+}
+
+TEST(a_state_written_and_read_goes_on_alike)
+{
+  struct play p, q;
+  static const char agent[] = "{\"asks\":[\"push\"],\"limits\":{\"wall_ms\":9}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 model_call@3");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":3,\"items\":[" CALL("a", "push") "," CALL("b", "t") "]}", "ask@5 tool_call@6");
+  csn_auto(csn_buf_finip) csn_buf first = CSN_BUF(10000), second = CSN_BUF(10000);
+  csn_jw w;
+  csn_jw_init(&w, &first);
+  csn_state_to_json(&p.st, &w);
+  csn_err err;
+  OK(csn_jw_done(&w, &err), &err);
+  begin(&q, agent);
+  const csn_json *v;
+  OK(csn_json_parse(q.arena, csn_buf_str(&first), &v, &err), &err);
+  OK(csn_state_from_json(&q.st, v, &err), &err);
+  csn_jw_init(&w, &second);
+  csn_state_to_json(&q.st, &w);
+  STR_EQ(csn_buf_str(&second), first.p);
+  q.seq = p.seq;
+  play(&q, CSN_EV_DECIDED, "{\"effect\":5,\"allow\":true}", "tool_call@8");
+  play(&q, CSN_EV_TOOL_RETURNED, OUTPUT(6, "b"), "");
+  play(&q, CSN_EV_TOOL_RETURNED, OUTPUT(8, "a"), "model_call@11");
+  end(&p);
+  end(&q);
+}
+
+TEST(every_row_of_the_table_was_taken)
+{
+  int missed = 0;
+  for (int ph = 0; ph < CSN_PHASE_COUNT; ph++)
+    for (int ev = 0; ev < CSN_EV_COUNT; ev++)
+      if (csn_step_accepts(ph, ev) && !taken[ph][ev]) {
+        printf("# never taken: %s + %s\n", csn_phase_name(ph), csn_event_name(ev));
+        missed++;
+      }
+  assert_int_equal(missed, 0);
+}
+
+RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
+          RUN(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs),
+          RUN(a_sandbox_that_cannot_be_made_ends_the_run),
+          RUN(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order),
+          RUN(one_call_may_wait_for_a_decision_while_others_run),
+          RUN(a_guardrail_beside_the_model_call_cancels_it),
+          RUN(calls_wait_for_the_guardrail_that_is_still_out),
+          RUN(cancel_now_awaits_what_it_cancels), RUN(cancel_in_setup_awaits_the_sandbox),
+          RUN(cancel_while_the_model_thinks_cancels_the_call),
+          RUN(cancel_after_the_turn_lets_its_tools_finish), RUN(limits_end_a_run_with_what_it_has),
+          RUN(the_wall_limit_holds_in_every_phase), RUN(a_sandbox_that_dies_under_a_run_fails_it),
+          RUN(a_refusal_and_a_failed_model_end_the_run),
+          RUN(work_of_hosted_tools_without_a_message_runs_again),
+          RUN(after_a_crash_a_human_may_be_asked_about_a_call),
+          RUN(events_that_do_not_belong_are_refused_and_change_nothing),
+          RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))
