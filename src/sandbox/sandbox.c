@@ -199,6 +199,6 @@ csn_proc_close(csn_proc *p)
 const char *const *
 csn_sandbox_backends(void)
 {
-  static const char *const words[] = {"local", "fake", NULL};
+  static const char *const words[] = {"jail", "local", "fake", NULL};
   return words;
 }
