@@ -14,7 +14,6 @@ csn_model_find(csn_str prefix)
       {"responses", &csn_model_responses},
       {"replay", &csn_model_replay},
       {"script", &csn_model_script},
-      {"chat", &csn_model_chat},
   };
   for (size_t i = 0; i < CSN_COUNT(all); i++)
     if (csn_str_eq(prefix, csn_cstr(all[i].prefix)))
