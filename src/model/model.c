@@ -9,10 +9,8 @@ csn_model_find(csn_str prefix)
     const char *prefix;
     const csn_model_ops *ops;
   } all[] = {
-      {"chat", &csn_model_chat},
-      {"openai", &csn_model_responses},
-      {"responses", &csn_model_responses},
-      {"replay", &csn_model_replay},
+      {"chat", &csn_model_chat},           {"openai", &csn_model_responses},
+      {"responses", &csn_model_responses}, {"replay", &csn_model_replay},
       {"script", &csn_model_script},
   };
   for (size_t i = 0; i < CSN_COUNT(all); i++)
