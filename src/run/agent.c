@@ -13,11 +13,12 @@ csn_agent_new(const char *name)
 {
   csn_arena *arena = csn_arena_new(0);
   csn_agent *a = csn_alloc(sizeof *a);
+  csn_auto(csn_freep) char *here = getcwd(NULL, 0);
   *a = (csn_agent){
       .arena = arena,
       .name = csn_arena_dup(arena, csn_cstr(name)).p,
       .model = "",
-      .folder = ".",
+      .folder = csn_arena_dup(arena, csn_cstr(here ? here : "/")).p,
       .max_turns = CSN_DEFAULT_TURNS,
       .output_tokens = CSN_DEFAULT_OUTPUT_TOKENS,
   };

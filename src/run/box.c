@@ -273,10 +273,9 @@ csn_box_collect(csn_run *r, csn_buf *report, csn_err *err)
 static bool
 is_worth_keeping(const csn_run *r)
 {
-  csn_json_each (e, csn_json_get(r->agent->manifest_json, "entries")) {
-    if (csn_str_eq(csn_json_str(e, "type", CSN_STR("")), CSN_STR("local_dir")))
-      return true;
-  }
+  const char *path, *src;
+  if (r->agent->manifest && csn_manifest_local_dir(r->agent->manifest, 0, &path, &src))
+    return true;
   return r->opts.keep_workspace || (r->agent->n_outputs && !r->opts.out_dir);
 }
 

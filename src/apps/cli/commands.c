@@ -3,19 +3,7 @@
 #include "commands.h"
 
 const cli_cmd *const cli_cmds[] = {
-    &cmd_init,
-    &cmd_run,
-    &cmd_resume,
-    &cmd_runs,
-    &cmd_show,
-    &cmd_diff,
-    &cmd_apply,
-    &cmd_sandbox,
-    &cmd_patch,
-    &cmd_doctor,
-    &cmd_schema,
-    &cmd_completion,
-    &cmd_help,
-    &cmd_version,
-    NULL,
+    &cmd_init,   &cmd_run,        &cmd_resume,  &cmd_runs,    &cmd_show,
+    &cmd_diff,   &cmd_apply,      &cmd_sandbox, &cmd_patch,   &cmd_doctor,
+    &cmd_schema, &cmd_completion, &cmd_help,    &cmd_version, NULL,
 };

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include "caisson/manifest.h"
 #include "core/fd.h"
 
 int
@@ -54,6 +55,36 @@ open_trees(cli_stored *s, const char *id, cli_tree *t, csn_err *err)
   return rc < 0 ? csn_wrap(err, rc, "the workspace of run %s is gone", id) : 0;
 }
 
+static int
+each_in_manifest(cli *c, cli_stored *s, const char *id, const csn_json *agent,
+                 int (*fn)(void *user, const cli_tree *t, csn_err *err), void *user, csn_err *err)
+{
+  const csn_json *json = csn_json_get(agent, "manifest");
+  csn_str folder = csn_json_str(agent, "folder", CSN_STR("."));
+  csn_manifest *m = NULL;
+  int rc = json ? csn_manifest_from_json(c->arena, json, &m, err) : 0;
+  if (rc < 0)
+    return rc;
+  const char *path, *src;
+  size_t i = 0;
+  for (; m && csn_manifest_local_dir(m, i, &path, &src); i++) {
+    cli_tree t = {.entry = csn_cstr(path), .src = csn_cstr(src), .base_fd = -1, .work_fd = -1};
+    if (*src != '/')
+      t.src = csn_arena_printf(c->arena, "%.*s/%s", (int)folder.n, folder.p, src);
+    rc = open_trees(s, id, &t, err);
+    if (rc == 0)
+      rc = fn(user, &t, err);
+    csn_closep(&t.base_fd);
+    csn_closep(&t.work_fd);
+    if (rc < 0)
+      return rc;
+  }
+  if (i == 0)
+    return csn_fail(err, CSN_E_NOT_FOUND, "run %s has no folder of this machine in its workspace",
+                    id);
+  return 0;
+}
+
 int
 cli_each_tree(cli *c, cli_stored *s, const char *run,
               int (*fn)(void *user, const cli_tree *t, csn_err *err), void *user, csn_err *err)
@@ -76,27 +107,5 @@ cli_each_tree(cli *c, cli_stored *s, const char *run,
   rc = csn_json_parse(c->arena, f.agent, &zero, err);
   if (rc < 0)
     return rc;
-  const csn_json *agent = csn_json_get(zero, "agent");
-  csn_str folder = csn_json_str(agent, "folder", CSN_STR("."));
-  int found = 0;
-  csn_json_each (e, csn_json_get(csn_json_get(agent, "manifest"), "entries")) {
-    csn_str src = csn_json_str(e, "src", CSN_STR(""));
-    if (!csn_str_eq(csn_json_str(e, "type", CSN_STR("")), CSN_STR("local_dir")) || !src.n)
-      continue;
-    cli_tree t = {.entry = e->key, .src = src, .base_fd = -1, .work_fd = -1};
-    if (src.p[0] != '/')
-      t.src = csn_arena_printf(c->arena, "%.*s/%.*s", (int)folder.n, folder.p, (int)src.n, src.p);
-    rc = open_trees(s, id, &t, err);
-    if (rc == 0)
-      rc = fn(user, &t, err);
-    csn_closep(&t.base_fd);
-    csn_closep(&t.work_fd);
-    if (rc < 0)
-      return rc;
-    found++;
-  }
-  if (!found)
-    return csn_fail(err, CSN_E_NOT_FOUND, "run %s has no folder of this machine in its workspace",
-                    id);
-  return 0;
+  return each_in_manifest(c, s, id, csn_json_get(zero, "agent"), fn, user, err);
 }
