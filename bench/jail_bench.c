@@ -6,20 +6,17 @@
  *
  * usage: jail_bench [rounds]
  */
-#include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
-#include <stdio.h>
 #include <sys/wait.h>
 
-#include "caisson/mem.h"
+#include "bench.h"
 #include "caisson/sandbox.h"
-#include "caisson/scope.h"
 
 enum { MOST = 10000, CROWD = 100 };
 
 struct series {
-  const char *name;
+  const char *name, *sample;
   int n;
   double us[MOST];
 };
@@ -50,6 +47,8 @@ show(struct series *s, const struct series *floor)
   if (floor && floor->n)
     printf("  %5.2fx of %s", median(s) / median(floor), floor->name);
   printf("\n");
+  if (s->sample)
+    bench_sample(s->sample, "ours", median(s) / 1000);
 }
 
 static void
@@ -105,9 +104,11 @@ static struct series floor_true = {.name = "posix_spawn true"},
                      floor_static = {.name = "posix_spawn static"},
                      floor_sh = {.name = "posix_spawn sh -c"},
                      bwrap = {.name = "bwrap --unshare-all true"},
-                     cold = {.name = "create + first true"}, create = {.name = "create"},
-                     exec_true = {.name = "exec true"}, exec_static = {.name = "exec static"},
-                     exec_sh = {.name = "exec sh -c"}, destroy = {.name = "destroy"};
+                     cold = {.name = "create + first true", .sample = "jail-cold"},
+                     create = {.name = "create"}, exec_true = {.name = "exec true"},
+                     exec_static = {.name = "exec static", .sample = "jail-static"},
+                     exec_sh = {.name = "exec sh -c", .sample = "jail-sh"},
+                     destroy = {.name = "destroy", .sample = "jail-destroy"};
 
 static void
 one_round(csn_sandbox *warm, const char *const *still)
@@ -167,8 +168,9 @@ crowd(void)
   void *sb[CROWD];
   for (int i = 0; i < CROWD; i++)
     pthread_join(threads[i], &sb[i]);
-  printf("%d jails at once, first true done   %8.0f us\n", CROWD,
-         (double)(csn_now_ns() - t) / 1000);
+  double ms = bench_ms_since(t);
+  printf("%d jails at once, first true done   %8.0f us\n", CROWD, ms * 1000);
+  bench_sample("jail-crowd", "ours", ms);
   for (int i = 0; i < CROWD; i++)
     csn_sandbox_close(sb[i]);
 }

@@ -16,30 +16,12 @@
 #include <sys/resource.h>
 #include <sys/statfs.h>
 
-#include "core/fd.h"
+#include "bench.h"
 #include "store/journal.h"
 
 enum { RECORDS = 3, DATA_BYTES = 300, ROUNDS = 5, THREADS = 8 };
 
 static char data[DATA_BYTES];
-
-static void
-must(int rc, const csn_err *err)
-{
-  if (rc >= 0)
-    return;
-  fprintf(stderr, "journal_bench: %s\n", err->msg);
-  exit(1);
-}
-
-static double
-cpu_us(void)
-{
-  struct rusage u;
-  getrusage(RUSAGE_SELF, &u);
-  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 +
-         (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
 
 /* Memory of this process alone: not the code pages that all share. */
 static long
@@ -70,7 +52,7 @@ append(csn_journal *j, int i)
                         .kind = CSN_STR("tool_returned"),
                         .data = csn_strn(data, sizeof data)};
   csn_run_row row = {.state = CSN_STR("running"), .model = CSN_STR("openai/gpt"), .turns = i};
-  must(csn_journal_append(j, r, RECORDS, &row, &err), &err);
+  bench_must(csn_journal_append(j, r, RECORDS, &row, &err), &err);
 }
 
 static double
@@ -78,8 +60,8 @@ journal_us(csn_store *s, int appends, double *slowest_us)
 {
   csn_err err;
   csn_journal *j;
-  must(csn_journal_new(s, &j, &err), &err);
-  double from = cpu_us();
+  bench_must(csn_journal_new(s, &j, &err), &err);
+  double from = bench_cpu_us();
   *slowest_us = 0;
   for (int i = 0; i < appends; i++) {
     int64_t at = csn_now_ns();
@@ -87,7 +69,7 @@ journal_us(csn_store *s, int appends, double *slowest_us)
     double took = (double)(csn_now_ns() - at) / 1e3;
     *slowest_us = took > *slowest_us ? took : *slowest_us;
   }
-  double per = (cpu_us() - from) / appends;
+  double per = (bench_cpu_us() - from) / appends;
   csn_journal_close(j);
   return per;
 }
@@ -119,7 +101,7 @@ floor_us(const char *path, int appends)
   sqlite3_prepare_v3(db, "COMMIT", -1, SQLITE_PREPARE_PERSISTENT, &commit, NULL);
   sqlite3_prepare_v3(db, "INSERT INTO t(ts, kind, hash, data) VALUES(?, ?, ?, ?)", -1,
                      SQLITE_PREPARE_PERSISTENT, &add, NULL);
-  double from = cpu_us();
+  double from = bench_cpu_us();
   for (int i = 0; i < appends; i++) {
     step(begin);
     for (int k = 0; k < RECORDS; k++) {
@@ -131,7 +113,7 @@ floor_us(const char *path, int appends)
     }
     step(commit);
   }
-  double per = (cpu_us() - from) / appends;
+  double per = (bench_cpu_us() - from) / appends;
   sqlite3_finalize(begin);
   sqlite3_finalize(add);
   sqlite3_finalize(commit);
@@ -162,8 +144,8 @@ print_threads(int dir, enum csn_durability d, int threads, int appends)
   struct worker w[THREADS];
   csn_err err;
   csn_store *s;
-  must(csn_store_open(&s, dir, d, &err), &err);
-  double cpu = cpu_us();
+  bench_must(csn_store_open(&s, dir, d, &err), &err);
+  double cpu = bench_cpu_us();
   int64_t from = csn_now_ns();
   for (int i = 0; i < threads; i++) {
     w[i] = (struct worker){.store = s, .appends = appends / threads};
@@ -173,7 +155,7 @@ print_threads(int dir, enum csn_durability d, int threads, int appends)
     pthread_join(w[i].thread, NULL);
   int n = appends / threads * threads;
   printf("%-7s x %d %6.1f us CPU/append, %.0f appends/s\n",
-         d == CSN_DURABLE_POWER ? "power" : "process", threads, (cpu_us() - cpu) / n,
+         d == CSN_DURABLE_POWER ? "power" : "process", threads, (bench_cpu_us() - cpu) / n,
          n * 1e9 / (double)(csn_now_ns() - from));
   csn_store_close(s);
 }
@@ -209,16 +191,18 @@ main(int argc, char **argv)
   sqlite3_initialize();
   long before = private_kib();
   int64_t from = csn_now_ns();
-  must(csn_store_open(&s, dir, CSN_DURABLE_PROCESS, &err), &err);
+  bench_must(csn_store_open(&s, dir, CSN_DURABLE_PROCESS, &err), &err);
   double made_ms = (double)(csn_now_ns() - from) / 1e6;
   long opened = private_kib();
   csn_store_close(s);
   from = csn_now_ns();
-  must(csn_store_open(&s, dir, CSN_DURABLE_PROCESS, &err), &err);
+  bench_must(csn_store_open(&s, dir, CSN_DURABLE_PROCESS, &err), &err);
   double open_ms = (double)(csn_now_ns() - from) / 1e6;
   for (int i = 0; i < ROUNDS; i++) {
     floors[i] = floor_us(floor_path, (int)appends);
     ours[i] = journal_us(s, (int)appends, &slowest[i]);
+    bench_sample("journal-append", "floor", floors[i]);
+    bench_sample("journal-append", "ours", ours[i]);
   }
   qsort(ours, ROUNDS, sizeof *ours, by_value);
   qsort(floors, ROUNDS, sizeof *floors, by_value);
@@ -239,6 +223,6 @@ main(int argc, char **argv)
   }
   close(dir);
   csn_auto(csn_closep) int top = open(argc > 1 ? argv[1] : "/dev/shm", O_RDONLY | O_DIRECTORY);
-  must(csn_remove_tree(top, strrchr(base, '/') + 1, &err), &err);
+  bench_must(csn_remove_tree(top, strrchr(base, '/') + 1, &err), &err);
   return 0;
 }

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <link.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -86,10 +87,11 @@ load_module(const csn_net_module **out, csn_err *err)
   Dl_info here;
   struct stat st;
   char real[PATH_MAX], path[PATH_MAX], by_fd[64];
-  if (!dladdr((void *)(uintptr_t)csn_http_new, &here) || !here.dli_fname)
+  struct link_map *object;
+  if (!dladdr1((void *)(uintptr_t)csn_http_new, &here, (void **)&object, RTLD_DL_LINKMAP))
     return csn_fail(err, CSN_E_IO, "cannot tell where this program lies");
-  if (!realpath(strchr(here.dli_fname, '/') ? here.dli_fname : "/proc/self/exe", real) ||
-      stat(real, &st) < 0)
+  /* The program itself has no name here, and argv[0] is what its caller says. */
+  if (!realpath(*object->l_name ? object->l_name : "/proc/self/exe", real) || stat(real, &st) < 0)
     return csn_fail_errno(err, "cannot tell where this program lies");
   csn_auto(close_fd) int fd = find_module(dirname(real), st.st_uid, path);
   if (fd < 0)
