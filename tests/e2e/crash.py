@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Kills a run at every journal record and at every fault point inside an effect,
 resumes it, and compares the result with an undisturbed run.
 
@@ -7,8 +8,9 @@ usage: crash.py CAISSON BACKEND
 The run makes ten tool calls: commands that append a line to a file (and one to
 a count of themselves), and patches that touch several files. After a resume the
 final tree, the final answer and the sequence of (kind, tool, arguments) must be
-those of the undisturbed run, and no command may have run twice. Prints TAP."""
-import json, os, pathlib, shutil, subprocess, sys, tempfile
+those of the undisturbed run, and no command may have run twice. Several kills
+at a time, each in a folder of its own. Prints TAP."""
+import concurrent.futures, json, os, pathlib, shutil, subprocess, sys, tempfile
 
 caisson, backend = os.path.abspath(sys.argv[1]), sys.argv[2]
 POINTS = ["committed", "model.replied", "tool.begins", "exec.returned", "tool.performed",
@@ -94,55 +96,62 @@ def differences(want, got):
     return out
 
 
+def kill_and_resume(want, point, nth):
+    """None when the run ends before it passes the point for the nth time, else
+    (what differs, calls with an unknown outcome)."""
+    folder = WORK / f"{point}-{nth}"
+    prepare(folder)
+    first = call(folder, "run", "agent.yaml", "go", fault=f"{point}:{nth}")
+    if first.returncode != -9:
+        shutil.rmtree(folder)
+        return None
+    runs = json.loads(call(folder, "runs", "--json").stdout)
+    second = call(folder, "resume", runs[0]["id"])
+    got = result(folder)
+    bad = differences(want, got)
+    if second.returncode != 0:
+        bad.append(f"resume: exit {second.returncode}: {second.stderr.strip()}")
+    if bad:
+        bad.append(f"kept in {folder}")
+    else:
+        shutil.rmtree(folder)
+    return bad, got["unknown"]
+
+
+def every_time(want, point):
+    results = []
+    while (r := kill_and_resume(want, point, len(results) + 1)) is not None:
+        results.append(r)
+    return results
+
+
 def main():
     prepare(WORK / "plain")
     plain = call(WORK / "plain", "run", "agent.yaml", "go")
     if plain.returncode == 6 and backend == "jail":
         print(f"1..1\nok 1 - crash test # SKIP no jail here: {plain.stderr.strip().splitlines()[0]}")
+        shutil.rmtree(WORK)
         return 0
     if plain.returncode != 0:
         print(f"1..1\nnot ok 1 - the undisturbed run: {plain.returncode} {plain.stderr}")
         return 1
     want = result(WORK / "plain")
     assert len(want["tree"]["count.txt"].split()) == 7, want["tree"]
-    n, failed, unknown = 0, 0, 0
-    for point in POINTS:
-        hits = 0
-        while True:
-            folder = WORK / f"{point}-{hits + 1}"
-            prepare(folder)
-            first = call(folder, "run", "agent.yaml", "go", fault=f"{point}:{hits + 1}")
-            if first.returncode != -9:
-                shutil.rmtree(folder)
-                break
-            hits += 1
-            n += 1
-            runs = json.loads(call(folder, "runs", "--json").stdout)
-            second = call(folder, "resume", runs[0]["id"])
-            got = result(folder)
-            bad = differences(want, got)
-            if second.returncode != 0:
-                bad.append(f"resume: exit {second.returncode}: {second.stderr.strip()}")
-            unknown += got["unknown"]
-            name = f"killed at {point} {hits}"
-            if bad:
-                failed += 1
-                print(f"not ok {n} - {name}: differs in {bad}; kept in {folder}")
-            else:
-                print(f"ok {n} - {name}")
-                shutil.rmtree(folder)
-        n += 1
-        ok = hits > 0
-        failed += not ok
-        print(f"{'ok' if ok else 'not ok'} {n} - point {point} was passed {hits} times")
-    n += 1
-    ok = unknown > 0
-    failed += not ok
-    print(f"{'ok' if ok else 'not ok'} {n} - {unknown} calls had an unknown outcome and were not repeated")
-    print(f"1..{n}")
-    if not failed:
+    rows, unknown = [], 0
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for point, results in zip(POINTS, pool.map(lambda p: every_time(want, p), POINTS)):
+            for nth, (bad, n) in enumerate(results, 1):
+                rows.append((not bad, f"killed at {point} {nth}" + (f": differs in {bad}" if bad else "")))
+                unknown += n
+            rows.append((bool(results), f"point {point} was passed {len(results)} times"))
+    rows.append((unknown > 0, f"{unknown} calls had an unknown outcome and were not repeated"))
+    print(f"1..{len(rows)}")
+    for n, (ok, said) in enumerate(rows, 1):
+        print(f"{'ok' if ok else 'not ok'} {n} - {said}")
+    if all(ok for ok, _ in rows):
         shutil.rmtree(WORK)
-    return failed > 0
+        return 0
+    return 1
 
 
 sys.exit(main())
