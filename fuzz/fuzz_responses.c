@@ -5,15 +5,20 @@
 
 #include "caisson/model.h"
 
+#ifndef CODEC
+#define CODEC "responses"
+#endif
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 /* The result as text. */
 static int
 decode(const csn_reply_head *head, csn_str in, size_t cut, csn_buf *out)
 {
-  const csn_model_ops *ops = csn_model_find(CSN_STR("responses"));
+  const csn_model_ops *ops = csn_model_find(CSN_STR(CODEC));
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(256u << 20);
-  csn_model_request rq = {.model = CSN_STR("m"), .stream = true};
+  csn_tool_decl patch = {.name = CSN_STR("apply_patch")};
+  csn_model_request rq = {.model = CSN_STR("m"), .tools = &patch, .n_tools = 1, .stream = true};
   csn_model_reply reply = {0};
   csn_err err;
   csn_decoder *d = ops->decoder(a, head, &rq, NULL, NULL);
@@ -36,8 +41,9 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
   if (n < 2)
     return 0;
   csn_reply_head head = {.status = statuses[p[0] & 3],
-                         .content_type = p[0] & 4 ? CSN_STR("text/event-stream; charset=utf-8")
-                                                  : CSN_STR("application/json")};
+                         .content_type = p[0] & 8   ? CSN_STR("")
+                                         : p[0] & 4 ? CSN_STR("text/event-stream; charset=utf-8")
+                                                    : CSN_STR("application/json")};
   csn_str in = {(const char *)p + 2, n - 2};
   csn_auto(csn_buf_finip) csn_buf whole = CSN_BUF(64u << 20), cut = CSN_BUF(64u << 20);
   int a = decode(&head, in, 0, &whole), b = decode(&head, in, in.n ? p[1] % in.n : 0, &cut);

@@ -95,14 +95,16 @@ csn_reply_fini(csn_reply *r)
   csn_arena_free(r->scratch);
 }
 
-/* Without a usable content type: false while only blanks came. */
+/* Without a usable content type: takes blanks off the front; false while
+ * nothing else came. */
 static bool
-guess_form(csn_reply *r, csn_str bytes)
+guess_form(csn_reply *r, csn_str *bytes)
 {
-  csn_str rest = csn_str_trim(bytes);
-  if (rest.n)
-    r->form = rest.p[0] == '{' || rest.p[0] == '[' ? CSN_FORM_JSON : CSN_FORM_EVENTS;
-  return rest.n > 0;
+  while (bytes->n && strchr(" \t\r\n", bytes->p[0]) && bytes->p[0])
+    bytes->p++, bytes->n--;
+  if (bytes->n)
+    r->form = bytes->p[0] == '{' || bytes->p[0] == '[' ? CSN_FORM_JSON : CSN_FORM_EVENTS;
+  return bytes->n > 0;
 }
 
 int
@@ -113,7 +115,7 @@ csn_reply_feed(csn_reply *r, csn_str bytes, csn_err *err)
       *err = r->fault_err;
     return r->fault;
   }
-  if (r->form == CSN_FORM_UNKNOWN && !guess_form(r, bytes))
+  if (r->form == CSN_FORM_UNKNOWN && !guess_form(r, &bytes))
     return 0;
   if (r->form == CSN_FORM_ERROR) {
     csn_buf_add(

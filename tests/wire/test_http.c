@@ -1,26 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The HTTP client against a server thread that answers each path with fixed
- * bytes and then keeps, closes or holds the connection.
- */
+ * The HTTP client against the server thread of server.h. */
 #include "wire/http.h"
 
-#include <netinet/in.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
-#include "check.h"
-
-enum after { KEEP, CLOSE, HOLD };
+#include "server.h"
 
 static char big_head[80000];
 
-static const struct page {
-  const char *path, *bytes;
-  enum after after;
-} pages[] = {
+static const struct page pages[] = {
     {"/hello",
      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-UPPER:  Blanks \r\nContent-Length: 5\r\n\r\n"
      "hello",
@@ -44,108 +33,6 @@ static const struct page {
     {"/hang", "", HOLD},
     {"/half", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nonly this", HOLD},
 };
-
-struct server {
-  int listen_fd, stop[2], port;
-  pthread_t thread;
-  pthread_mutex_t lock;
-  int connections;
-  csn_buf requests;
-};
-
-struct peer {
-  struct server *server;
-  int fd;
-};
-
-/* Reads one request; false when the peer is gone or the test is over. */
-static bool
-read_request(struct peer *p, csn_buf *rq)
-{
-  csn_buf_clear(rq);
-  for (;;) {
-    size_t end = csn_str_find(csn_buf_str(rq), CSN_STR("\r\n\r\n"), 0);
-    if (end != SIZE_MAX) {
-      csn_str head = csn_strn(rq->p, end);
-      size_t at = csn_str_find(head, CSN_STR("Content-Length: "), 0);
-      int64_t body = 0;
-      if (at != SIZE_MAX) {
-        csn_str rest = csn_strn(rq->p + at + 16, end - at - 16), line;
-        csn_str_line(&rest, &line);
-        assert_true(csn_str_int(line, &body));
-      }
-      if (rq->n >= end + 4 + (size_t)body)
-        return true;
-    }
-    struct pollfd fds[] = {{p->fd, POLLIN, 0}, {p->server->stop[0], POLLIN, 0}};
-    poll(fds, 2, -1);
-    ssize_t n = fds[1].revents ? 0 : recv(p->fd, csn_buf_room(rq, 65536), 65536, 0);
-    if (n <= 0)
-      return false;
-    rq->n += (size_t)n;
-  }
-}
-
-static void *
-serve_peer(void *user)
-{
-  struct peer *p = user;
-  csn_auto(csn_buf_finip) csn_buf rq = CSN_BUF(4 << 20);
-  bool goes_on = true;
-  while (goes_on && read_request(p, &rq)) {
-    csn_str path = csn_strn((char *)memchr(rq.p, ' ', rq.n) + 1, 0);
-    while (path.p[path.n] != ' ' && path.p[path.n] != '?')
-      path.n++;
-    pthread_mutex_lock(&p->server->lock);
-    csn_buf_add(&p->server->requests, csn_buf_str(&rq));
-    pthread_mutex_unlock(&p->server->lock);
-    for (size_t i = 0; i < CSN_COUNT(pages); i++) {
-      if (!csn_str_eq(path, csn_cstr(pages[i].path)))
-        continue;
-      send(p->fd, pages[i].bytes, strlen(pages[i].bytes), MSG_NOSIGNAL);
-      goes_on = pages[i].after != CLOSE;
-    }
-  }
-  close(p->fd);
-  free(p);
-  return NULL;
-}
-
-static void *
-serve(void *user)
-{
-  struct server *s = user;
-  for (;;) {
-    struct pollfd fds[] = {{s->listen_fd, POLLIN, 0}, {s->stop[0], POLLIN, 0}};
-    poll(fds, 2, -1);
-    if (fds[1].revents)
-      return NULL;
-    struct peer *p = csn_alloc(sizeof *p);
-    *p = (struct peer){s, accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC)};
-    pthread_mutex_lock(&s->lock);
-    s->connections++;
-    pthread_mutex_unlock(&s->lock);
-    pthread_t t;
-    assert_int_equal(pthread_create(&t, NULL, serve_peer, p), 0);
-    pthread_detach(t);
-  }
-}
-
-static void
-server_start(struct server *s)
-{
-  struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-  socklen_t n = sizeof a;
-  *s = (struct server){.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
-                       .requests = CSN_BUF(64 << 20)};
-  pthread_mutex_init(&s->lock, NULL);
-  assert_int_equal(pipe(s->stop), 0);
-  assert_int_equal(bind(s->listen_fd, (struct sockaddr *)&a, sizeof a), 0);
-  assert_int_equal(listen(s->listen_fd, 1024), 0);
-  getsockname(s->listen_fd, (struct sockaddr *)&a, &n);
-  s->port = ntohs(a.sin_port);
-  pthread_create(&s->thread, NULL, serve, s);
-}
 
 /* One call and what came of it. */
 struct result {
@@ -206,7 +93,7 @@ start_all(void **state)
 {
   struct fixture *f = csn_alloc(sizeof *f);
   csn_err err;
-  server_start(&f->server);
+  server_start(&f->server, pages, CSN_COUNT(pages));
   pthread_mutex_init(&f->lock, NULL);
   csn_cond_init(&f->cond);
   OK(csn_loop_new(&f->loop, &err), &err);
@@ -221,9 +108,9 @@ stop_all(void **state)
   struct fixture *f = *state;
   csn_http_free(f->http);
   csn_loop_free(f->loop);
-  assert_int_equal(write(f->server.stop[1], "x", 1), 1);
-  pthread_join(f->server.thread, NULL);
-  return 0; /* peers' threads end by themselves; the fixture stays for them */
+  server_stop(&f->server);
+  free(f);
+  return 0;
 }
 
 static csn_http_req
