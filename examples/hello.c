@@ -33,6 +33,7 @@ main(int argc, char **argv)
   if (csn_agent_add_tool(agent, &tool, &err) < 0 || csn_rt_new(&rt, NULL, &err) < 0 ||
       csn_run_once(rt, NULL, agent, CSN_STR("What is 20 + 22?"), NULL, keep, &answer, &err) < 0)
     return fprintf(stderr, "%s\n", err.msg), 1;
-  printf("%.*s\n", (int)answer.output.n, answer.output.p);
+  csn_str text = answer.state == CSN_RUN_DONE ? answer.output : answer.message;
+  printf("%.*s\n", (int)text.n, text.p);
   return answer.state != CSN_RUN_DONE;
 }

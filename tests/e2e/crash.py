@@ -13,6 +13,11 @@ at a time, each in a folder of its own. Prints TAP."""
 import concurrent.futures, json, os, pathlib, shutil, subprocess, sys, tempfile
 
 caisson, backend = os.path.abspath(sys.argv[1]), sys.argv[2]
+probe = subprocess.run([caisson, "sandbox", "run", "--backend", backend, "--", "true"],
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True)
+if probe.returncode != 0:
+    print("1..0 # SKIP " + probe.stderr.strip())
+    sys.exit(0)
 POINTS = ["committed", "model.replied", "tool.begins", "exec.returned", "tool.performed",
           "patch.staged", "patch.rename"]
 WORK = pathlib.Path(tempfile.mkdtemp(prefix="caisson-crash-"))
