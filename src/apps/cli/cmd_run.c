@@ -72,6 +72,7 @@ choose_model(csn_agent *a, const char *wanted, const csn_rt *rt)
 {
   const char *model = wanted;
   if (!model && !*csn_agent_model(a))
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the runtime was made before */
     model = csn_project_model(rt->project);
   if (model)
     csn_agent_set_model(a, model);
