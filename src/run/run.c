@@ -81,23 +81,23 @@ summary_state(const csn_run *r)
   return csn_state_waits(&r->state) ? "waiting" : "running";
 }
 
+/* What stays the same is said once, with record 0; an empty text keeps it. */
 static void
 fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
 {
   const char *state = kind == CSN_EV_INTERRUPTED ? "interrupted" : summary_state(r);
   *row = (csn_run_row){
       .state = csn_cstr(state),
-      .agent = csn_cstr(csn_agent_name(r->agent)),
-      .model = csn_cstr(csn_agent_model(r->agent)),
       .turns = r->state.turns,
       .tokens = r->state.usage.total_tokens,
   };
-  if (r->n_items) {
-    csn_str first = r->items[0].raw;
-    const csn_json *item;
-    if (csn_json_parse(r->scratch, first, &item, NULL) == 0)
-      row->task = csn_json_str(item, "content", CSN_STR(""));
-  }
+  if (!r->zero.n)
+    return;
+  row->agent = csn_cstr(csn_agent_name(r->agent));
+  row->model = csn_cstr(csn_agent_model(r->agent));
+  const csn_json *item;
+  if (r->n_items && csn_json_parse(r->scratch, r->items[0].raw, &item, NULL) == 0)
+    row->task = csn_json_str(item, "content", CSN_STR(""));
 }
 
 void
@@ -193,6 +193,14 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
   return 0;
 }
 
+/* Nothing more happens here until somebody outside acts. */
+static bool
+is_over(const csn_run *r)
+{
+  bool rests = r->is_stopped || r->state.phase == CSN_PHASE_ENDED || csn_state_waits(&r->state);
+  return rests && !r->jobs;
+}
+
 void
 csn_run_fail(csn_run *r, const csn_err *e)
 {
@@ -220,7 +228,8 @@ csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand)
     if (kind == CSN_EV_INTERRUPTED)
       r->is_stopped = true;
   }
-  pthread_cond_broadcast(&r->changed);
+  if (is_over(r)) /* who waits is not woken for each event */
+    pthread_cond_broadcast(&r->changed);
   pthread_mutex_unlock(&r->lock);
   return job;
 }
@@ -377,13 +386,6 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   if (rc == 0)
     *out = csn_steal(r);
   return rc;
-}
-
-static bool
-is_over(const csn_run *r)
-{
-  bool rests = r->is_stopped || r->state.phase == CSN_PHASE_ENDED || csn_state_waits(&r->state);
-  return rests && !r->jobs;
 }
 
 static void
