@@ -11,7 +11,7 @@
 #include "caisson/mem.h"
 #include "caisson/scope.h"
 
-enum { DEFAULT_MAX = 256, STACK_BYTES = 512 << 10, IDLE_NS = 2000000000 };
+enum { DEFAULT_MAX = 256, LEAST_BUSY = 4, STACK_BYTES = 512 << 10, IDLE_NS = 2000000000 };
 
 struct task {
   struct task *next;
@@ -23,18 +23,26 @@ struct csn_pool {
   pthread_mutex_t lock;
   pthread_cond_t work, gone;
   struct task *first, **last;
-  int max, threads, idle;
+  int max, busy, threads, idle, blocked; /* blocked: work that said so */
   bool has_ended;
   pthread_t ended; /* the last thread that ended; it has joined those before it */
   size_t waiting;
   bool closing;
 };
 
+static int
+default_busy(void)
+{
+  int n = (int)sysconf(_SC_NPROCESSORS_ONLN) * 2;
+  return n > LEAST_BUSY ? n : LEAST_BUSY;
+}
+
 csn_pool *
-csn_pool_new(int max)
+csn_pool_new(int max, int busy)
 {
   csn_pool *p = csn_alloc(sizeof *p);
   p->max = max > 0 ? max : DEFAULT_MAX;
+  p->busy = busy > 0 ? busy : default_busy();
   p->last = &p->first;
   pthread_mutex_init(&p->lock, NULL);
   csn_cond_init(&p->work);
@@ -105,6 +113,17 @@ add_thread(csn_pool *p)
   return ok;
 }
 
+/* Lock held: one thread more when that helps.  Since each start and each end of
+ * waiting asks, one at a time is enough. */
+static void
+grow(csn_pool *p)
+{
+  if (p->waiting <= (size_t)p->idle || p->threads == p->max || p->threads - p->blocked >= p->busy)
+    return;
+  if (!add_thread(p) && !p->threads)
+    abort(); /* not one thread to be had: nothing can ever run */
+}
+
 void
 csn_pool_add(csn_pool *p, void (*fn)(void *user), void *user)
 {
@@ -114,11 +133,27 @@ csn_pool_add(csn_pool *p, void (*fn)(void *user), void *user)
   *p->last = k;
   p->last = &k->next;
   p->waiting++;
-  if (p->waiting > (size_t)p->idle && p->threads < p->max && !add_thread(p) && !p->threads) {
-    pthread_mutex_unlock(&p->lock);
-    abort(); /* not one thread to be had: nothing can ever run */
-  }
-  pthread_cond_signal(&p->work);
+  grow(p);
+  bool wakes = p->idle > 0;
+  pthread_mutex_unlock(&p->lock);
+  if (wakes)
+    pthread_cond_signal(&p->work);
+}
+
+void
+csn_pool_wait_begin(csn_pool *p)
+{
+  pthread_mutex_lock(&p->lock);
+  p->blocked++;
+  grow(p);
+  pthread_mutex_unlock(&p->lock);
+}
+
+void
+csn_pool_wait_end(csn_pool *p)
+{
+  pthread_mutex_lock(&p->lock);
+  p->blocked--;
   pthread_mutex_unlock(&p->lock);
 }
 

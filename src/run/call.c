@@ -242,8 +242,11 @@ static csn_job *
 perform(csn_call *c)
 {
   csn_err err;
+  csn_pool *pool = c->base.run->rt->pool; /* a call that answers later may be over before this */
   csn_fault_pass(&c->base.run->rt->fault, "tool.begins");
+  csn_pool_wait_begin(pool);
   int rc = c->tool->call(c, c->tool->user, &err);
+  csn_pool_wait_end(pool);
   return rc == CSN_CALL_LATER ? CSN_JOB_PARKED : after_call(c, rc, &err);
 }
 
@@ -252,7 +255,9 @@ perform_again(csn_call *c)
 {
   csn_err err;
   if (c->tool->recover) {
+    csn_pool_wait_begin(c->base.run->rt->pool);
     int rc = c->tool->recover(c, c->tool->user, &err);
+    csn_pool_wait_end(c->base.run->rt->pool);
     return rc == CSN_CALL_PERFORM ? perform(c) : after_call(c, rc, &err);
   }
   if (c->tool->replay == CSN_REPLAY_SAFE)

@@ -46,7 +46,10 @@ open_sandbox(csn_job *j)
 {
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf ready = CSN_BUF(1 << 20);
-  if (csn_box_make(j->run, &ready, &err) < 0)
+  csn_pool_wait_begin(j->run->rt->pool);
+  int rc = csn_box_make(j->run, &ready, &err);
+  csn_pool_wait_end(j->run->rt->pool);
+  if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_SANDBOX_LOST, j->seq, &err, true);
   return deliver_with(j, CSN_EV_SANDBOX_READY, "sandbox", csn_buf_str(&ready));
 }
@@ -56,7 +59,10 @@ collect_outputs(csn_job *j)
 {
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf report = CSN_BUF(64u << 20);
-  if (csn_box_collect(j->run, &report, &err) < 0)
+  csn_pool_wait_begin(j->run->rt->pool);
+  int rc = csn_box_collect(j->run, &report, &err);
+  csn_pool_wait_end(j->run->rt->pool);
+  if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_CHECKPOINTED, j->seq, &err, true);
   return deliver_with(j, CSN_EV_CHECKPOINTED, "outputs", csn_buf_str(&report));
 }
@@ -64,7 +70,9 @@ collect_outputs(csn_job *j)
 static csn_job *
 close_sandbox(csn_job *j)
 {
+  csn_pool_wait_begin(j->run->rt->pool);
   csn_box_close(j->run, true);
+  csn_pool_wait_end(j->run->rt->pool);
   return NULL;
 }
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * rt.c - what the runs of a process share. */
+#include <limits.h>
+
 #include "run/driver.h"
 #include "run/statedir.h"
 
@@ -26,7 +28,9 @@ csn_rt_new(csn_rt **out, const csn_rt_options *o, csn_err *err)
     rc = open_state(rt, o, err);
   if (rc < 0)
     return rc;
-  rt->pool = csn_pool_new(o ? o->max_threads : 0);
+  /* A commit that waits for the disk is shared by all who wait for it. */
+  int max = o ? o->max_threads : 0;
+  rt->pool = csn_pool_new(max, o && o->survives_power_cut ? INT_MAX : 0);
   *out = csn_steal(rt);
   return 0;
 }

@@ -20,12 +20,14 @@ pass(void *user)
 {
   struct gate *g = user;
   pthread_mutex_lock(&g->lock);
+  csn_pool_wait_begin(g->pool);
   g->inside++;
   if (g->inside > g->most)
     g->most = g->inside;
   pthread_cond_broadcast(&g->changed);
   while (!g->open)
     pthread_cond_wait(&g->changed, &g->lock);
+  csn_pool_wait_end(g->pool);
   g->inside--;
   g->done++;
   pthread_mutex_unlock(&g->lock);
@@ -42,15 +44,44 @@ await_inside(struct gate *g, int n)
   pthread_mutex_unlock(&g->lock);
 }
 
-TEST(blocked_work_gets_a_thread_each_up_to_the_maximum)
+TEST(waiting_work_gets_a_thread_each_up_to_the_maximum)
 {
-  struct gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-  csn_pool *p = csn_pool_new(8);
+  csn_pool *p = csn_pool_new(8, 1);
+  struct gate g = {
+      .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .pool = p};
   for (int i = 0; i < 50; i++)
     csn_pool_add(p, pass, &g);
   await_inside(&g, 8);
   csn_pool_free(p);
   assert_int_equal(g.most, 8);
+  assert_int_equal(g.done, 50);
+}
+
+static void
+stay(void *user)
+{
+  struct gate *g = user;
+  pthread_mutex_lock(&g->lock);
+  g->inside++;
+  if (g->inside > g->most)
+    g->most = g->inside;
+  pthread_cond_broadcast(&g->changed);
+  while (!g->open)
+    pthread_cond_wait(&g->changed, &g->lock);
+  g->inside--;
+  g->done++;
+  pthread_mutex_unlock(&g->lock);
+}
+
+TEST(work_that_does_not_say_that_it_waits_gets_a_few_threads)
+{
+  csn_pool *p = csn_pool_new(8, 3);
+  struct gate g = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+  for (int i = 0; i < 50; i++)
+    csn_pool_add(p, stay, &g);
+  await_inside(&g, 3);
+  csn_pool_free(p);
+  assert_int_equal(g.most, 3);
   assert_int_equal(g.done, 50);
 }
 
@@ -77,7 +108,7 @@ count_and_add(void *user)
 
 TEST(free_runs_what_waits_also_what_the_work_added)
 {
-  struct counter c = {.pool = csn_pool_new(3)};
+  struct counter c = {.pool = csn_pool_new(3, 0)};
   for (int i = 0; i < 1000; i++)
     csn_pool_add(c.pool, count_and_add, &c);
   csn_pool_free(c.pool);
@@ -100,7 +131,7 @@ TEST(one_thread_works_first_come_first_served)
 {
   static struct counter c;
   static struct place all[1000];
-  csn_pool *p = csn_pool_new(1);
+  csn_pool *p = csn_pool_new(1, 0);
   for (int i = 0; i < 1000; i++) {
     all[i] = (struct place){&c, i};
     csn_pool_add(p, note, &all[i]);
@@ -121,7 +152,7 @@ add_many(void *user)
 
 TEST(several_threads_may_add)
 {
-  struct counter c = {.pool = csn_pool_new(0)};
+  struct counter c = {.pool = csn_pool_new(0, 0)};
   pthread_t id[4];
   for (int i = 0; i < 4; i++)
     assert_int_equal(pthread_create(&id[i], NULL, add_many, &c), 0);
@@ -129,10 +160,11 @@ TEST(several_threads_may_add)
     pthread_join(id[i], NULL);
   csn_pool_free(c.pool);
   assert_int_equal(atomic_load(&c.n), 8000);
-  csn_pool_free(csn_pool_new(0));
+  csn_pool_free(csn_pool_new(0, 0));
   csn_pool_free(NULL);
 }
 
-RUN_TESTS("base/pool", RUN(blocked_work_gets_a_thread_each_up_to_the_maximum),
+RUN_TESTS("base/pool", RUN(waiting_work_gets_a_thread_each_up_to_the_maximum),
+          RUN(work_that_does_not_say_that_it_waits_gets_a_few_threads),
           RUN(free_runs_what_waits_also_what_the_work_added),
           RUN(one_thread_works_first_come_first_served), RUN(several_threads_may_add))

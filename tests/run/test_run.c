@@ -59,7 +59,7 @@ setup(struct bench *b, const char *playbook)
   csn_scope_init(&b->sc, NULL, WAIT_MS);
   pthread_mutex_init(&b->lock, NULL);
   csn_cond_init(&b->changed);
-  b->later = csn_pool_new(4);
+  b->later = csn_pool_new(4, 4);
   open_rt(b);
   b->agent = csn_agent_new("tester");
   csn_agent_set_model(b->agent, b->model);
