@@ -219,7 +219,10 @@ note_attempt(struct ask *a, int64_t delay_ms)
   csn_jw_int(&w, delay_ms);
   csn_jw_end(&w);
   csn_err err;
-  return csn_run_note(a->base.run, csn_buf_str(&b), &err);
+  int rc = csn_run_note(a->base.run, csn_buf_str(&b), &err);
+  if (rc < 0)
+    a->err = err;
+  return rc;
 }
 
 static csn_job *
@@ -233,7 +236,7 @@ try_again(struct ask *a)
   if (!next.again)
     return give_up(a);
   if (note_attempt(a, next.delay_ms) < 0)
-    return NULL; /* the run was stopped meanwhile */
+    return give_up(a); /* the run was stopped, or its journal takes no more */
   csn_logf(r->rt->log, CSN_LOG_WARN, "run %s: %s; attempt %d in %lld ms", csn_run_id(r), a->err.msg,
            a->attempt + 1, (long long)next.delay_ms);
   if (a->has_streamed)

@@ -48,7 +48,7 @@ take_lock(csn_run *r, csn_err *err)
   if (b->lock_fd < 0)
     return b->lock_fd;
   csn_scope sc;
-  csn_scope_init(&sc, NULL, LOCK_WAIT_MS);
+  csn_scope_init(&sc, &r->scope, LOCK_WAIT_MS);
   int rc = 0;
   while (rc == 0 && flock(b->lock_fd, LOCK_EX | LOCK_NB) < 0) {
     if (errno != EWOULDBLOCK && errno != EINTR)
@@ -73,11 +73,19 @@ open_box_folder(csn_run *r, csn_err *err)
   if (rc < 0)
     return rc;
   r->box.folder_fd = open_folder(r->rt->state_fd, path, err);
-  return r->box.folder_fd < 0 ? r->box.folder_fd : take_lock(r, err);
+  if (r->box.folder_fd < 0)
+    return r->box.folder_fd;
+  rc = take_lock(r, err);
+  if (rc < 0) { /* the folder stands for the lock: whoever comes next waits for it, too */
+    csn_closep(&r->box.lock_fd);
+    csn_closep(&r->box.folder_fd);
+    r->box.lock_fd = r->box.folder_fd = -1;
+  }
+  return rc;
 }
 
 static int
-open_machine(csn_run *r, csn_err *err)
+open_machine(csn_run *r, csn_scope *sc, csn_err *err)
 {
   const csn_agent *a = r->agent;
   struct csn_box *b = &r->box;
@@ -108,7 +116,7 @@ open_machine(csn_run *r, csn_err *err)
   for (const char *const *e = a->environment; e && *e; e++)
     env[k++] = *e;
   spec.environment = env;
-  rc = csn_sandbox_open(&b->sb, &r->scope, &spec, err);
+  rc = csn_sandbox_open(&b->sb, sc, &spec, err);
   csn_arena_free(tmp);
   if (rc == 0)
     b->shell = csn_shell_new(b->sb, a->output_tokens);
@@ -123,7 +131,7 @@ csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
   if (!r->agent->has_sandbox)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));
   else if (!r->box.sb)
-    rc = open_machine(r, err);
+    rc = open_machine(r, &r->scope, err);
   *sb = r->box.sb;
   *shell = r->box.shell;
   pthread_mutex_unlock(&r->box.lock);
@@ -142,6 +150,29 @@ on_progress(void *user, const char *what, int64_t files, int64_t bytes)
   csn_run_notify(r, "progress", csn_strn(text, (size_t)n));
 }
 
+/* Box locked: ends every process; then removes sandboxes/ID with `what`
+ * appended, NULL for nothing. */
+static void
+end_box(csn_run *r, const char *what)
+{
+  struct csn_box *b = &r->box;
+  if (b->shell)
+    csn_shell_free(csn_steal(b->shell));
+  if (b->sb)
+    csn_sandbox_close(csn_steal(b->sb));
+  csn_closep(&b->workspace_fd);
+  csn_closep(&b->folder_fd);
+  if (what) {
+    char path[64];
+    csn_err err;
+    snprintf(path, sizeof path, "sandboxes/%s%s", csn_journal_id(r->journal), what);
+    if (csn_remove_tree(r->rt->state_fd, path, &err) < 0)
+      csn_logf(r->rt->log, CSN_LOG_WARN, "%s: %s", path, err.msg);
+  }
+  csn_closep(&b->lock_fd);
+  b->workspace_fd = b->lock_fd = b->folder_fd = -1;
+}
+
 static int
 fresh_folder(int dir, const char *name, csn_err *err)
 {
@@ -152,7 +183,7 @@ fresh_folder(int dir, const char *name, csn_err *err)
 }
 
 static int
-fill_workspace(csn_run *r, csn_err *err)
+fill_workspace(csn_run *r, csn_scope *sc, csn_err *err)
 {
   const csn_agent *a = r->agent;
   if (!a->manifest)
@@ -172,11 +203,11 @@ fill_workspace(csn_run *r, csn_err *err)
       .progress = r->opts.listener ? on_progress : NULL,
       .user = r,
   };
-  return csn_manifest_apply(a->manifest, &r->scope, &to, err);
+  return csn_manifest_apply(a->manifest, sc, &to, err);
 }
 
 int
-csn_box_make(csn_run *r, csn_buf *ready, csn_err *err)
+csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err)
 {
   struct csn_box *b = &r->box;
   pthread_mutex_lock(&b->lock);
@@ -186,9 +217,11 @@ csn_box_make(csn_run *r, csn_buf *ready, csn_err *err)
     rc = b->workspace_fd = fresh_folder(b->folder_fd, "workspace", err);
   }
   if (rc >= 0)
-    rc = open_machine(r, err);
+    rc = open_machine(r, sc, err);
   if (rc >= 0)
-    rc = fill_workspace(r, err);
+    rc = fill_workspace(r, sc, err);
+  if (rc < 0) /* half a workspace would look like one whose files were removed */
+    end_box(r, "");
   pthread_mutex_unlock(&b->lock);
   if (rc < 0)
     return rc;
@@ -282,23 +315,7 @@ is_worth_keeping(const csn_run *r)
 void
 csn_box_close(csn_run *r, bool is_over)
 {
-  struct csn_box *b = &r->box;
-  pthread_mutex_lock(&b->lock);
-  if (b->shell)
-    csn_shell_free(csn_steal(b->shell));
-  if (b->sb)
-    csn_sandbox_close(csn_steal(b->sb));
-  if (is_over && b->folder_fd >= 0) {
-    char path[64];
-    csn_err err;
-    snprintf(path, sizeof path, "sandboxes/%s%s", csn_journal_id(r->journal),
-             is_worth_keeping(r) ? "/claims" : "");
-    if (csn_remove_tree(r->rt->state_fd, path, &err) < 0)
-      csn_logf(r->rt->log, CSN_LOG_WARN, "%s: %s", path, err.msg);
-  }
-  csn_closep(&b->workspace_fd);
-  csn_closep(&b->lock_fd);
-  csn_closep(&b->folder_fd);
-  b->workspace_fd = b->lock_fd = b->folder_fd = -1;
-  pthread_mutex_unlock(&b->lock);
+  pthread_mutex_lock(&r->box.lock);
+  end_box(r, !is_over ? NULL : is_worth_keeping(r) ? "/claims" : "");
+  pthread_mutex_unlock(&r->box.lock);
 }

@@ -160,7 +160,10 @@ csn_call_was_claimed(csn_call *c)
   char name[40];
   claim_name(c, name);
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64);
-  return csn_file_read(c->base.run->box.folder_fd, name, &b, NULL) == 0 && b.n > 0;
+  csn_err err;
+  int rc = csn_file_read(c->base.run->box.folder_fd, name, &b, &err);
+  /* What cannot be read proves nothing, so it may have begun. */
+  return rc == 0 ? b.n > 0 : rc != CSN_E_NOT_FOUND;
 }
 
 /* ---- performing ---- */
@@ -189,7 +192,7 @@ explain(csn_call *c, const csn_err *err)
 {
   csn_buf_clear(&c->out);
   c->content = CSN_STR("");
-  csn_buf_addf(&c->out, "The call failed: %s", err->msg);
+  csn_buf_addf(&c->out, "The call failed: %s", *err->msg ? err->msg : csn_code_name(err->code));
 }
 
 static int
@@ -211,8 +214,11 @@ parse_args(csn_call *c, csn_err *err)
 static csn_job *
 after_call(csn_call *c, int rc, const csn_err *err)
 {
-  if (rc < 0)
-    explain(c, err);
+  if (rc < 0) {
+    csn_err why = *err; /* a tool may return a code and say nothing */
+    why.code = (enum csn_code)rc;
+    explain(c, &why);
+  }
   if (c->out.over) {
     csn_err limit;
     csn_fail(&limit, CSN_E_LIMIT, "the output is larger than %d bytes", OUT_MAX_BYTES);
@@ -241,7 +247,7 @@ csn_call_done(csn_call *c, int rc, const csn_err *err)
 static csn_job *
 perform(csn_call *c)
 {
-  csn_err err;
+  csn_err err = {0};
   csn_pool *pool = c->base.run->rt->pool; /* a call that answers later may be over before this */
   csn_fault_pass(&c->base.run->rt->fault, "tool.begins");
   csn_pool_wait_begin(pool);
@@ -253,7 +259,7 @@ perform(csn_call *c)
 static csn_job *
 perform_again(csn_call *c)
 {
-  csn_err err;
+  csn_err err = {0};
   if (c->tool->recover) {
     csn_pool_wait_begin(c->base.run->rt->pool);
     int rc = c->tool->recover(c, c->tool->user, &err);

@@ -143,6 +143,8 @@ void csn_job_wake(csn_job *j);
 void csn_perform(csn_run *r, const csn_effect *f);
 /* Lock held: what was pending when a process died, by its rule. */
 void csn_perform_again(csn_run *r, const csn_pending *p);
+/* Lock held: ends the making of a sandbox that nobody wants any more. */
+void csn_cancel_setup(csn_run *r);
 /* Lock held: the wall limit of a resumed run counts on. */
 void csn_rearm_timer(csn_run *r);
 
@@ -159,8 +161,9 @@ csn_str csn_call_name(const csn_call *c);
 
 /* ---- box.c ---- */
 void csn_box_init(struct csn_box *b);
-/* Makes folder and workspace anew, applies the manifest, opens the sandbox. */
-int csn_box_make(csn_run *r, csn_buf *ready, csn_err *err) CSN_MUST;
+/* Makes folder and workspace anew, applies the manifest, opens the sandbox.
+ * What could not be made whole is removed again. */
+int csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MUST;
 /* The open sandbox and its shell, opened over the kept workspace if need be. */
 int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
 /* Collects the declared outputs; report: a JSON list. */

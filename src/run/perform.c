@@ -6,20 +6,29 @@
 
 struct plain_job {
   csn_job base;
+  csn_scope scope;
 };
 
 static void
 plain_free(csn_job *j)
 {
+  csn_scope_fini(&((struct plain_job *)j)->scope);
   free(j);
 }
 
+static void
+open_cancel(csn_job *j)
+{
+  csn_scope_cancel(&((struct plain_job *)j)->scope);
+}
+
 static csn_job *
-plain_new(csn_job *(*fn)(csn_job *j))
+plain_new(csn_run *r, csn_job *(*fn)(csn_job *j))
 {
   struct plain_job *p = csn_alloc(sizeof *p);
   p->base.fn = fn;
   p->base.free = plain_free;
+  csn_scope_init(&p->scope, &r->scope, -1);
   return &p->base;
 }
 
@@ -47,11 +56,19 @@ open_sandbox(csn_job *j)
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf ready = CSN_BUF(1 << 20);
   csn_pool_wait_begin(j->run->rt->pool);
-  int rc = csn_box_make(j->run, &ready, &err);
+  int rc = csn_box_make(j->run, &((struct plain_job *)j)->scope, &ready, &err);
   csn_pool_wait_end(j->run->rt->pool);
   if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_SANDBOX_LOST, j->seq, &err, true);
   return deliver_with(j, CSN_EV_SANDBOX_READY, "sandbox", csn_buf_str(&ready));
+}
+
+static csn_job *
+open_job_new(csn_run *r)
+{
+  csn_job *j = plain_new(r, open_sandbox);
+  j->cancel = open_cancel;
+  return j;
 }
 
 static csn_job *
@@ -89,7 +106,7 @@ on_timer(void *user)
   csn_run *r = user;
   pthread_mutex_lock(&r->lock);
   if (!r->is_stopped && r->state.timer_seq >= 0)
-    csn_job_start(r, plain_new(fire_timer), r->state.timer_seq);
+    csn_job_start(r, plain_new(r, fire_timer), r->state.timer_seq);
   pthread_mutex_unlock(&r->lock);
 }
 
@@ -116,15 +133,28 @@ csn_rearm_timer(csn_run *r)
 }
 
 static void
-cancel_job(csn_run *r, csn_str data)
+cancel_seq(csn_run *r, int64_t seq)
 {
-  const csn_json *v;
-  if (csn_json_parse(r->scratch, data, &v, NULL) < 0)
-    return;
-  int64_t seq = csn_json_int(v, "effect", -1);
   for (csn_job *j = r->jobs; j; j = j->next)
     if (j->seq == seq && j->cancel)
       j->cancel(j);
+}
+
+static void
+cancel_job(csn_run *r, csn_str data)
+{
+  const csn_json *v;
+  if (csn_json_parse(r->scratch, data, &v, NULL) == 0)
+    cancel_seq(r, csn_json_int(v, "effect", -1));
+}
+
+/* There is no effect that says so: the state does. */
+void
+csn_cancel_setup(csn_run *r)
+{
+  for (size_t i = 0; i < r->state.n_pending; i++)
+    if (r->state.pending[i].is_cancelled && r->state.pending[i].kind == CSN_DO_SANDBOX_OPEN)
+      cancel_seq(r, r->state.pending[i].seq);
 }
 
 void
@@ -142,13 +172,13 @@ csn_perform(csn_run *r, const csn_effect *f)
     cancel_job(r, f->data);
     break;
   case CSN_DO_SANDBOX_OPEN:
-    csn_job_start(r, plain_new(open_sandbox), f->seq);
+    csn_job_start(r, open_job_new(r), f->seq);
     break;
   case CSN_DO_SANDBOX_CHECKPOINT:
-    csn_job_start(r, plain_new(collect_outputs), f->seq);
+    csn_job_start(r, plain_new(r, collect_outputs), f->seq);
     break;
   case CSN_DO_SANDBOX_CLOSE:
-    csn_job_start(r, plain_new(close_sandbox), f->seq);
+    csn_job_start(r, plain_new(r, close_sandbox), f->seq);
     break;
   case CSN_DO_TIMER_SET:
     set_timer(r, r->state.timer_at_ms);
@@ -180,5 +210,7 @@ csn_perform_again(csn_run *r, const csn_pending *p)
   } else {
     csn_effect f = {.kind = p->kind, .seq = p->seq};
     csn_perform(r, &f);
+    if (p->is_cancelled) /* it still gets its result, but nobody pays for it again */
+      cancel_seq(r, p->seq);
   }
 }

@@ -85,7 +85,9 @@ summary_state(const csn_run *r)
 static void
 fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
 {
-  const char *state = kind == CSN_EV_INTERRUPTED ? "interrupted" : summary_state(r);
+  const char *state = summary_state(r);
+  if (kind == CSN_EV_INTERRUPTED && strcmp(state, "running") == 0)
+    state = "interrupted"; /* who waits for a human goes on waiting */
   *row = (csn_run_row){
       .state = csn_cstr(state),
       .turns = r->state.turns,
@@ -188,8 +190,9 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
   rc = commit(r, kind, ev.ts_ms, data, err);
   if (rc < 0)
     return csn_wrap(err, rc, "journal of run %s", csn_journal_id(r->journal));
-  for (size_t i = 0; i < r->effects.n; i++)
+  for (size_t i = 0; i < r->effects.n && !r->is_stopped; i++)
     csn_perform(r, &r->effects.v[i]);
+  csn_cancel_setup(r);
   return 0;
 }
 
@@ -201,16 +204,24 @@ is_over(const csn_run *r)
   return rests && !r->jobs;
 }
 
+/* Lock held: no more events are taken, and what runs is asked to end. */
+static void
+stop(csn_run *r)
+{
+  r->is_stopped = true;
+  csn_scope_cancel(&r->scope);
+  for (csn_job *j = r->jobs; j; j = j->next)
+    if (j->cancel)
+      j->cancel(j);
+  pthread_cond_broadcast(&r->changed);
+}
+
 void
 csn_run_fail(csn_run *r, const csn_err *e)
 {
   if (!r->fatal.code)
     r->fatal = *e;
-  r->is_stopped = true;
-  for (csn_job *j = r->jobs; j; j = j->next)
-    if (j->cancel)
-      j->cancel(j);
-  pthread_cond_broadcast(&r->changed);
+  stop(r);
 }
 
 csn_job *
@@ -218,7 +229,8 @@ csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand)
 {
   pthread_mutex_lock(&r->lock);
   csn_job *job = NULL;
-  if (!r->is_stopped) {
+  /* A cancel or a timer may be on its way when the run ends: it lost the race. */
+  if (!r->is_stopped && r->state.phase != CSN_PHASE_ENDED) {
     csn_err err;
     r->may_hand = hand;
     if (take_event(r, kind, data, &err) < 0)
@@ -449,11 +461,8 @@ csn_run_interrupt(csn_run *r)
     return;
   csn_run_deliver(r, CSN_EV_INTERRUPTED, CSN_STR("{}"), false);
   pthread_mutex_lock(&r->lock);
-  r->is_stopped = true;
-  for (csn_job *j = r->jobs; j; j = j->next)
-    if (j->cancel)
-      j->cancel(j);
-  pthread_cond_broadcast(&r->changed);
+  if (r->state.phase != CSN_PHASE_ENDED)
+    stop(r);
   pthread_mutex_unlock(&r->lock);
 }
 
@@ -468,7 +477,7 @@ csn_run_free(csn_run *r)
 {
   if (!r)
     return;
-  if (r->journal)
+  if (r->journal && !r->is_replaying) /* what is half read back must not be written on */
     csn_run_interrupt(r);
   pthread_mutex_lock(&r->lock);
   while (r->jobs)

@@ -11,6 +11,9 @@
 #include "run/emit.h"
 #include "run/items.h"
 
+/* A reply with more calls than this is a fault of the model's, not work. */
+enum { CALLS_MAX = 1024 };
+
 struct step {
   csn_state *st;
   const csn_event *ev;
@@ -233,15 +236,54 @@ on_sandbox_lost(struct step *s)
   return 0;
 }
 
+/* A NUL would cut what we keep: two calls would look alike, a patch would be
+ * applied in part.  It becomes U+FFFD, which no tool's name holds; a call's id
+ * must come back as it was, so one with a NUL is refused (check_calls). */
+static char *
+dup_without_nul(csn_str s)
+{
+  if (!s.n || !memchr(s.p, '\0', s.n))
+    return csn_dupz(s);
+  csn_buf b = CSN_BUF(SIZE_MAX / 4);
+  for (size_t i = 0; i < s.n; i++)
+    if (s.p[i])
+      csn_buf_addc(&b, s.p[i]);
+    else
+      csn_buf_addz(&b, "\xef\xbf\xbd");
+  return b.p;
+}
+
 static void
 queue_call(csn_state *st, const csn_json *item, bool is_custom)
 {
   csn_pending *p = add_pending(st, CSN_DO_TOOL_CALL, -1);
+  const char *input = is_custom ? "input" : "arguments";
   p->is_custom = is_custom;
   p->call_id = csn_dupz(csn_json_str(item, "call_id", CSN_STR("")));
-  p->name = csn_dupz(csn_json_str(item, "name", CSN_STR("")));
-  p->arguments = csn_dupz(csn_json_str(item, is_custom ? "input" : "arguments", CSN_STR("")));
+  p->name = dup_without_nul(csn_json_str(item, "name", CSN_STR("")));
+  p->arguments = dup_without_nul(csn_json_str(item, input, CSN_STR("")));
   st->tool_calls++;
+}
+
+/* Whether the calls of a reply can be answered; decides the outcome if not. */
+static bool
+check_calls(struct step *s, const struct csn_reply_shape *shape, const csn_json *items)
+{
+  char text[120];
+  if (shape->n_calls > CALLS_MAX) {
+    int n = snprintf(text, sizeof text, "the model's reply holds %zu tool calls, more than %d",
+                     shape->n_calls, CALLS_MAX);
+    give_up(s, CSN_RUN_FAILED, "model", csn_strn(text, (size_t)n));
+    return false;
+  }
+  csn_json_each (item, items) {
+    csn_str id = csn_json_str(item, "call_id", CSN_STR(""));
+    if (id.n && memchr(id.p, '\0', id.n)) {
+      give_up(s, CSN_RUN_FAILED, "model", CSN_STR("the model's reply holds a call id with a NUL"));
+      return false;
+    }
+  }
+  return true;
 }
 
 static void
@@ -272,6 +314,8 @@ on_model_replied(struct step *s)
   csn_message_text(shape.last_message, &text);
   if (shape.last_message)
     set_text(&st->output, csn_buf_str(&text));
+  if (!check_calls(s, &shape, items))
+    return 0;
   csn_json_each (item, items) {
     csn_str type = csn_json_str(item, "type", CSN_STR(""));
     if (csn_str_eq(type, CSN_STR("function_call")))

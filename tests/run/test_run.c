@@ -4,14 +4,17 @@
  * parallel calls, answers that come later, cancelling, stopping and resuming,
  * limits, many runs at once. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/pool.h"
 #include "caisson/run.h"
 #include "check.h"
 #include "core/fd.h"
+#include "run/driver.h"
 
 enum { WAIT_MS = 20000 };
 
@@ -363,6 +366,117 @@ TEST(a_run_without_a_route_to_its_model_does_not_start)
   teardown(&b);
 }
 
+TEST(a_cancel_that_comes_after_the_end_changes_nothing)
+{
+  struct bench b;
+  setup(&b, RULES END("done"));
+  csn_auto(csn_run_freep) csn_run *r = start(&b, NULL);
+  assert_int_equal(await(&b, r).state, CSN_RUN_DONE);
+  /* As from a thread that looked a moment before the end. */
+  csn_run_deliver(r, CSN_EV_CANCEL_REQUESTED, CSN_STR("{\"mode\":\"now\"}"), false);
+  csn_run_deliver(r, CSN_EV_INTERRUPTED, CSN_STR("{}"), false);
+  csn_run_deliver(r, CSN_EV_TIMER_FIRED, CSN_STR("{\"effect\":2}"), false);
+  csn_result res = await(&b, r);
+  assert_int_equal(res.state, CSN_RUN_DONE);
+  STR_EQ(res.output, "done");
+  csn_run_free(csn_steal(r));
+  teardown(&b);
+}
+
+static int
+fail_silently(csn_call *c, void *user, csn_err *err)
+{
+  csn_buf_addz(csn_call_out(c), "half an answer");
+  return CSN_E_IO;
+}
+
+TEST(a_tool_that_fails_without_a_word_gives_the_model_no_stray_memory)
+{
+  struct bench b;
+  setup(&b, RULES FIRST("{mute: {}}") "- {name: end, when: {contains: \"call failed: io\"}, "
+                                      "reply: ok}\n");
+  add_tool(&b, "mute", CSN_REPLAY_SAFE, fail_silently);
+  csn_auto(csn_run_freep) csn_run *r = start(&b, NULL);
+  STR_EQ(await(&b, r).output, "ok");
+  csn_run_free(csn_steal(r));
+  teardown(&b);
+}
+
+/* No file of this process grows any more, as on a full disk. */
+static void
+fill_disk(struct rlimit *before)
+{
+  signal(SIGXFSZ, SIG_IGN);
+  getrlimit(RLIMIT_FSIZE, before);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){.rlim_cur = 1, .rlim_max = before->rlim_max});
+}
+
+TEST(a_full_disk_in_the_middle_ends_the_run_and_it_can_be_resumed)
+{
+  struct bench b;
+  struct rlimit before;
+  setup(&b, RULES FIRST("{hang: {}}") "- {name: b, when: {contains: call 2}, reply: ok}\n");
+  add_tool(&b, "hang", CSN_REPLAY_SAFE, hang);
+  csn_run *r = start(&b, NULL);
+  char id[40];
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  await_calls(&b, 1);
+  fill_disk(&before);
+  csn_run_cancel(r, false);
+  csn_result res;
+  csn_err err;
+  assert_true(csn_run_wait(r, &b.sc, &res, &err) < 0);
+  setrlimit(RLIMIT_FSIZE, &before);
+  csn_run_free(r);
+  csn_tool again = {.size = sizeof again,
+                    .name = "hang",
+                    .description = "for a test",
+                    .schema = "{}",
+                    .replay = CSN_REPLAY_SAFE,
+                    .call = count,
+                    .user = &b};
+  csn_run_options o = {.tools = &again, .n_tools = 1};
+  OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err);
+  STR_EQ(await(&b, r).output, "ok");
+  csn_run_free(r);
+  teardown(&b);
+}
+
+/* Tries while its journal takes no more records. */
+TEST(a_retry_that_cannot_be_noted_ends_the_run_instead_of_hanging)
+{
+  struct bench b;
+  struct rlimit before;
+  setup(&b, RULES END("x"));
+  setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1", 1);
+  csn_agent_set_model(b.agent, "openai/gpt");
+  csn_auto(csn_run_freep) csn_run *r = start(&b, NULL);
+  fill_disk(&before);
+  csn_result res;
+  csn_err err;
+  int rc = csn_run_wait(r, &b.sc, &res, &err);
+  setrlimit(RLIMIT_FSIZE, &before);
+  assert_true(rc < 0);
+  assert_int_equal(csn_scope_check(&b.sc, NULL), 0); /* it did not take the deadline to end it */
+  unsetenv("OPENAI_BASE_URL");
+  csn_run_free(csn_steal(r));
+  teardown(&b);
+}
+
+TEST(stopping_a_run_ends_what_its_scope_governs)
+{
+  struct bench b;
+  setup(&b, RULES FIRST("{hang: {}}") END("never"));
+  add_tool(&b, "hang", CSN_REPLAY_SAFE, hang);
+  csn_auto(csn_run_freep) csn_run *r = start(&b, NULL);
+  await_calls(&b, 1);
+  assert_int_equal(csn_scope_check(&r->scope, NULL), 0);
+  csn_run_interrupt(r);
+  assert_int_equal(csn_scope_check(&r->scope, NULL), CSN_E_CANCELLED);
+  csn_run_free(csn_steal(r));
+  teardown(&b);
+}
+
 TEST(many_runs_share_one_runtime)
 {
   enum { RUNS = 200 };
@@ -388,4 +502,9 @@ RUN_TESTS("run/run", RUN(a_tool_is_called_and_its_output_comes_back),
           RUN(cancelling_ends_what_hangs), RUN(the_end_of_the_waiting_scope_cancels_the_run),
           RUN(the_wall_limit_ends_what_hangs), RUN(the_turn_limit_ends_a_loop),
           RUN(a_stopped_run_goes_on_and_each_tool_by_its_rule),
-          RUN(a_run_without_a_route_to_its_model_does_not_start), RUN(many_runs_share_one_runtime))
+          RUN(a_run_without_a_route_to_its_model_does_not_start),
+          RUN(a_cancel_that_comes_after_the_end_changes_nothing),
+          RUN(a_tool_that_fails_without_a_word_gives_the_model_no_stray_memory),
+          RUN(a_retry_that_cannot_be_noted_ends_the_run_instead_of_hanging),
+          RUN(a_full_disk_in_the_middle_ends_the_run_and_it_can_be_resumed),
+          RUN(stopping_a_run_ends_what_its_scope_governs), RUN(many_runs_share_one_runtime))
