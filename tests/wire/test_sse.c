@@ -28,6 +28,7 @@ static const struct row rows[] = {
     {"data: a\n\n", "<|a>"},
     {"data: a\r\n\r\n", "<|a>"},
     {"data: a\r\rdata: b\r\r", "<|a><|b>"},
+    {"data: 1\r\ndata: 2\r\nevent: e\r\n\r\n", "<e|1\n2>"},
     {"\xef\xbb\xbf"
      "data: a\n\n\xef\xbb\xbf"
      "data: b\n\n",
