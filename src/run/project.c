@@ -10,6 +10,8 @@
 
 #define DEFAULT_BASE_URL "https://api.openai.com/v1"
 
+enum { TIMEOUT_MAX_S = 86400 };
+
 struct csn_project {
   csn_arena *arena;
   char *file; /* path of caisson.yaml, or NULL */
@@ -36,12 +38,32 @@ check_keys(const struct csn_project *p, const csn_json *v, const char *const *ke
 }
 
 static int
+check_kind(const struct csn_project *p, const csn_json *v, const char *key, enum csn_json_kind kind,
+           csn_err *err)
+{
+  const csn_json *m = csn_json_get(v, key);
+  if (!m || m->kind == kind)
+    return 0;
+  return csn_fail(err, CSN_E_INVALID, "%s:%u: %s: expected %s, got %s", p->file, m->line, key,
+                  csn_json_kind_name(kind), csn_json_kind_name((enum csn_json_kind)m->kind));
+}
+
+static int
 check_provider(const struct csn_project *p, const csn_json *v, csn_err *err)
 {
   static const char *const keys[] = {"api", "base_url", "key_env", "custom_tools", "timeout", NULL};
   int rc = check_keys(p, v, keys, "providers.", err);
+  for (size_t i = 0; i < 3 && rc == 0; i++)
+    rc = check_kind(p, v, keys[i], CSN_JSON_STRING, err);
+  if (rc == 0)
+    rc = check_kind(p, v, "custom_tools", CSN_JSON_BOOL, err);
   if (rc < 0)
     return rc;
+  const csn_json *timeout = csn_json_get(v, "timeout");
+  int64_t seconds = 1;
+  if (timeout && (!csn_json_to_int(timeout, &seconds) || seconds < 1 || seconds > TIMEOUT_MAX_S))
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: timeout: expected 1 to %d seconds", p->file,
+                    timeout->line, TIMEOUT_MAX_S);
   csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
   if (!csn_str_eq(api, CSN_STR("chat")) && !csn_str_eq(api, CSN_STR("responses")))
     return csn_fail(err, CSN_E_INVALID, "%s:%u: api: expected responses or chat", p->file, v->line);
@@ -57,6 +79,8 @@ check(const struct csn_project *p, csn_err *err)
 {
   static const char *const keys[] = {"model", "providers", NULL};
   int rc = check_keys(p, p->root, keys, "", err);
+  if (rc == 0)
+    rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
   if (rc < 0)
     return rc;
   const csn_json *providers = csn_json_get(p->root, "providers");

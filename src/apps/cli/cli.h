@@ -106,6 +106,8 @@ void cli_cmd_arity(const cli_cmd *cmd, int *min, int *max);
 /* The next of the words in "a|b c|d"-like text that are separated by sep;
  * false at the end. */
 bool cli_word(csn_str *text, char sep, csn_str *word);
+/* "[a|b]" without the brackets that say it may be absent. */
+csn_str cli_arg_bare(csn_str arg);
 
 /* ---- printed from the tables (help.c, man.c, complete.c) */
 

@@ -5,7 +5,7 @@
 
 struct resume_opts {
   const char *out;
-  bool json, keep;
+  bool json, keep, no_stream;
 };
 
 static const cli_opt opts[] = {
@@ -13,6 +13,8 @@ static const cli_opt opts[] = {
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct resume_opts, keep)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct resume_opts, json)},
+    {"no-stream", 0, NULL, "Ask the model for whole replies",
+     CLI_BOOL(struct resume_opts, no_stream)},
     {0},
 };
 
@@ -25,8 +27,11 @@ resume_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   if (rc < 0)
     return rc;
   cli_show show = {.c = c, .json = v->json, .began_ns = csn_now_ns()};
-  csn_run_options ro = {
-      .listener = cli_show_event, .user = &show, .out_dir = v->out, .keep_workspace = v->keep};
+  csn_run_options ro = {.listener = cli_show_event,
+                        .user = &show,
+                        .no_stream = v->no_stream,
+                        .out_dir = v->out,
+                        .keep_workspace = v->keep};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   rc = csn_run_resume(rt, csn_cstr(argv[0]), &ro, &r, err);
   return rc < 0 ? rc : cli_await(&show, r, err);

@@ -12,7 +12,7 @@ enum { TASK_MAX_BYTES = 16 << 20 };
 
 struct run_opts {
   const char *model, *out;
-  bool json, keep;
+  bool json, keep, no_stream;
 };
 
 static const cli_opt opts[] = {
@@ -22,6 +22,7 @@ static const cli_opt opts[] = {
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct run_opts, keep)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct run_opts, json)},
+    {"no-stream", 0, NULL, "Ask the model for whole replies", CLI_BOOL(struct run_opts, no_stream)},
     {0},
 };
 
@@ -106,8 +107,11 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
     return rc;
   choose_model(agent, v->model, rt);
   cli_show show = {.c = c, .json = v->json, .began_ns = csn_now_ns()};
-  csn_run_options ro = {
-      .listener = cli_show_event, .user = &show, .out_dir = v->out, .keep_workspace = v->keep};
+  csn_run_options ro = {.listener = cli_show_event,
+                        .user = &show,
+                        .no_stream = v->no_stream,
+                        .out_dir = v->out,
+                        .keep_workspace = v->keep};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   if (csn_str_starts(csn_cstr(csn_agent_model(agent)), CSN_STR("script")))
     cli_note(c, "model: script (a playbook, not a language model)");

@@ -40,6 +40,7 @@ value_kind(FILE *to, csn_str arg)
 {
   bool many = csn_str_find(arg, CSN_STR("|"), 0) != SIZE_MAX;
   if (many) {
+    arg = cli_arg_bare(arg);
     fputs("W", to);
     csn_str word;
     while (cli_word(&arg, '|', &word))
@@ -231,6 +232,7 @@ fish_cmd(FILE *to, const char *path, const cli_cmd *cmd, const cli_cmd *const *s
   csn_str args = csn_cstr(cmd->args), first, word;
   if (cli_word(&args, ' ', &first) && csn_str_find(first, CSN_STR("|"), 0) != SIZE_MAX) {
     fprintf(to, "complete -c caisson -n '__caisson_at \"%s\"' -f -a '", path);
+    first = cli_arg_bare(first);
     while (cli_word(&first, '|', &word))
       fprintf(to, "%.*s ", (int)word.n, word.p);
     fputs("'\n", to);

@@ -152,12 +152,19 @@ unknown_opt(const parse *p, const char *name, csn_err *err)
   return rc;
 }
 
+csn_str
+cli_arg_bare(csn_str arg)
+{
+  bool optional = arg.n >= 2 && arg.p[0] == '[' && arg.p[arg.n - 1] == ']';
+  return optional ? csn_strn(arg.p + 1, arg.n - 2) : arg;
+}
+
 static int
 check_choice(const char *words, const char *name, const char *value, csn_err *err)
 {
   if (!words || !strchr(words, '|'))
     return 0;
-  csn_str text = csn_cstr(words), word;
+  csn_str text = cli_arg_bare(csn_cstr(words)), word;
   while (cli_word(&text, '|', &word))
     if (csn_str_eq(word, csn_cstr(value)))
       return 0;
