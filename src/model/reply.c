@@ -18,7 +18,7 @@ enum {
   TREE_MAX = 512 << 20,   /* its parsed form */
   ERROR_BODY_MAX = 65536, /* what is read of an error's body */
   MESSAGE_MAX = 300,
-  SCRATCH_FIRST = 16384, /* parses a delta event without another chunk */
+  SCRATCH_FIRST = 4 << 10, /* parses a delta event without another chunk */
 };
 
 void
