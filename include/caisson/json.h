@@ -100,7 +100,9 @@ CSN_API void csn_jw_int(csn_jw *w, int64_t i);
 CSN_API void csn_jw_double(csn_jw *w, double d); /* shortest that reads back; not finite: null */
 CSN_API void csn_jw_bool(csn_jw *w, bool b);
 CSN_API void csn_jw_null(csn_jw *w);
-CSN_API void csn_jw_raw(csn_jw *w, csn_str json);        /* splices one serialised value */
+CSN_API void csn_jw_raw(csn_jw *w, csn_str json); /* splices one serialised value */
+/* In an array: splices n values. */
+CSN_API void csn_jw_raws(csn_jw *w, const csn_str *json, size_t n);
 CSN_API void csn_jw_value(csn_jw *w, const csn_json *v); /* NULL writes null */
 CSN_API int csn_jw_done(csn_jw *w, csn_err *err) CSN_MUST;
 

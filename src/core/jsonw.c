@@ -176,6 +176,30 @@ csn_jw_raw(csn_jw *w, csn_str json)
   csn_buf_add(w->out, json);
 }
 
+/* A conversation is spliced anew at every turn, so it is copied in one go. */
+void
+csn_jw_raws(csn_jw *w, const csn_str *json, size_t n)
+{
+  size_t all = 0;
+  for (size_t i = 0; i < n; i++)
+    all = __builtin_add_overflow(all, json[i].n + 1, &all) ? SIZE_MAX : all;
+  char *to = n > 1 && all < SIZE_MAX ? csn_buf_room(w->out, all) : NULL;
+  if (!to) { /* few, or past the cap: one by one says so */
+    for (size_t i = 0; i < n; i++)
+      csn_jw_raw(w, json[i]);
+    return;
+  }
+  csn_jw_raw(w, json[0]);
+  for (size_t i = 1; i < n; i++) {
+    csn_buf *b = w->out;
+    w->bad = w->bad || json[i].n == 0;
+    b->p[b->n++] = ',';
+    memcpy(b->p + b->n, json[i].p, json[i].n);
+    b->n += json[i].n;
+  }
+  w->out->p[w->out->n] = '\0';
+}
+
 void
 csn_jw_int(csn_jw *w, int64_t i)
 {

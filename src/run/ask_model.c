@@ -45,7 +45,8 @@ ask_free(csn_job *j)
   if (a->decoder)
     a->route.ops->close(a->decoder);
   csn_timer_free(a->timer);
-  csn_buf_fini(&a->body);
+  csn_buf_fini(&j->run->request);
+  j->run->request = a->body;
   free(a->items);
   free(a->tools);
   csn_route_fini(&a->route);
@@ -358,8 +359,9 @@ first_try(csn_job *j)
 csn_job *
 csn_model_job_new(csn_run *r)
 {
-  (void)r;
   struct ask *a = csn_alloc(sizeof *a);
+  a->body = r->request;
+  r->request = (csn_buf){0};
   a->base.fn = first_try;
   a->base.free = ask_free;
   a->base.cancel = ask_cancel;

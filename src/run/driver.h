@@ -101,6 +101,7 @@ struct csn_run {
   size_t n_items, items_room;
   struct csn_noted *notes;
   csn_str zero;    /* record 0 until it is committed */
+  csn_buf request; /* memory of the last request's body, for the next; empty while one is used */
   csn_job *jobs;   /* all that are not finished */
   csn_job *handed; /* during deliver: the job for this thread */
   bool may_hand;

@@ -489,6 +489,7 @@ csn_run_free(csn_run *r)
     csn_journal_close(r->journal);
   csn_state_fini(&r->state);
   csn_effects_fini(&r->effects);
+  csn_buf_fini(&r->request);
   free(r->items);
   csn_agent_free(r->own_agent);
   csn_arena_free(r->keep);

@@ -84,6 +84,32 @@ TEST(all_kinds_are_written_with_their_commas)
   STR_EQ(csn_buf_str(&b), "{\"a\":[1,\"x\",null,true,null,{}],\"b\":{\"r\":1},\"c\":null}");
 }
 
+TEST(many_values_are_spliced_as_one_by_one)
+{
+  static const csn_str v[] = {CSN_STR_INIT("{\"a\":1}"), CSN_STR_INIT("2"), CSN_STR_INIT("[]")};
+  static const char *const want[] = {"[0]", "[0,{\"a\":1}]", "[0,{\"a\":1},2]",
+                                     "[0,{\"a\":1},2,[]]"};
+  for (size_t n = 0; n <= CSN_COUNT(v); n++)
+    for (size_t cap = 0; cap <= 20; cap++) {
+      csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(cap);
+      csn_jw w;
+      csn_jw_init(&w, &b);
+      csn_jw_arr(&w);
+      csn_jw_int(&w, 0);
+      csn_jw_raws(&w, v, n);
+      csn_jw_end(&w);
+      int rc = csn_jw_done(&w, NULL);
+      size_t whole = strlen(want[n]);
+      /* It may ask for one byte more than it needs. */
+      if (cap > whole || rc == 0) {
+        assert_int_equal(rc, 0);
+        STR_EQ(csn_buf_str(&b), want[n]);
+      } else if (cap < whole) {
+        assert_int_equal(rc, CSN_E_LIMIT);
+      }
+    }
+}
+
 static void
 nothing(csn_jw *w)
 {
@@ -132,6 +158,14 @@ empty_raw(csn_jw *w)
   csn_jw_raw(w, CSN_STR(""));
 }
 static void
+empty_raws(csn_jw *w)
+{
+  static const csn_str v[] = {CSN_STR_INIT("1"), CSN_STR_INIT("")};
+  csn_jw_arr(w);
+  csn_jw_raws(w, v, 2);
+  csn_jw_end(w);
+}
+static void
 too_deep(csn_jw *w)
 {
   for (int i = 0; i <= CSN_JSON_DEPTH; i++)
@@ -142,9 +176,9 @@ too_deep(csn_jw *w)
 
 TEST(what_is_out_of_order_is_remembered)
 {
-  static void (*const bad[])(csn_jw * w) = {nothing,         two_roots,      value_for_key,
-                                            key_in_list,     empty_raw,      key_without_value,
-                                            open_at_the_end, end_of_nothing, too_deep};
+  static void (*const bad[])(csn_jw * w) = {
+      nothing,           two_roots,       value_for_key,  key_in_list, empty_raw,
+      key_without_value, open_at_the_end, end_of_nothing, empty_raws,  too_deep};
   for (size_t i = 0; i < CSN_COUNT(bad); i++) {
     csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(1000);
     csn_jw w;
@@ -167,4 +201,4 @@ TEST(a_full_buffer_is_a_limit)
 RUN_TESTS("core/jsonw", RUN(quoting_escapes_what_must_be_and_mends_what_is_not_utf8),
           RUN(numbers_are_written_so_that_they_read_back),
           RUN(all_kinds_are_written_with_their_commas), RUN(what_is_out_of_order_is_remembered),
-          RUN(a_full_buffer_is_a_limit))
+          RUN(many_values_are_spliced_as_one_by_one), RUN(a_full_buffer_is_a_limit))

@@ -112,8 +112,10 @@ write_input(csn_body *b, const csn_endpoint *ep, csn_err *err)
     return 0;
   csn_jw_arr(&b->w);
   csn_auto(csn_arena_freep) csn_arena *a = ep->custom_tools ? NULL : csn_arena_new(0);
-  for (size_t i = 0; i < rq->n_items; i++) {
-    if (a && csn_item_maybe_custom(rq->items[i])) {
+  if (!a)
+    csn_jw_raws(&b->w, rq->items, rq->n_items);
+  for (size_t i = 0; a && i < rq->n_items; i++) {
+    if (csn_item_maybe_custom(rq->items[i])) {
       const csn_json *v;
       csn_arena_clear(a);
       int rc = csn_json_parse(a, rq->items[i], &v, err);
