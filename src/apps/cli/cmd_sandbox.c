@@ -244,7 +244,10 @@ static const cli_cmd sandbox_run = {
     .brief = "Run one command in a fresh sandbox",
     .help = "The status is the command's; 126 and 127 mean that it could not be executed or was "
             "not found, and 128 plus a number that a signal ended it. Without a workspace it "
-            "gets an empty one that goes away with it.",
+            "gets an empty one that goes away with it.\n\n"
+            "When root gives a workspace to the jail, the folder itself then belongs to the jail's "
+            "user; what stands in it keeps its owner and can be read, not written, unless others "
+            "may write it. An ordinary user's files are the command's own.",
     .rest = true,
     .size = sizeof(struct run_opts),
     .opts = opts,
