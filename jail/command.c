@@ -80,6 +80,7 @@ find_program(const char *name, char **envp, char path[PATH_MAX])
     return len < PATH_MAX && is_program(memcpy(path, name, len + 1));
   }
   const char *dirs = variable(envp, "PATH");
+  struct stat st;
   bool denied = false;
   while (dirs) {
     const char *end = strchrnul(dirs, ':');
@@ -92,7 +93,7 @@ find_program(const char *name, char **envp, char path[PATH_MAX])
       memcpy(path + n, name, len + 1);
       if (is_program(path))
         return true;
-      denied |= errno == EACCES;
+      denied |= errno == EACCES && stat(path, &st) == 0; /* not: a folder closed to us */
     }
     dirs = *end ? end + 1 : NULL;
   }

@@ -271,6 +271,7 @@ after_wire(csn_job *j)
     csn_fail(&a->err, CSN_E_CANCELLED, "cancelled");
     return give_up(a);
   }
+  csn_route_hide_key(&a->route, &a->err);
   return try_again(a);
 }
 

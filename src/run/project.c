@@ -3,6 +3,7 @@
 #include "run/project.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/yaml.h"
 #include "core/fd.h"
@@ -95,6 +96,22 @@ check(const struct csn_project *p, csn_err *err)
   return 0;
 }
 
+/* It says which server gets which key, and anybody can make a
+ * /tmp/caisson.yaml. */
+static int
+check_owner(const struct csn_project *p, int fd, csn_err *err)
+{
+  struct stat st;
+  if (fstat(fd, &st) < 0)
+    return csn_fail_errno(err, "cannot look at %s", p->file);
+  if (st.st_uid == geteuid() || st.st_uid == 0)
+    return 0;
+  return csn_fail(err, CSN_E_DENIED,
+                  "%s belongs to user %u and is not used, because it says where keys go; make it "
+                  "yours with chown, or start elsewhere",
+                  p->file, (unsigned)st.st_uid);
+}
+
 int
 csn_project_load(struct csn_project **out, csn_err *err)
 {
@@ -105,7 +122,9 @@ csn_project_load(struct csn_project **out, csn_err *err)
   csn_auto(csn_closep) int fd = p->file ? open(p->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
   int rc = p->file && fd < 0 ? csn_fail_errno(err, "cannot open %s", p->file) : 0;
   if (fd >= 0) {
-    rc = csn_fd_read_all(fd, &p->text, err);
+    rc = check_owner(p, fd, err);
+    if (rc == 0)
+      rc = csn_fd_read_all(fd, &p->text, err);
     if (rc == 0)
       rc = csn_yaml_parse(p->arena, csn_buf_str(&p->text), p->file, &p->root, err);
     if (rc == 0)
@@ -226,6 +245,24 @@ csn_route_fini(struct csn_route *r)
 {
   csn_arena_free(r->arena);
   *r = (struct csn_route){0};
+}
+
+/* Whole or cut off at the end of the text. */
+void
+csn_route_hide_key(const struct csn_route *r, csn_err *err)
+{
+  enum { LEAST = 8 };
+  static const char mark[] = "[key]";
+  csn_str key = r->endpoint.api_key;
+  size_t n = strlen(err->msg);
+  for (size_t at = 0; key.n >= LEAST && at + LEAST <= n; at++) {
+    size_t len = n - at < key.n ? n - at : key.n;
+    if (memcmp(err->msg + at, key.p, len) != 0)
+      continue;
+    memcpy(err->msg + at, mark, sizeof mark - 1);
+    memmove(err->msg + at + sizeof mark - 1, err->msg + at + len, n - at - len + 1);
+    n = strlen(err->msg);
+  }
 }
 
 static void

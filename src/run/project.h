@@ -34,6 +34,8 @@ struct csn_route {
 int csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out,
                    csn_err *err) CSN_MUST;
 void csn_route_fini(struct csn_route *r);
+/* A server may quote the key in what it says: takes it out of the message. */
+void csn_route_hide_key(const struct csn_route *r, csn_err *err);
 /* Fills in the headers of a request. */
 void csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_request *rq,
                        csn_http_req *req);

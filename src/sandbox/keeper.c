@@ -114,6 +114,7 @@ find_program(const char *name, char **envp, char path[PATH_MAX])
     return false;
   }
   const char *dirs = variable(envp, "PATH");
+  struct stat st;
   bool denied = false;
   while (dirs) {
     const char *end = strchrnul(dirs, ':');
@@ -121,7 +122,7 @@ find_program(const char *name, char **envp, char path[PATH_MAX])
     if (snprintf(path, PATH_MAX, "%.*s%s%s", n, dirs, n ? "/" : "./", name) < PATH_MAX) {
       if (is_program(path))
         return true;
-      denied |= errno == EACCES;
+      denied |= errno == EACCES && stat(path, &st) == 0; /* not: a folder closed to us */
     }
     dirs = *end ? end + 1 : NULL;
   }

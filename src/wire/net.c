@@ -213,8 +213,12 @@ fail_call(csn_http_call *c, enum csn_code code, const char *why)
   csn_err err;
   csn_str url = csn_cstr(c->url);
   size_t host = csn_str_find(url, CSN_STR("://"), 0) + 3;
-  size_t end = host + strcspn(c->url + host, "/?#");
-  csn_fail(&err, code, "%s %.*s: %s", c->method, (int)(end < 200 ? end : 200), c->url, why);
+  size_t n = strcspn(c->url + host, "/?#");
+  const char *at = memrchr(c->url + host, '@', n); /* before it stand a user and a password */
+  const char *name = at ? at + 1 : c->url + host;
+  n -= (size_t)(name - (c->url + host));
+  csn_fail(&err, code, "%s %.*s%.*s: %s", c->method, (int)host, c->url, (int)(n < 200 ? n : 200),
+           name, why);
   end_call(c, &err);
 }
 

@@ -130,6 +130,8 @@ void cli_status(cli *c, const char *fmt, ...) CSN_PRINTF(2, 3);
 /* Text from outside, with control characters made visible so that it cannot
  * steer the terminal; line ends and tabs stay. */
 void cli_put(FILE *to, csn_str text);
+/* To stdout: as it is into a file or a pipe, like cli_put() on a terminal. */
+void cli_print(csn_str text);
 /* Flushes stdout; CSN_E_IO when what was printed did not arrive. */
 int cli_flush(csn_err *err) CSN_MUST;
 enum cli_exit cli_exit_of(int code);

@@ -15,7 +15,7 @@ print_one(void *user, const cli_tree *t, csn_err *err)
   if (rc == 0)
     rc = csn_buf_done(&text, "the diff", err);
   if (rc == 0)
-    fwrite(text.p ? text.p : "", 1, text.n, stdout);
+    cli_print(csn_buf_str(&text));
   return csn_wrap(err, rc, "%.*s", (int)t->entry.n, t->entry.p);
 }
 

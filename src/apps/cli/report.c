@@ -15,17 +15,30 @@
 void
 cli_put(FILE *to, csn_str text)
 {
-  for (size_t i = 0; i < text.n; i++) {
-    unsigned char ch = (unsigned char)text.p[i];
-    if (ch == '\n' || ch == '\t' || (ch >= ' ' && ch != 0x7f && ch != 0xc2))
-      fputc(ch, to);
-    else if (ch == 0xc2 && i + 1 < text.n && (unsigned char)text.p[i + 1] >= 0xa0)
-      fputc(ch, to); /* U+0080 to U+009F are control characters too */
-    else if (ch == 0xc2 && i + 1 < text.n)
-      fprintf(to, "\\x%02x", (unsigned char)text.p[++i]);
-    else
+  while (text.n) {
+    unsigned char ch = (unsigned char)text.p[0];
+    size_t n = 1;
+    if (ch >= 0x80) {
+      n = ch < 0xe0 ? 2 : ch < 0xf0 ? 3 : 4;
+      n = n <= text.n && csn_utf8_valid(csn_strn(text.p, n)) == n ? n : 1;
+    }
+    if (n == 2 && ch == 0xc2 && (unsigned char)text.p[1] < 0xa0) /* U+0080 to U+009F */
+      fprintf(to, "\\x%02x", (unsigned char)text.p[1]);
+    else if (n > 1 || ch == '\n' || ch == '\t' || (ch >= ' ' && ch < 0x7f))
+      fwrite(text.p, 1, n, to);
+    else /* also a byte that is no UTF-8: 0x9b alone begins a sequence on some terminals */
       fprintf(to, "\\x%02x", ch);
+    text = csn_strn(text.p + n, text.n - n);
   }
+}
+
+void
+cli_print(csn_str text)
+{
+  if (isatty(STDOUT_FILENO))
+    cli_put(stdout, text);
+  else
+    fwrite(text.n ? text.p : "", 1, text.n, stdout);
 }
 
 static void

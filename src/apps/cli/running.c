@@ -2,6 +2,10 @@
  * running.c - see running.h. */
 #include "running.h"
 
+#include <errno.h>
+#include <signal.h>
+#include <stdio_ext.h>
+
 enum { SHOWN_MAX = 160 };
 
 int
@@ -13,8 +17,26 @@ cli_rt_open(cli *c, csn_rt **out, csn_err *err)
 
 /* ---- a run while it goes ---- */
 
+/* A run whose events nobody reads any more is stopped as by a signal: it can
+ * be resumed, and costs nothing until then. */
 static void
-print_json(const char *run, const char *type, int64_t seq, csn_str data)
+write_line(cli_show *s, csn_str line)
+{
+  if (s->is_unread)
+    return;
+  fwrite(line.p, 1, line.n, stdout);
+  if (fflush(stdout) == 0)
+    return;
+  s->is_unread = true;
+  if (errno == EPIPE) { /* that is no error of ours: `caisson run --json | head -1` */
+    __fpurge(stdout);
+    clearerr(stdout);
+  }
+  kill(getpid(), SIGTERM); /* the lock of the run is held here */
+}
+
+static void
+print_json(cli_show *s, const char *run, const char *type, int64_t seq, csn_str data)
 {
   csn_auto(csn_buf_finip) csn_buf line = CSN_BUF(SIZE_MAX / 4);
   csn_jw w;
@@ -32,8 +54,7 @@ print_json(const char *run, const char *type, int64_t seq, csn_str data)
   csn_jw_raw(&w, data);
   csn_jw_end(&w);
   csn_buf_addc(&line, '\n');
-  fwrite(line.p, 1, line.n, stdout);
-  fflush(stdout);
+  write_line(s, csn_buf_str(&line));
 }
 
 /* The first line of a text, shortened, fit for a terminal. */
@@ -126,7 +147,7 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
 {
   cli_show *s = user;
   if (s->json) {
-    print_json(run, type, seq, data);
+    print_json(s, run, type, seq, data);
     return;
   }
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
@@ -204,7 +225,7 @@ cli_await(cli_show *s, csn_run *r, csn_err *err)
   if (rc < 0)
     return rc;
   if (!s->json && res.output.n) {
-    fwrite(res.output.p, 1, res.output.n, stdout);
+    cli_print(res.output);
     if (res.output.p[res.output.n - 1] != '\n')
       putchar('\n');
     fflush(stdout);

@@ -11,7 +11,7 @@
 
 typedef struct cli_show {
   cli *c;
-  bool json;
+  bool json, is_unread; /* is_unread: nobody takes what is printed */
   int64_t began_ns;
 } cli_show;
 

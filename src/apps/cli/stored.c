@@ -41,16 +41,24 @@ take_zero(void *user, const csn_record *r, csn_err *err)
   return CSN_E_EXISTS; /* one record is enough */
 }
 
+/* Beneath base or workspace and not only beneath the state folder: the
+ * sandbox may have put a link to another run's folder in the entry's place. */
+static int
+open_entry(cli_stored *s, const char *id, const char *side, csn_str entry, csn_err *err)
+{
+  char path[80];
+  snprintf(path, sizeof path, "sandboxes/%s/%s", id, side);
+  csn_auto(csn_closep) int top = csn_open_beneath(s->fd, path, O_PATH | O_DIRECTORY, 0, err);
+  csn_auto(csn_freep) char *name = csn_dupz(entry);
+  return top < 0 ? top : csn_open_beneath(top, name, O_RDONLY | O_DIRECTORY, 0, err);
+}
+
 static int
 open_trees(cli_stored *s, const char *id, cli_tree *t, csn_err *err)
 {
-  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8192);
-  csn_buf_addf(&path, "sandboxes/%s/base/%.*s", id, (int)t->entry.n, t->entry.p);
-  t->base_fd = csn_open_beneath(s->fd, path.p, O_RDONLY | O_DIRECTORY, 0, err);
-  csn_buf_clear(&path);
-  csn_buf_addf(&path, "sandboxes/%s/workspace/%.*s", id, (int)t->entry.n, t->entry.p);
+  t->base_fd = open_entry(s, id, "base", t->entry, err);
   if (t->base_fd >= 0)
-    t->work_fd = csn_open_beneath(s->fd, path.p, O_RDONLY | O_DIRECTORY, 0, err);
+    t->work_fd = open_entry(s, id, "workspace", t->entry, err);
   int rc = t->base_fd < 0 ? t->base_fd : t->work_fd;
   return rc < 0 ? csn_wrap(err, rc, "the workspace of run %s is gone", id) : 0;
 }
@@ -97,6 +105,9 @@ cli_each_tree(cli *c, cli_stored *s, const char *run,
   csn_err why;
   rc = csn_journal_read(j, 0, take_zero, &f, &why);
   const char *id = csn_arena_dup(c->arena, csn_cstr(csn_journal_id(j))).p;
+  /* Files that were not copied yet would look like files that were removed. */
+  if (rc == CSN_E_EXISTS && csn_journal_last(j, "sandbox_ready") < 0)
+    rc = csn_fail(&why, CSN_E_NOT_FOUND, "the workspace of run %s was never finished", id);
   csn_journal_close(j);
   if (rc < 0 && rc != CSN_E_EXISTS) {
     if (err)
