@@ -9,6 +9,7 @@
 
 #include "base/yaml.h"
 #include "core/fd.h"
+#include "model/retry.h"
 #include "run/agent_impl.h"
 
 enum { INSTRUCTIONS_MAX_BYTES = 1 << 20 };
@@ -277,14 +278,19 @@ static int
 read_settings(const struct reader *r, const csn_json *v)
 {
   static const char *const keys[] = {
-      "temperature", "top_p", "max_tokens", "tool_choice", "parallel_tool_calls", "reasoning",
-      "verbosity",   "store", "truncation", "metadata",    "extra_body",          NULL};
+      "temperature", "top_p",     "max_tokens", "tool_choice", "parallel_tool_calls",
+      "reasoning",   "verbosity", "store",      "truncation",  "metadata",
+      "extra_body",  "retry",     NULL};
   const csn_json *m = csn_json_get(v, "settings");
   if (!m)
     return 0;
   int rc = want(r, m, "settings", CSN_JSON_OBJECT);
   if (rc == 0)
     rc = only(r, m, "settings.", keys);
+  csn_retry_policy policy;
+  csn_err why;
+  if (rc == 0 && csn_retry_from_json(&policy, csn_json_get(m, "retry"), &why) < 0)
+    rc = complain(r, csn_json_get(m, "retry"), "settings.%s", why.msg);
   if (rc < 0)
     return rc;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);

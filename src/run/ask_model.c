@@ -232,8 +232,12 @@ try_again(struct ask *a)
   csn_run *r = a->base.run;
   uint32_t random;
   csn_random_bytes(&random, sizeof random);
-  csn_retry next = csn_retry_decide(&csn_retry_default, a->attempt, &a->err, false,
-                                    (double)random / 4294967296.0);
+  csn_retry_policy policy = csn_retry_default;
+  csn_err bad; /* agent files with a bad policy were refused when they were read */
+  if (csn_retry_from_json(&policy, csn_json_get(r->agent->settings, "retry"), &bad) < 0)
+    policy = csn_retry_default;
+  csn_retry next =
+      csn_retry_decide(&policy, a->attempt, &a->err, false, (double)random / 4294967296.0);
   if (!next.again)
     return give_up(a);
   if (note_attempt(a, next.delay_ms) < 0)
@@ -355,6 +359,17 @@ first_try(csn_job *j)
     return give_up(a);
   }
   return try_once(j);
+}
+
+void
+csn_model_warm(csn_run *r)
+{
+  struct csn_route route = {0};
+  csn_http *http;
+  if (csn_route_find(r->rt->project, csn_cstr(csn_agent_model(r->agent)), &route, NULL) == 0 &&
+      route.ops->encode && csn_rt_need_http(r->rt, &http, NULL) == 0)
+    csn_http_warm(http);
+  csn_route_fini(&route);
 }
 
 csn_job *

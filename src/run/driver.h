@@ -151,6 +151,8 @@ void csn_rearm_timer(csn_run *r);
 
 /* ---- ask_model.c ---- */
 csn_job *csn_model_job_new(csn_run *r);
+/* Loads what the first request needs, in the I/O thread, while the run begins. */
+void csn_model_warm(csn_run *r);
 
 /* ---- call.c ---- */
 csn_job *csn_call_job_new(csn_run *r, const csn_pending *p, bool recover);

@@ -7,6 +7,7 @@
 
 #include "base/yaml.h"
 #include "core/fd.h"
+#include "model/reply.h"
 #include "run/statedir.h"
 
 #define DEFAULT_BASE_URL "https://api.openai.com/v1"
@@ -290,21 +291,7 @@ csn_decoder *
 csn_route_decoder(const struct csn_route *r, csn_arena *a, int status, const csn_header *headers,
                   size_t n, const csn_model_request *rq, csn_delta_fn *fn, void *user)
 {
-  csn_reply_head head = {.status = status};
-  const struct {
-    csn_str name;
-    csn_str *slot;
-  } wanted[] = {
-      {CSN_STR("content-type"), &head.content_type},
-      {CSN_STR("retry-after-ms"), &head.retry_after_ms},
-      {CSN_STR("retry-after"), &head.retry_after},
-      {CSN_STR("date"), &head.date},
-      {CSN_STR("x-should-retry"), &head.should_retry},
-      {CSN_STR("x-request-id"), &head.request_id},
-  };
-  for (size_t i = 0; i < n; i++)
-    for (size_t k = 0; k < CSN_COUNT(wanted); k++)
-      if (csn_str_eq(headers[i].name, wanted[k].name))
-        *wanted[k].slot = headers[i].value;
+  csn_reply_head head;
+  csn_reply_head_read(&head, status, headers, n);
   return r->ops->decoder(a, &head, rq, fn, user);
 }

@@ -184,6 +184,7 @@ write_asks(const csn_run *r, csn_buf *out)
 static void
 go_on(csn_run *r)
 {
+  csn_model_warm(r);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(1 << 20);
   write_asks(r, &data);
   csn_run_deliver(r, CSN_EV_RESUMED, csn_buf_str(&data), false);

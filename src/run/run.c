@@ -394,6 +394,7 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   if (rc < 0)
     return rc;
   r->agent = agent;
+  csn_model_warm(r);
   rc = begin(r, input, err);
   if (rc == 0)
     *out = csn_steal(r);

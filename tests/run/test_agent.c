@@ -102,6 +102,7 @@ static const struct {
     {"name: a\ninstructions: x\ninstructions_file: y\n", "exclude each other"},
     {"name: a\ninstructions_file: missing.txt\n", "cannot open /home/of/agent/missing.txt"},
     {"name: a\nsettings: {temprature: 1}\n", "unknown key settings.temprature"},
+    {"name: a\nsettings: {retry: {max_retries: often}}\n", "agent.yaml:2: settings."},
     {"name: a\nmanifest: {entries: {x: {type: nonsense}}}\n", "agent.yaml: manifest"},
     {"- name\n", "the agent: expected an object"},
     {"name: a\nname: b\n", "agent.yaml:2"},
