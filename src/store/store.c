@@ -101,7 +101,8 @@ read_number(csn_db *db, const char *pragma, int64_t *out, csn_err *err)
   return rc < 0 ? rc : 0;
 }
 
-/* The format of the file, 0 for a new one; refuses what is not ours. */
+/* The format of the file, 0 for a new one; refuses what is not ours.  Called
+ * in a transaction: another process may create it between two of the reads. */
 static int
 check_format(csn_db *db, int64_t *format, csn_err *err)
 {
@@ -193,7 +194,12 @@ open_database(csn_store *s, csn_err *err)
   int64_t format;
   int rc = csn_db_open(s, &s->writer, true, err);
   if (rc >= 0)
+    rc = csn_db_exec(s->writer, "BEGIN", err);
+  if (rc >= 0) {
     rc = check_format(s->writer, &format, err);
+    int end = csn_db_exec(s->writer, "COMMIT", rc < 0 ? NULL : err);
+    rc = rc < 0 ? rc : end;
+  }
   if (rc < 0)
     return rc;
   return format ? use_log(s->writer, err) : make_database(s, err);
