@@ -134,10 +134,9 @@ csn_pool_add(csn_pool *p, void (*fn)(void *user), void *user)
   p->last = &k->next;
   p->waiting++;
   grow(p);
-  bool wakes = p->idle > 0;
-  pthread_mutex_unlock(&p->lock);
-  if (wakes)
+  if (p->idle > 0) /* under the lock: once it is free the task may run and end the pool */
     pthread_cond_signal(&p->work);
+  pthread_mutex_unlock(&p->lock);
 }
 
 void
