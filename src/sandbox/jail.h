@@ -7,6 +7,7 @@
 #define CSN_SANDBOX_JAIL_H
 
 #include "caisson/json.h"
+#include "caisson/sandbox.h"
 #include "jail/proto.h"
 
 /* Starts the spawner now and not at the first jail: before the first thread

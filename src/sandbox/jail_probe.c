@@ -64,13 +64,29 @@ is_refusal(int e)
   return e == EPERM || e == EACCES || e == ENOSPC || e == EUSERS || e == ENOSYS || e == EINVAL;
 }
 
+/* Not every refusal is about namespaces. */
+static const char *
+remedy_for(const char *step, int e)
+{
+  bool is_path = strncmp(step, "bind ", 5) == 0 || strncmp(step, "find ", 5) == 0;
+  if (e == EACCES && is_path)
+    return "each folder above it must let this user through (chmod a+x), or keep the workspace "
+           "elsewhere with --state";
+  const char *what = remedy();
+  if (e == ENOSPC || e == EUSERS)
+    return setting("/proc/sys/user/max_user_namespaces", 1) == 0
+               ? what
+               : "all namespaces that the user.max_*_namespaces of this machine allow are in use";
+  return what;
+}
+
 int
 csn_jail_explain(int rc, const char *step, csn_err *err)
 {
   csn_err own;
   if (rc >= 0 || !err || !is_refusal(err->sys_errno))
     return rc;
-  const char *what = remedy();
+  const char *what = remedy_for(step, err->sys_errno);
   own = *err;
   int e = own.sys_errno;
   rc = csn_fail(err, CSN_E_UNSUPPORTED, "cannot make a jail: %.200s%s%s", own.msg, what ? "; " : "",

@@ -19,6 +19,8 @@ apply_one(void *user, const cli_tree *t, csn_err *err)
   csn_auto(csn_buf_finip) csn_buf report = CSN_BUF(REPORT_MAX_BYTES);
   int rc = csn_tree_apply(&c->scope, t->base_fd, t->work_fd, target, &report, err);
   cli_put(stdout, csn_buf_str(&report));
+  if (report.n && report.p[report.n - 1] != '\n')
+    putchar('\n');
   return csn_wrap(err, rc, "%s", src);
 }
 
