@@ -241,12 +241,7 @@ csn_call_done(csn_call *c, int rc, const csn_err *err)
   if (err)
     c->err = *err;
   c->base.fn = answered_later;
-  /* Under the lock the call cannot end, so run and pool are there until the
-   * pool has been told. */
-  csn_run *r = c->base.run;
-  pthread_mutex_lock(&r->lock);
-  csn_job_wake(&c->base);
-  pthread_mutex_unlock(&r->lock);
+  csn_job_wake(&c->base); /* without the run's lock: the caller may hold locks of its own */
 }
 
 static csn_job *
