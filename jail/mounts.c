@@ -194,11 +194,10 @@ static void
 host_etc(void)
 {
   static const char *const files[] = {
-      "/etc/bash.bashrc",     "/etc/debian_version", "/etc/inputrc",    "/etc/ld.so.cache",
-      "/etc/ld.so.conf",      "/etc/locale.alias",   "/etc/localtime",  "/etc/magic",
-      "/etc/magic.mime",      "/etc/mime.types",     "/etc/os-release", "/etc/profile",
-      "/etc/protocols",       "/etc/services",       "/etc/shells",     "/etc/timezone",
-      "/etc/ssl/openssl.cnf",
+      "/etc/bash.bashrc", "/etc/debian_version", "/etc/inputrc",    "/etc/ld.so.cache",
+      "/etc/ld.so.conf",  "/etc/locale.alias",   "/etc/localtime",  "/etc/magic",
+      "/etc/magic.mime",  "/etc/mime.types",     "/etc/os-release", "/etc/protocols",
+      "/etc/services",    "/etc/shells",         "/etc/timezone",   "/etc/ssl/openssl.cnf",
   };
   static const char *const folders[] = {
       "/etc/alternatives", "/etc/fonts", "/etc/ld.so.conf.d", "/etc/ssl/certs", "/etc/vim",
@@ -222,6 +221,9 @@ generated_etc(void)
   make_file("etc/hostname", "caisson\n");
   make_file("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"
                                  "services: files\nprotocols: files\nnetworks: files\n");
+  /* The machine's own would set PATH over the manifest's and cost each login
+   * shell a process. */
+  make_file("etc/profile", "# The environment is the sandbox's; nothing is added here.\n");
   make_file("etc/resolv.conf", "options timeout:1 attempts:1\n");
 }
 
