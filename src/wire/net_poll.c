@@ -96,7 +96,9 @@ on_poll(uv_poll_t *p, int status, int events)
     s->want = 0;
     return;
   }
-  int bits = status < 0 ? CURL_CSELECT_ERR : 0;
+  /* libcurl is let find an error out by its own call: then it knows whether the
+   * request on a connection that was resting may be sent on another one. */
+  int bits = status < 0 ? CURL_CSELECT_IN | CURL_CSELECT_OUT : 0;
   if (events & UV_READABLE)
     bits |= CURL_CSELECT_IN;
   if (events & UV_WRITABLE)
