@@ -131,7 +131,7 @@ def backend():
 
 class Model:
     """A server on loopback. answer(nth, body, headers) gives (status, type, bytes[, headers[, cut]]) for each
-    POST; what came in is kept in `bodies`, as bytes."""
+    POST, or an iterator of pieces in the place of bytes; what came in is kept in `bodies`, as bytes."""
 
     def __init__(self, answer):
         model = self
@@ -143,6 +143,16 @@ class Model:
             def log_message(self, *args):
                 pass
 
+            def send_pieces(self, status, kind, pieces):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for piece in pieces:
+                    self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    self.wfile.flush()
+                self.wfile.write(b"0\r\n\r\n")
+
             def do_POST(self):
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 with model.lock:
@@ -150,6 +160,9 @@ class Model:
                     model.bodies.append(raw)
                     model.paths.append(self.path)
                 status, kind, data, *more = answer(nth, json.loads(raw), self.headers)
+                if not isinstance(data, bytes):
+                    self.send_pieces(status, kind, data)
+                    return
                 cut = more[1] if len(more) > 1 else len(data)
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
