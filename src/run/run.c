@@ -416,7 +416,7 @@ fill_result(const csn_run *r, csn_result *out)
       .usage = st->usage,
   };
   if (st->phase != CSN_PHASE_ENDED)
-    out->state = r->is_stopped ? CSN_RUN_INTERRUPTED : CSN_RUN_WAITING;
+    out->state = r->is_stopped && !csn_state_waits(st) ? CSN_RUN_INTERRUPTED : CSN_RUN_WAITING;
 }
 
 int
@@ -457,6 +457,10 @@ csn_run_interrupt(csn_run *r)
 {
   pthread_mutex_lock(&r->lock);
   bool is_late = r->state.phase == CSN_PHASE_ENDED || r->is_stopped;
+  if (!is_late && csn_state_waits(&r->state) && !r->jobs) {
+    stop(r); /* it rests in its journal already, and goes on being listed as waiting */
+    is_late = true;
+  }
   pthread_mutex_unlock(&r->lock);
   if (is_late)
     return;

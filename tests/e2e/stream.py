@@ -28,6 +28,8 @@ def deltas_are_printed_when_they_come():
     p.env["OPENAI_BASE_URL"] = Model(lambda nth, body, headers: (200, "text/event-stream", pieces())).url
     run = subprocess.Popen([caisson, "chat/m", "Who?"], cwd=p.dir, env=p.env, stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    late = threading.Timer(60, run.kill)
+    late.start()
     got = b""
     for text, event in zip(PIECES, printed):
         while not got.decode(errors="ignore").endswith(text):
@@ -36,6 +38,7 @@ def deltas_are_printed_when_they_come():
             got += piece
         event.set()
     out, said = run.communicate(timeout=60)
+    late.cancel()
     same((run.returncode, (got + out).decode(), said), (0, "".join(PIECES) + "\n7 tokens\n", b""))
 
 
