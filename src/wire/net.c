@@ -17,7 +17,7 @@
 enum {
   HEAD_MAX = 65536, /* bytes of all heads of one call, informational ones included */
   HEADERS_MAX = 100,
-  READ_BYTES = 4096,     /* a call in flight holds so much; 16 KiB gain nothing measurable */
+  READ_BYTES = 2048,     /* each call in flight holds so much; 16 KiB gain nothing measurable */
   SPARE_MAX = 64,        /* slots kept; each holds about 30 KiB */
   CONNECTIONS_MAX = 256, /* resting ones kept */
   IDLE_STEP_MS = 10,     /* idle times are checked no more often */
