@@ -10,27 +10,37 @@
 
 /* ---- shell ---- */
 
+typedef int shell_fn(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd, csn_buf *out,
+                     csn_err *err);
+
 static int
-need_shell(csn_call *c, csn_shell **shell, csn_err *err)
+in_shell(csn_call *c, shell_fn *fn, csn_err *err)
 {
   csn_sandbox *sb;
-  return csn_box_need(csn_call_run(c), &sb, shell, err);
+  csn_shell *shell;
+  int rc = csn_box_need(csn_call_run(c), &sb, &shell, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_closep) int claim = csn_call_claim(c, err);
+  if (claim < 0)
+    return claim;
+  rc = fn(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c), err);
+  csn_fault_pass(&csn_call_run(c)->rt->fault, "exec.returned");
+  return rc;
 }
 
 static int
 exec_command(csn_call *c, void *user, csn_err *err)
 {
   (void)user;
-  csn_shell *shell;
-  int rc = need_shell(c, &shell, err);
-  if (rc < 0)
-    return rc;
-  csn_auto(csn_closep) int claim = csn_call_claim(c, err);
-  if (claim < 0)
-    return claim;
-  rc = csn_shell_exec(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c), err);
-  csn_fault_pass(&csn_call_run(c)->rt->fault, "exec.returned");
-  return rc;
+  return in_shell(c, csn_shell_exec, err);
+}
+
+static int
+write_stdin(csn_call *c, void *user, csn_err *err)
+{
+  (void)user;
+  return in_shell(c, csn_shell_write_stdin, err);
 }
 
 /* A command that never began had no effect; one that began may have. */
@@ -49,21 +59,6 @@ recover_begun(csn_call *c, void *user, csn_err *err)
                "begun once and ended with the sandbox's processes. Look at the state before you "
                "repeat it.");
   return 0;
-}
-
-static int
-write_stdin(csn_call *c, void *user, csn_err *err)
-{
-  (void)user;
-  csn_shell *shell;
-  int rc = need_shell(c, &shell, err);
-  if (rc < 0)
-    return rc;
-  csn_auto(csn_closep) int claim = csn_call_claim(c, err);
-  if (claim < 0)
-    return claim;
-  return csn_shell_write_stdin(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c),
-                               err);
 }
 
 /* ---- filesystem ---- */
