@@ -172,9 +172,10 @@ static inline void
 expect_marked(int n)
 {
   int64_t deadline = csn_now_ns() + 10000000000;
-  while (count_marked() != n && csn_now_ns() < deadline)
+  int now;
+  while ((now = count_marked()) != n && csn_now_ns() < deadline)
     pause_ms(5);
-  assert_int_equal(count_marked(), n);
+  assert_int_equal(now, n);
 }
 
 #endif
