@@ -213,8 +213,8 @@ csn_pattern_view(csn_arena *a, csn_str text)
     longest = run > longest ? run : longest;
   }
   if (longest <= CSN_PATTERN_LINE_BYTES)
-    return text;
-  char *to = csn_arena_alloc(a, text.n), *o = to;
+    return csn_arena_dup(a, text); /* ends in NUL: some regexec look for one */
+  char *to = csn_arena_alloc(a, text.n + 1), *o = to;
   for (size_t i = 0; to && i < text.n; i++) {
     run = i == 0 || text.p[i - 1] == '\n' ? 0 : run + 1;
     if (run < CSN_PATTERN_LINE_BYTES || text.p[i] == '\n')

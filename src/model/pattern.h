@@ -38,8 +38,8 @@ typedef struct csn_hit {
 int csn_pattern_init(csn_pattern *p, csn_arena *a, csn_str source, csn_err *err) CSN_MUST;
 void csn_pattern_fini(csn_pattern *p);
 /* What patterns see of a text: the end of it, CSN_PATTERN_TEXT_BYTES long, of
- * each line the first CSN_PATTERN_LINE_BYTES.  The text itself when that is all
- * of it, else in the arena; empty past its limit. */
+ * each line the first CSN_PATTERN_LINE_BYTES.  In the arena, a NUL behind it;
+ * empty past the arena's limit. */
 csn_str csn_pattern_view(csn_arena *a, csn_str text);
 bool csn_pattern_match(const csn_pattern *p, csn_str text, csn_hit *hit);
 
