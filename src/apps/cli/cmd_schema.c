@@ -10,7 +10,7 @@ schema_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   bool is_agent = strcmp(what, "agent") == 0;
   if (!is_agent && strcmp(what, "project") != 0)
     return csn_fail(err, CSN_E_INVALID, "schema: expected agent or project");
-  puts(is_agent ? csn_agent_schema() : csn_project_schema());
+  fputs(is_agent ? csn_agent_schema() : csn_project_schema(), stdout);
   return CLI_DONE;
 }
 
