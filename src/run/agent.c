@@ -140,7 +140,7 @@ void
 csn_agent_set_sandbox(csn_agent *a, const char *backend)
 {
   a->has_sandbox = true;
-  a->backend = csn_arena_dup(a->arena, csn_cstr(backend)).p;
+  a->sandbox.backend = csn_arena_dup(a->arena, csn_cstr(backend)).p;
   if (a->has_shell)
     return;
   a->has_shell = a->has_files = true;
@@ -205,25 +205,6 @@ member(csn_jw *w, const char *key, const char *z)
 }
 
 static void
-sandbox_to_json(const csn_agent *a, csn_jw *w)
-{
-  csn_jw_key(w, "sandbox");
-  csn_jw_obj(w);
-  member(w, "backend", a->backend);
-  if (a->rootfs)
-    member(w, "rootfs", a->rootfs);
-  csn_jw_key(w, "environment");
-  csn_jw_obj(w);
-  for (const char *const *e = a->environment; e && *e; e++) {
-    const char *equals = strchr(*e, '=');
-    csn_jw_keyn(w, csn_strn(*e, (size_t)(equals - *e)));
-    csn_jw_strz(w, equals + 1);
-  }
-  csn_jw_end(w);
-  csn_jw_end(w);
-}
-
-static void
 outputs_to_json(const csn_agent *a, csn_jw *w)
 {
   csn_jw_key(w, "outputs");
@@ -265,7 +246,7 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
     csn_manifest_to_json(a->manifest, w);
   }
   if (a->has_sandbox)
-    sandbox_to_json(a, w);
+    csn_agent_sandbox_to_json(a, w);
   csn_jw_key(w, "limits");
   csn_jw_obj(w);
   csn_jw_key(w, "turns");

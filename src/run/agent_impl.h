@@ -17,6 +17,12 @@ struct csn_agent_tool {
   csn_tool_decl decl;
 };
 
+/* The section `sandbox`; agent_sandbox.c reads and writes it. */
+struct csn_agent_sandbox {
+  const char *backend, *rootfs;
+  const char *const *environment; /* NAME=VALUE, NULL-terminated */
+};
+
 struct csn_agent {
   csn_arena *arena;                  /* owns everything below */
   const char *name, *model, *folder; /* folder: what relative paths start from */
@@ -25,8 +31,7 @@ struct csn_agent {
   const csn_json *settings;
   bool has_shell, has_files;
   bool has_sandbox;
-  const char *backend, *rootfs;
-  const char *const *environment; /* NAME=VALUE, NULL-terminated */
+  struct csn_agent_sandbox sandbox;
   csn_manifest *manifest;
   const csn_json *manifest_json;
   int64_t max_turns, wall_ms, output_tokens;
@@ -44,6 +49,9 @@ int csn_agent_finish(csn_agent *a, csn_err *err) CSN_MUST;
 int csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
 /* "NAME=VALUE" list of an object of strings. */
 const char *const *csn_environment_of(csn_arena *a, const csn_json *v);
+
+/* The section `sandbox` of the resolved form: agent_sandbox.c */
+void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);
 
 /* Add the tools of a capability: capability.c */
 int csn_capability_shell(csn_agent *a, csn_err *err) CSN_MUST;

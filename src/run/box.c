@@ -97,23 +97,23 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   if (b->workspace_fd < 0)
     return b->workspace_fd;
   csn_sandbox_spec spec = {
-      .backend = a->backend,
+      .backend = a->sandbox.backend,
       .workspace_fd = b->workspace_fd,
       .lock_fd = b->lock_fd,
       .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,
-      .rootfs = a->rootfs,
+      .rootfs = a->sandbox.rootfs,
   };
   csn_arena *tmp = csn_arena_new(0);
   const char *const *more = a->manifest ? csn_manifest_environment(a->manifest) : NULL;
   size_t n = 0, k = 0;
   for (const char *const *e = more; e && *e; e++)
     n++;
-  for (const char *const *e = a->environment; e && *e; e++)
+  for (const char *const *e = a->sandbox.environment; e && *e; e++)
     n++;
   const char **env = csn_arena_alloc(tmp, (n + 1) * sizeof *env);
   for (const char *const *e = more; e && *e; e++)
     env[k++] = *e;
-  for (const char *const *e = a->environment; e && *e; e++)
+  for (const char *const *e = a->sandbox.environment; e && *e; e++)
     env[k++] = *e;
   spec.environment = env;
   rc = csn_sandbox_open(&b->sb, sc, &spec, err);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * agent_read.h - how the files of agent.yaml's reader check and complain.
+ * agent_file.c reads the agent, agent_sandbox.c its `sandbox` section.
+ */
+#ifndef CSN_RUN_AGENT_READ_H
+#define CSN_RUN_AGENT_READ_H
+
+#include "run/agent_impl.h"
+
+struct csn_agent_reader {
+  csn_agent *a;
+  const char *file;
+  csn_err *err;
+};
+
+/* CSN_E_INVALID with "FILE:LINE: " before the text. */
+int csn_agent_complain(const struct csn_agent_reader *r, const csn_json *at, const char *fmt, ...)
+    CSN_PRINTF(3, 4);
+/* Fails when v, the value of `key`, is of another kind. */
+int csn_agent_want(const struct csn_agent_reader *r, const csn_json *v, const char *key,
+                   enum csn_json_kind kind);
+/* Fails on a member of v that is not in the list, and names the list. */
+int csn_agent_only(const struct csn_agent_reader *r, const csn_json *v, const char *where,
+                   const char *const *keys);
+/* The member `key` of v, as a text of the agent's arena or a whole number of
+ * at least `least`; *out stays when there is none. */
+int csn_agent_text(const struct csn_agent_reader *r, const csn_json *v, const char *key,
+                   csn_str *out);
+int csn_agent_whole(const struct csn_agent_reader *r, const csn_json *v, const char *key,
+                    int64_t least, int64_t *out);
+
+/* The section `sandbox` of the agent v, also when it is absent. */
+int csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v);
+
+#endif

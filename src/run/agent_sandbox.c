@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * agent_sandbox.c - the section `sandbox` of agent.yaml: a table of its keys,
+ * each with how it is read and how the resolved form writes it. */
+#include "run/agent_read.h"
+
+/* One key.  `read` gets the key's value; `write` adds nothing when the agent
+ * does not have it. */
+struct part {
+  const char *key;
+  int (*read)(const struct csn_agent_reader *r, const csn_json *m);
+  void (*write)(const csn_agent *a, csn_jw *w);
+};
+
+/* ---- backend ---- */
+
+static int
+read_backend(const struct csn_agent_reader *r, const csn_json *m)
+{
+  int rc = csn_agent_want(r, m, "sandbox.backend", CSN_JSON_STRING);
+  if (rc < 0)
+    return rc;
+  for (const char *const *b = csn_sandbox_backends(); *b; b++)
+    if (csn_str_eq(m->text, csn_cstr(*b))) {
+      r->a->sandbox.backend = *b;
+      return 0;
+    }
+  return csn_agent_complain(r, m, "sandbox.backend: unknown back-end '%.*s'; the default is jail",
+                            (int)(m->text.n & 0xff), m->text.p);
+}
+
+static void
+write_backend(const csn_agent *a, csn_jw *w)
+{
+  csn_jw_key(w, "backend");
+  csn_jw_strz(w, a->sandbox.backend);
+}
+
+/* ---- rootfs ---- */
+
+static int
+read_rootfs(const struct csn_agent_reader *r, const csn_json *m)
+{
+  csn_agent *a = r->a;
+  int rc = csn_agent_want(r, m, "sandbox.rootfs", CSN_JSON_STRING);
+  if (rc == 0 && memchr(m->text.p, '\0', m->text.n))
+    rc = csn_agent_complain(r, m, "sandbox.rootfs: a NUL character is not allowed");
+  if (rc < 0 || m->text.n == 0)
+    return rc;
+  a->sandbox.rootfs =
+      m->text.p[0] == '/' || csn_str_eq(m->text, CSN_STR("host"))
+          ? csn_arena_dup(a->arena, m->text).p
+          : csn_arena_printf(a->arena, "%s/%.*s", a->folder, (int)m->text.n, m->text.p).p;
+  return 0;
+}
+
+static void
+write_rootfs(const csn_agent *a, csn_jw *w)
+{
+  if (!a->sandbox.rootfs)
+    return;
+  csn_jw_key(w, "rootfs");
+  csn_jw_strz(w, a->sandbox.rootfs);
+}
+
+/* ---- environment ---- */
+
+const char *const *
+csn_environment_of(csn_arena *a, const csn_json *v)
+{
+  const char **list = csn_arena_alloc(a, ((v ? v->n : 0) + 1) * sizeof *list);
+  size_t n = 0;
+  csn_json_each (m, v)
+    list[n++] =
+        csn_arena_printf(a, "%.*s=%.*s", (int)m->key.n, m->key.p, (int)m->text.n, m->text.p).p;
+  return list;
+}
+
+static int
+read_environment(const struct csn_agent_reader *r, const csn_json *env)
+{
+  int rc = csn_agent_want(r, env, "sandbox.environment", CSN_JSON_OBJECT);
+  csn_json_each (m, env) {
+    if (rc < 0)
+      return rc;
+    if (m->key.n == 0 || memchr(m->key.p, '=', m->key.n) || memchr(m->key.p, '\0', m->key.n))
+      return csn_agent_complain(r, m, "sandbox.environment: '%.*s' is no name for a variable",
+                                (int)m->key.n, m->key.p);
+    rc = csn_agent_want(r, m, "sandbox.environment", CSN_JSON_STRING);
+  }
+  r->a->sandbox.environment = csn_environment_of(r->a->arena, env);
+  return rc;
+}
+
+static void
+write_environment(const csn_agent *a, csn_jw *w)
+{
+  csn_jw_key(w, "environment");
+  csn_jw_obj(w);
+  for (const char *const *e = a->sandbox.environment; e && *e; e++) {
+    const char *equals = strchr(*e, '=');
+    csn_jw_keyn(w, csn_strn(*e, (size_t)(equals - *e)));
+    csn_jw_strz(w, equals + 1);
+  }
+  csn_jw_end(w);
+}
+
+/* ---- the section ---- */
+
+/* In the order in which the resolved form has them. */
+static const struct part parts[] = {
+    {"backend", read_backend, write_backend},
+    {"rootfs", read_rootfs, write_rootfs},
+    {"environment", read_environment, write_environment},
+};
+
+int
+csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
+{
+  const char *keys[CSN_COUNT(parts) + 1] = {NULL};
+  const csn_json *m = csn_json_get(v, "sandbox");
+  csn_agent *a = r->a;
+  a->has_sandbox = m || a->has_shell || a->has_files || a->manifest;
+  a->sandbox.backend = "jail";
+  if (!m)
+    return 0;
+  for (size_t i = 0; i < CSN_COUNT(parts); i++)
+    keys[i] = parts[i].key;
+  int rc = csn_agent_want(r, m, "sandbox", CSN_JSON_OBJECT);
+  if (rc == 0)
+    rc = csn_agent_only(r, m, "sandbox.", keys);
+  for (size_t i = 0; rc == 0 && i < CSN_COUNT(parts); i++) {
+    const csn_json *value = csn_json_get(m, parts[i].key);
+    if (value)
+      rc = parts[i].read(r, value);
+  }
+  return rc;
+}
+
+void
+csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w)
+{
+  csn_jw_key(w, "sandbox");
+  csn_jw_obj(w);
+  for (size_t i = 0; i < CSN_COUNT(parts); i++)
+    parts[i].write(a, w);
+  csn_jw_end(w);
+}
