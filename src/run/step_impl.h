@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * step_impl.h - what the files of the machine share.
+ *
+ *   step.c          the table, the joins, csn_step()
+ *   step_pending.c  the set of pending effects, the outcome, cancelling
+ *   step_life.c     input, the sandbox, timers, cancelling, the end
+ *   step_model.c    model calls and what stands beside them
+ *   step_tools.c    tool calls and questions about them
+ *
+ * A handler (on_*) updates the state and emits effects; `enter_*` begins a
+ * phase.  All are pure, see step.h.
+ */
+#ifndef CSN_RUN_STEP_IMPL_H
+#define CSN_RUN_STEP_IMPL_H
+
+#include "run/emit.h"
+#include "run/step.h"
+
+/* One call of csn_step(). */
+struct csn_step {
+  csn_state *st;
+  const csn_event *ev;
+  csn_effects *out;
+  csn_err *err;
+};
+
+/* ---- step_pending.c ---- */
+
+csn_pending *csn_pending_add(csn_state *st, enum csn_effect_kind kind, int64_t seq);
+void csn_pending_drop(csn_state *st, csn_pending *p);
+/* The pending effect of that kind which the event answers; NULL with an error. */
+csn_pending *csn_pending_answered(struct csn_step *s, enum csn_effect_kind kind);
+/* The event's items join the conversation. */
+void csn_step_absorb(struct csn_step *s);
+/* Decides the outcome, once: the first decision stands. */
+void csn_step_decide(csn_state *st, enum csn_run_state outcome, const char *reason,
+                     csn_str message);
+/* The same, and asks the driver to end what is pending; each still gets its
+ * result event. */
+void csn_step_give_up(struct csn_step *s, enum csn_run_state outcome, const char *reason,
+                      csn_str message);
+/* The message of the event's `error`. */
+csn_str csn_step_error_text(const csn_event *ev);
+/* Frees what is there and keeps a copy. */
+void csn_step_set_text(char **slot, csn_str s);
+
+/* ---- entering a phase ---- */
+
+void csn_step_enter_model(struct csn_step *s); /* or decides the outcome */
+void csn_step_enter_tools(struct csn_step *s);
+void csn_step_enter_closing(struct csn_step *s);
+void csn_step_enter_ended(struct csn_step *s);
+
+/* ---- handlers ---- */
+
+int csn_step_on_input(struct csn_step *s);
+int csn_step_on_sandbox_ready(struct csn_step *s);
+int csn_step_on_sandbox_lost(struct csn_step *s);
+int csn_step_on_checkpointed(struct csn_step *s);
+int csn_step_on_timer(struct csn_step *s);
+int csn_step_on_cancel(struct csn_step *s);
+int csn_step_on_model_replied(struct csn_step *s);
+int csn_step_on_model_failed(struct csn_step *s);
+int csn_step_on_callback(struct csn_step *s);
+int csn_step_on_tool_returned(struct csn_step *s);
+int csn_step_on_decided(struct csn_step *s);
+int csn_step_on_resumed(struct csn_step *s);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * step_life.c - how a run begins, what surrounds it, how it ends. */
+#include "run/step_impl.h"
+
+void
+csn_step_enter_closing(struct csn_step *s)
+{
+  s->st->phase = CSN_PHASE_CLOSING;
+  if (s->st->cfg.has_outputs && s->st->sandbox_open)
+    csn_pending_add(s->st, CSN_DO_SANDBOX_CHECKPOINT, csn_emit_checkpoint(s->out, s->ev));
+}
+
+void
+csn_step_enter_ended(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  st->phase = CSN_PHASE_ENDED;
+  if (st->timer_seq >= 0)
+    csn_emit_cancel(s->out, s->ev, CSN_DO_TIMER_CANCEL, st->timer_seq);
+  st->timer_seq = -1;
+  csn_emit_finish(s->out, s->ev, st);
+  if (st->sandbox_open)
+    csn_emit_sandbox_close(s->out, s->ev);
+  st->sandbox_open = false;
+}
+
+int
+csn_step_on_input(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  csn_step_absorb(s);
+  if (st->cfg.wall_ms) {
+    st->timer_at_ms = s->ev->ts_ms + st->cfg.wall_ms;
+    st->timer_seq = csn_emit_timer(s->out, s->ev, st->timer_at_ms);
+  }
+  st->phase = CSN_PHASE_SETUP;
+  if (st->cfg.has_sandbox)
+    csn_pending_add(st, CSN_DO_SANDBOX_OPEN, csn_emit_sandbox_open(s->out, s->ev));
+  return 0;
+}
+
+int
+csn_step_on_sandbox_ready(struct csn_step *s)
+{
+  csn_pending *p = csn_pending_answered(s, CSN_DO_SANDBOX_OPEN);
+  if (!p)
+    return CSN_E_INVALID;
+  s->st->sandbox_open = true;
+  csn_pending_drop(s->st, p);
+  return 0;
+}
+
+/* With `effect`: it could not be made.  Without: it died under the run. */
+int
+csn_step_on_sandbox_lost(struct csn_step *s)
+{
+  if (csn_json_get(s->ev->data, "effect")) {
+    csn_pending *p = csn_pending_answered(s, CSN_DO_SANDBOX_OPEN);
+    if (!p)
+      return CSN_E_INVALID;
+    csn_pending_drop(s->st, p);
+  }
+  csn_step_give_up(s, CSN_RUN_FAILED, "sandbox", csn_step_error_text(s->ev));
+  return 0;
+}
+
+int
+csn_step_on_checkpointed(struct csn_step *s)
+{
+  csn_pending *p = csn_pending_answered(s, CSN_DO_SANDBOX_CHECKPOINT);
+  if (!p)
+    return CSN_E_INVALID;
+  csn_pending_drop(s->st, p);
+  return 0;
+}
+
+int
+csn_step_on_timer(struct csn_step *s)
+{
+  int64_t seq = csn_json_int(s->ev->data, "effect", -1);
+  if (seq < 0 || seq != s->st->timer_seq)
+    return csn_fail(s->err, CSN_E_INVALID, "record %lld: no such timer", (long long)s->ev->seq);
+  s->st->timer_seq = -1;
+  csn_step_give_up(s, CSN_RUN_LIMIT, "wall",
+                   CSN_STR("the time limit was reached; raise limits.wall"));
+  return 0;
+}
+
+int
+csn_step_on_cancel(struct csn_step *s)
+{
+  csn_str mode = csn_json_str(s->ev->data, "mode", CSN_STR("now"));
+  if (csn_str_eq(mode, CSN_STR("after_turn")))
+    s->st->stops_after_turn = true;
+  else
+    csn_step_give_up(s, CSN_RUN_CANCELLED, "cancelled", CSN_STR("cancelled"));
+  return 0;
+}

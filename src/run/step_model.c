@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * step_model.c - model calls: when one is made, and what a reply leads to. */
+#include <stdio.h>
+
+#include "run/items.h"
+#include "run/step_impl.h"
+
+/* A reply with more calls than this is a fault of the model's, not work. */
+enum { CALLS_MAX = 1024 };
+
+void
+csn_step_enter_model(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  if (st->stops_after_turn) {
+    csn_step_decide(st, CSN_RUN_CANCELLED, "cancelled", CSN_STR("cancelled after the turn"));
+    return;
+  }
+  if (st->cfg.max_turns && st->turns >= st->cfg.max_turns) {
+    char text[120];
+    int n = snprintf(text, sizeof text, "the limit of %lld turns was reached; raise limits.turns",
+                     (long long)st->cfg.max_turns);
+    csn_step_decide(st, CSN_RUN_LIMIT, "turns", csn_strn(text, (size_t)n));
+    return;
+  }
+  st->phase = CSN_PHASE_MODEL;
+  bool is_first = st->turns++ == 0;
+  csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
+  if (is_first)
+    csn_json_each (name, st->cfg.guardrails)
+      csn_pending_add(st, CSN_DO_CALLBACK, csn_emit_callback(s->out, s->ev, name->text));
+}
+
+/* A NUL would cut what we keep: two calls would look alike, a patch would be
+ * applied in part.  It becomes U+FFFD, which no tool's name holds; a call's id
+ * must come back as it was, so one with a NUL is refused (check_calls). */
+static char *
+dup_without_nul(csn_str s)
+{
+  if (!s.n || !memchr(s.p, '\0', s.n))
+    return csn_dupz(s);
+  csn_buf b = CSN_BUF(SIZE_MAX / 4);
+  for (size_t i = 0; i < s.n; i++)
+    if (s.p[i])
+      csn_buf_addc(&b, s.p[i]);
+    else
+      csn_buf_addz(&b, "\xef\xbf\xbd");
+  return b.p;
+}
+
+static void
+queue_call(csn_state *st, const csn_json *item, bool is_custom)
+{
+  csn_pending *p = csn_pending_add(st, CSN_DO_TOOL_CALL, -1);
+  const char *input = is_custom ? "input" : "arguments";
+  p->is_custom = is_custom;
+  p->call_id = csn_dupz(csn_json_str(item, "call_id", CSN_STR("")));
+  p->name = dup_without_nul(csn_json_str(item, "name", CSN_STR("")));
+  p->arguments = dup_without_nul(csn_json_str(item, input, CSN_STR("")));
+  st->tool_calls++;
+}
+
+/* Whether the calls of a reply can be answered; decides the outcome if not. */
+static bool
+check_calls(struct csn_step *s, const struct csn_reply_shape *shape, const csn_json *items)
+{
+  char text[120];
+  if (shape->n_calls > CALLS_MAX) {
+    int n = snprintf(text, sizeof text, "the model's reply holds %zu tool calls, more than %d",
+                     shape->n_calls, CALLS_MAX);
+    csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_strn(text, (size_t)n));
+    return false;
+  }
+  csn_json_each (item, items) {
+    csn_str id = csn_json_str(item, "call_id", CSN_STR(""));
+    if (id.n && memchr(id.p, '\0', id.n)) {
+      csn_step_give_up(s, CSN_RUN_FAILED, "model",
+                       CSN_STR("the model's reply holds a call id with a NUL"));
+      return false;
+    }
+  }
+  return true;
+}
+
+static void
+take_final(struct csn_step *s, const struct csn_reply_shape *shape)
+{
+  csn_state *st = s->st;
+  if (shape->refusal.n)
+    csn_step_decide(st, CSN_RUN_FAILED, "refusal", shape->refusal);
+  else
+    csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
+}
+
+int
+csn_step_on_model_replied(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  csn_pending *p = csn_pending_answered(s, CSN_DO_MODEL_CALL);
+  if (!p)
+    return CSN_E_INVALID;
+  csn_pending_drop(st, p);
+  csn_step_absorb(s);
+  csn_usage_add(&st->usage, csn_json_get(s->ev->data, "usage"));
+  if (st->outcome != CSN_RUN_RUNNING)
+    return 0;
+  const csn_json *items = csn_json_get(s->ev->data, "items");
+  struct csn_reply_shape shape = csn_reply_shape_of(items);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(64u << 20);
+  csn_message_text(shape.last_message, &text);
+  if (shape.last_message)
+    csn_step_set_text(&st->output, csn_buf_str(&text));
+  if (!check_calls(s, &shape, items))
+    return 0;
+  csn_json_each (item, items) {
+    csn_str type = csn_json_str(item, "type", CSN_STR(""));
+    if (csn_str_eq(type, CSN_STR("function_call")))
+      queue_call(st, item, false);
+    else if (csn_str_eq(type, CSN_STR("custom_tool_call")))
+      queue_call(st, item, true);
+  }
+  if (!shape.n_calls && !(shape.n_hosted && !shape.last_message))
+    take_final(s, &shape);
+  return 0;
+}
+
+int
+csn_step_on_model_failed(struct csn_step *s)
+{
+  csn_pending *p = csn_pending_answered(s, CSN_DO_MODEL_CALL);
+  if (!p)
+    return CSN_E_INVALID;
+  csn_pending_drop(s->st, p);
+  csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_step_error_text(s->ev));
+  return 0;
+}
+
+/* A guardrail answered: {"effect","trip":bool,"message"}. */
+int
+csn_step_on_callback(struct csn_step *s)
+{
+  csn_pending *p = csn_pending_answered(s, CSN_DO_CALLBACK);
+  if (!p)
+    return CSN_E_INVALID;
+  csn_pending_drop(s->st, p);
+  if (csn_json_bool(s->ev->data, "trip", false))
+    csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
+                     csn_json_str(s->ev->data, "message", CSN_STR("a guardrail tripped")));
+  return 0;
+}
