@@ -128,8 +128,7 @@ await_ids(const struct csn_jail_plan *plan)
 _Noreturn void
 csn_jail_build(struct csn_jail_plan *plan)
 {
-  char *argv[] = {"caisson-warden", plan->ranged ? "ranged" : "single",
-                  (char *)(uintptr_t)plan->root, NULL};
+  char *argv[] = {"caisson-warden", plan->ranged ? "ranged" : "single", plan->open.root, NULL};
   char *envp[] = {NULL};
   place_descriptors(plan);
   await_ids(plan);

@@ -9,7 +9,7 @@
 
 struct csn_jail_plan {
   bool ranged;           /* the jail has 65536 user ids, 0 among them; else one, 1000 */
-  const char *root;      /* where the workspace is inside */
+  csn_jail_open open;    /* what the harness asked for */
   int fds[CSN_JAIL_FDS]; /* by their CSN_JAIL_ number; -1 or 0: not there */
 };
 

@@ -346,7 +346,7 @@ processes(void)
 static void
 own_folders(const struct csn_jail_plan *plan, int workspace)
 {
-  const char *root = plan->root + 1; /* it is absolute */
+  const char *root = plan->open.root + 1; /* it is absolute */
   make_folder("tmp");
   mount_new("tmpfs", "tmp", MS_NOSUID | MS_NODEV, TMPFS_LIMITS "mode=1777");
   make_folders(CSN_JAIL_HOME + 1);

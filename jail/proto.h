@@ -3,10 +3,10 @@
  * proto.h - what harness, spawner and warden say to each other.
  *
  * Harness -> spawner: one packet (SOCK_SEQPACKET) for each jail, a
- * csn_jail_open with the descriptors its flags name, in the order of the
- * flags, after the warden's end of the control stream.  Spawner -> harness:
- * one csn_jail_opened with a pidfd of the jail's first process and the read end
- * of its life pipe, which ends when nothing of the jail is left.
+ * csn_jail_open with the descriptors that its bits in `with` name, in the order
+ * of their numbers.  Spawner -> harness: one csn_jail_opened with a pidfd of
+ * the jail's first process and the read end of its life pipe, which ends when
+ * nothing of the jail is left.
  *
  * Harness -> warden, on the control stream: frames, each a csn_jail_frame, its
  * fixed part and its strings.  The descriptors of a frame travel with its
@@ -22,17 +22,21 @@
 /* Descriptors that the spawner is started with. */
 enum { CSN_SPAWNER_SOCKET = 3, CSN_SPAWNER_WARDEN = 4, CSN_SPAWNER_IMAGE = 5 };
 
-/* Descriptors of the first process of a jail.  The warden inherits the first
- * three; LOCK may be absent. */
-enum {
-  CSN_JAIL_CONTROL = 3,
-  CSN_JAIL_LIFE = 4, /* read end of a pipe that the spawner holds open while it lives */
-  CSN_JAIL_LOCK = 5,
-  CSN_JAIL_WARDEN = 6,
-  CSN_JAIL_WORKSPACE = 7,
-  CSN_JAIL_ROOTFS = 8,
+/* Descriptors of the first process of a jail.  Those up to GIVEN come with the
+ * request under the same number: to add one, append it there.  The warden
+ * inherits CONTROL, LIFE and LOCK. */
+enum csn_jail_fd {
+  CSN_JAIL_CONTROL = 3, /* always there */
+  CSN_JAIL_LOCK,
+  CSN_JAIL_WORKSPACE,
+  CSN_JAIL_ROOTFS,
+  CSN_JAIL_GIVEN,
+  CSN_JAIL_LIFE =
+      CSN_JAIL_GIVEN, /* read end of a pipe that the spawner holds open while it lives */
+  CSN_JAIL_WARDEN,
   CSN_JAIL_FDS
 };
+#define CSN_JAIL_WITH(fd) (1u << (fd))
 
 /* Who commands are inside, and where a root harness puts the jail's 65536
  * user ids on the host. */
@@ -40,11 +44,10 @@ enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 }
 
 #define CSN_JAIL_HOME "/home/user"
 
-enum { CSN_JAIL_HAS_LOCK = 1, CSN_JAIL_HAS_WORKSPACE = 2, CSN_JAIL_HAS_ROOTFS = 4 };
-enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_OPEN_FDS = 4 };
+enum { CSN_JAIL_ROOT_MAX = 512 };
 
 typedef struct csn_jail_open {
-  uint32_t flags;
+  uint32_t with;                /* CSN_JAIL_WITH() of each descriptor */
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */
 } csn_jail_open;
 

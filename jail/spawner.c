@@ -46,7 +46,7 @@ struct spawner {
 
 struct request {
   csn_jail_open open;
-  int control, lock, workspace, rootfs; /* -1: not there */
+  int fds[CSN_JAIL_GIVEN]; /* by number; -1: not there */
 };
 
 static void
@@ -183,20 +183,26 @@ remember(struct spawner *s, struct jail j)
 static const char *
 take_trees(const struct spawner *s, struct request *r)
 {
-  int *fds[] = {&r->workspace, &r->rootfs};
+  static const struct {
+    int fd;
+    const char *failed;
+  } trees[] = {{CSN_JAIL_WORKSPACE, "clone the mount of the workspace"},
+               {CSN_JAIL_ROOTFS, "clone the mount of the rootfs"}};
+  int workspace = r->fds[CSN_JAIL_WORKSPACE];
   if (!s->ranged)
     return NULL;
-  if (r->workspace >= 0 &&
-      fchown(r->workspace, CSN_JAIL_BASE + CSN_JAIL_UID, CSN_JAIL_BASE + CSN_JAIL_UID) < 0)
+  if (workspace >= 0 &&
+      fchown(workspace, CSN_JAIL_BASE + CSN_JAIL_UID, CSN_JAIL_BASE + CSN_JAIL_UID) < 0)
     return "change the owner of the workspace";
-  for (size_t i = 0; i < 2; i++) {
-    if (*fds[i] < 0)
+  for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
+    int *fd = &r->fds[trees[i].fd];
+    if (*fd < 0)
       continue;
-    int tree = sys_open_tree(*fds[i], "", AT_EMPTY_PATH | TREE_RECURSIVE);
+    int tree = sys_open_tree(*fd, "", AT_EMPTY_PATH | TREE_RECURSIVE);
     if (tree < 0)
-      return i ? "clone the mount of the rootfs" : "clone the mount of the workspace";
-    close(*fds[i]);
-    *fds[i] = tree;
+      return trees[i].failed;
+    close(*fd);
+    *fd = tree;
   }
   return NULL;
 }
@@ -214,14 +220,10 @@ start_jail(struct spawner *s, struct request *r, int fds[2])
   int life[2], pidfd = -1;
   if (pipe2(life, O_CLOEXEC) < 0)
     return "pipe";
-  struct csn_jail_plan plan = {.ranged = s->ranged,
-                               .root = r->open.root,
-                               .fds = {[CSN_JAIL_CONTROL] = r->control,
-                                       [CSN_JAIL_LIFE] = life[0],
-                                       [CSN_JAIL_LOCK] = r->lock,
-                                       [CSN_JAIL_WARDEN] = CSN_SPAWNER_WARDEN,
-                                       [CSN_JAIL_WORKSPACE] = r->workspace,
-                                       [CSN_JAIL_ROOTFS] = r->rootfs}};
+  struct csn_jail_plan plan = {.ranged = s->ranged, .open = r->open};
+  memcpy(plan.fds, r->fds, sizeof r->fds);
+  plan.fds[CSN_JAIL_LIFE] = life[0];
+  plan.fds[CSN_JAIL_WARDEN] = CSN_SPAWNER_WARDEN;
   pid_t pid = clone_process(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS, &pidfd);
   if (pid == 0)
     csn_jail_build(&plan);
@@ -235,11 +237,11 @@ start_jail(struct spawner *s, struct request *r, int fds[2])
   const char *failed = write_maps(s, pid);
   if (!failed && write(life[1], "", 1) != 1)
     failed = "start the first process";
-  struct jail j = {.pid = pid, .lock = r->lock, .life = life[1]};
+  struct jail j = {.pid = pid, .lock = r->fds[CSN_JAIL_LOCK], .life = life[1]};
   if (!failed && !remember(s, j))
     failed = "remember the jail";
   if (!failed) {
-    r->lock = -1; /* the table's now */
+    r->fds[CSN_JAIL_LOCK] = -1; /* the table's now */
     fds[0] = pidfd;
     fds[1] = life[0];
     return NULL;
@@ -292,14 +294,27 @@ handle(struct spawner *s, struct request *r)
   close_fd(fds[1]);
 }
 
+/* Puts the descriptors to their numbers; false when they are not those that
+ * the request names. */
+static bool
+sort_fds(struct request *r, const int *fds, size_t count)
+{
+  size_t at = 0;
+  for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
+    if (r->open.with & CSN_JAIL_WITH(i) && at < count)
+      r->fds[i] = fds[at++];
+  return at == count && r->fds[CSN_JAIL_CONTROL] >= 0;
+}
+
 /* Takes one request; false when the harness has gone. */
 static bool
 serve(struct spawner *s)
 {
-  struct request r = {.control = -1, .lock = -1, .workspace = -1, .rootfs = -1};
+  enum { MOST = CSN_JAIL_GIVEN - CSN_JAIL_CONTROL };
+  struct request r;
   union {
     struct cmsghdr head;
-    char room[CMSG_SPACE(sizeof(int) * CSN_JAIL_OPEN_FDS)];
+    char room[CMSG_SPACE(sizeof(int) * MOST)];
   } c;
   struct iovec iov = {&r.open, sizeof r.open};
   struct msghdr m = {
@@ -307,30 +322,25 @@ serve(struct spawner *s)
   ssize_t n = recvmsg(CSN_SPAWNER_SOCKET, &m, MSG_CMSG_CLOEXEC);
   if (n <= 0)
     return n < 0 && (errno == EINTR || errno == EAGAIN);
-  int fds[CSN_JAIL_OPEN_FDS] = {-1, -1, -1, -1};
-  size_t count = 0, at = 1;
+  int fds[MOST];
+  size_t count = 0;
   struct cmsghdr *h = CMSG_FIRSTHDR(&m);
   if (h && h->cmsg_type == SCM_RIGHTS) {
     count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     memcpy(fds, CMSG_DATA(h), count * sizeof(int));
   }
-  r.control = fds[0];
-  if (r.open.flags & CSN_JAIL_HAS_LOCK && at < count)
-    r.lock = fds[at++];
-  if (r.open.flags & CSN_JAIL_HAS_WORKSPACE && at < count)
-    r.workspace = fds[at++];
-  if (r.open.flags & CSN_JAIL_HAS_ROOTFS && at < count)
-    r.rootfs = fds[at++];
+  memset(r.fds, -1, sizeof r.fds);
   r.open.root[sizeof r.open.root - 1] = '\0';
-  errno = EPROTO;
-  if (n == sizeof r.open && count == at)
+  if (n == sizeof r.open && sort_fds(&r, fds, count)) {
     handle(s, &r);
-  else
+  } else {
     answer(&(csn_jail_opened){.error = EPROTO, .step = "understand the request"}, NULL);
-  close_fd(r.control);
-  close_fd(r.lock);
-  close_fd(r.workspace);
-  close_fd(r.rootfs);
+    for (size_t i = 0; i < count; i++)
+      close(fds[i]);
+    return true;
+  }
+  for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
+    close_fd(r.fds[i]);
   return true;
 }
 

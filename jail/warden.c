@@ -196,8 +196,8 @@ main(int argc, char **argv)
     return 2;
   prctl(PR_SET_NAME, "caisson-warden");
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  for (int fd = CSN_JAIL_CONTROL; fd <= CSN_JAIL_LOCK; fd++)
-    fcntl(fd, F_SETFD, FD_CLOEXEC); /* the lock may be absent: EBADF is fine */
+  for (int fd = CSN_JAIL_CONTROL; fd < CSN_JAIL_FDS; fd++)
+    fcntl(fd, F_SETFD, FD_CLOEXEC); /* most are absent: EBADF is fine */
   w->ranged = strcmp(argv[1], "ranged") == 0;
   w->root = argv[2];
   sigfillset(&all);

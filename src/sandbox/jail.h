@@ -14,10 +14,21 @@
  * that holds secrets, say.  Any thread; once is enough. */
 int csn_jail_start(csn_err *err) CSN_MUST;
 
-/* Asks the spawner for a jail.  fds as jail/proto.h says.  *pidfd and *life are
- * the caller's; *uid owns what is made in the workspace, -1: the harness. */
-int csn_jail_request(const csn_jail_open *open, const int *fds, size_t n, int *pidfd, int *life,
-                     int *uid, csn_err *err) CSN_MUST;
+/* A request while it is put together: its descriptors by CSN_JAIL_ number, -1
+ * for none.  They stay the caller's. */
+typedef struct csn_jail_ask {
+  csn_jail_open open; /* all but `with` */
+  int fds[CSN_JAIL_GIVEN];
+} csn_jail_ask;
+
+/* What came of it: two descriptors, the caller's now. */
+typedef struct csn_jail_got {
+  int pidfd, life; /* as jail/proto.h says */
+  int uid;         /* owns what is made in the workspace; -1: the harness */
+} csn_jail_got;
+
+/* Asks the spawner for a jail. */
+int csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err) CSN_MUST;
 
 /* One line of what a machine enforces, for `caisson doctor`. */
 typedef struct csn_jail_feature {

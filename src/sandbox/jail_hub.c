@@ -83,12 +83,19 @@ csn_jail_start(csn_err *err)
  * nobody waits for would be taken for the next one's; the spawner only clones
  * a process for it. */
 static int
-ask(const csn_jail_open *open, const int *fds, size_t n, csn_jail_opened *a, int got[2],
-    csn_err *err)
+ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[2], csn_err *err)
 {
-  int rc = start(err);
+  csn_jail_open open = ask->open;
+  int fds[CSN_JAIL_GIVEN], rc = start(err);
+  size_t n = 0;
+  open.with = 0;
+  for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
+    if (ask->fds[i] >= 0) {
+      open.with |= CSN_JAIL_WITH(i);
+      fds[n++] = ask->fds[i];
+    }
   if (rc == 0)
-    rc = csn_fds_send(hub.sock, NULL, csn_strn((const char *)open, sizeof *open), fds, n, err);
+    rc = csn_fds_send(hub.sock, NULL, csn_strn((const char *)&open, sizeof open), fds, n, err);
   struct pollfd fd = {.fd = hub.sock, .events = POLLIN};
   if (rc == 0)
     rc = csn_poll(NULL, &fd, 1, err);
@@ -101,16 +108,15 @@ ask(const csn_jail_open *open, const int *fds, size_t n, csn_jail_opened *a, int
 }
 
 int
-csn_jail_request(const csn_jail_open *open, const int *fds, size_t n, int *pidfd, int *life,
-                 int *uid, csn_err *err)
+csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err)
 {
   csn_jail_opened a = {0};
-  int got[2] = {-1, -1};
+  int fds[2] = {-1, -1};
   pthread_mutex_lock(&hub.lock);
-  int rc = ask(open, fds, n, &a, got, err);
+  int rc = ask_once(ask, &a, fds, err);
   if (rc == CSN_E_SANDBOX) { /* it died since the last one; the jails it had are gone */
     forget();
-    rc = ask(open, fds, n, &a, got, err);
+    rc = ask_once(ask, &a, fds, err);
   }
   pthread_mutex_unlock(&hub.lock);
   if (rc < 0)
@@ -119,8 +125,6 @@ csn_jail_request(const csn_jail_open *open, const int *fds, size_t n, int *pidfd
     errno = a.error;
     return csn_jail_explain(csn_fail_errno(err, "%s", a.step), a.step, err);
   }
-  *pidfd = got[0];
-  *life = got[1];
-  *uid = a.uid;
+  *got = (csn_jail_got){.pidfd = fds[0], .life = fds[1], .uid = a.uid};
   return 0;
 }

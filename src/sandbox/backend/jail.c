@@ -147,36 +147,30 @@ await_ready(struct jail *j, csn_scope *sc, csn_err *err)
 static int
 start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
-  csn_jail_open open = {0};
-  int fds[CSN_JAIL_OPEN_FDS], pair[2];
-  size_t n = 1;
+  csn_jail_ask ask = {0};
+  csn_jail_got got;
+  int pair[2];
   csn_auto(csn_closep) int rootfs = -1;
   if (spec->rootfs && spec->rootfs[0] == '/' && (rootfs = open_folder(spec->rootfs, err)) < 0)
     return rootfs;
-  snprintf(open.root, sizeof open.root, "%s", j->base.root);
+  snprintf(ask.open.root, sizeof ask.open.root, "%s", j->base.root);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
   j->control = pair[0];
   csn_auto(csn_closep) int theirs = pair[1];
-  fds[0] = theirs;
-  if (spec->lock_fd >= 0) {
-    open.flags |= CSN_JAIL_HAS_LOCK;
-    fds[n++] = spec->lock_fd;
-  }
-  if (j->base.workspace_fd >= 0) {
-    open.flags |= CSN_JAIL_HAS_WORKSPACE;
-    fds[n++] = j->base.workspace_fd;
-  }
-  if (rootfs >= 0) {
-    open.flags |= CSN_JAIL_HAS_ROOTFS;
-    fds[n++] = rootfs;
-  }
-  int uid = -1;
-  int rc = csn_jail_request(&open, fds, n, &j->pidfd, &j->life, &uid, err);
-  j->base.uid = j->base.gid = uid;
-  close(theirs);
-  theirs = -1;
-  return rc < 0 ? rc : await_ready(j, sc, err);
+  memset(ask.fds, -1, sizeof ask.fds);
+  ask.fds[CSN_JAIL_CONTROL] = theirs;
+  ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
+  ask.fds[CSN_JAIL_WORKSPACE] = j->base.workspace_fd;
+  ask.fds[CSN_JAIL_ROOTFS] = rootfs;
+  int rc = csn_jail_request(&ask, &got, err);
+  if (rc < 0)
+    return rc;
+  csn_closep(&theirs); /* so that the end of the warden's is seen */
+  j->pidfd = got.pidfd;
+  j->life = got.life;
+  j->base.uid = j->base.gid = got.uid;
+  return await_ready(j, sc, err);
 }
 
 static void
