@@ -63,7 +63,7 @@ typedef struct csn_reply_head {
   int status;
   csn_str content_type;
   csn_str retry_after_ms, retry_after, date, should_retry; /* "x-should-retry" */
-  csn_str request_id;                                      /* "x-request-id" */
+  csn_str request_id;                                      /* "x-request-id" or "request-id" */
 } csn_reply_head;
 
 /* Where a model is and how to speak to it, from configuration. */
@@ -75,10 +75,14 @@ typedef struct csn_endpoint {
 
 typedef struct csn_model_ops {
   size_t size;
-  const char *name; /* "responses", "chat", "script", "replay" */
-  /* Body and path ("/responses") of the call; headers are the driver's. */
-  int (*encode)(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body,
-                const char **path, csn_err *err);
+  const char *name; /* "responses", "chat", "anthropic", "gemini", "script", "replay" */
+  /* The header that carries the key as it is; NULL: "Authorization: Bearer KEY". */
+  const char *key_header;
+  /* What else each request's head holds: name, value, ..., NULL; may be NULL. */
+  const char *const *headers;
+  /* Body of the call, and what follows the base URL ("/responses"). */
+  int (*encode)(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
+                csn_err *err);
   /* One reply.  Its head decides how the bytes are read; an HTTP error status
    * makes finish() fail with the provider's message, http_status and
    * retry_after_ms.  CSN_E_UNAVAILABLE means that the same request may succeed

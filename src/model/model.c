@@ -9,7 +9,8 @@ csn_model_find(csn_str prefix)
     const char *prefix;
     const csn_model_ops *ops;
   } all[] = {
-      {"chat", &csn_model_chat},           {"openai", &csn_model_responses},
+      {"anthropic", &csn_model_anthropic}, {"chat", &csn_model_chat},
+      {"gemini", &csn_model_gemini},       {"openai", &csn_model_responses},
       {"responses", &csn_model_responses}, {"replay", &csn_model_replay},
       {"script", &csn_model_script},
   };

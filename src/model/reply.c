@@ -32,6 +32,7 @@ csn_reply_head_read(csn_reply_head *out, int status, const csn_header *headers, 
       {"content-type", &out->content_type}, {"retry-after-ms", &out->retry_after_ms},
       {"retry-after", &out->retry_after},   {"date", &out->date},
       {"x-request-id", &out->request_id},   {"x-should-retry", &out->should_retry},
+      {"request-id", &out->request_id},
   };
   for (size_t i = 0; i < n; i++)
     for (size_t k = 0; k < CSN_COUNT(wanted); k++)

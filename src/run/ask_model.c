@@ -9,7 +9,12 @@
 #include "run/driver.h"
 #include "run/items.h"
 
-enum { BODY_MAX_BYTES = 256 << 20, REPLY_MAX_BYTES = 256 << 20, IDLE_MS = 600000 };
+enum {
+  BODY_MAX_BYTES = 256 << 20,
+  REPLY_MAX_BYTES = 256 << 20,
+  IDLE_MS = 600000,
+  PATH_MAX_BYTES = 4096
+};
 
 struct ask {
   csn_job base;
@@ -295,17 +300,19 @@ static int
 start_wire(struct ask *a, csn_err *err)
 {
   csn_run *r = a->base.run;
-  const char *path = "";
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(PATH_MAX_BYTES);
   a->body.cap = BODY_MAX_BYTES;
   csn_buf_clear(&a->body);
   int rc = a->route.ops->encode(&a->route.endpoint, &a->rq, &a->body, &path, err);
   csn_http *http = NULL;
   if (rc == 0)
+    rc = csn_buf_done(&path, "the address of the model", err);
+  if (rc == 0)
     rc = csn_rt_need_http(r->rt, &http, err);
   if (rc < 0)
     return rc;
-  csn_str url = csn_arena_printf(a->arena, "%.*s%s", (int)a->route.endpoint.base_url.n,
-                                 a->route.endpoint.base_url.p, path);
+  csn_str url = csn_arena_printf(a->arena, "%.*s%.*s", (int)a->route.endpoint.base_url.n,
+                                 a->route.endpoint.base_url.p, (int)path.n, path.p);
   csn_http_req req = {.method = "POST",
                       .url = url,
                       .body = csn_buf_str(&a->body),

@@ -10,7 +10,24 @@
 #include "model/reply.h"
 #include "run/statedir.h"
 
-#define DEFAULT_BASE_URL "https://api.openai.com/v1"
+/* Providers that need no caisson.yaml, by the prefix of the model's name.  The
+ * first variable that is set counts. */
+static const struct service {
+  const char *prefix;
+  const char *url_env, *key_env[3];
+  const char *base_url;
+} services[] = {
+    {"openai", "OPENAI_BASE_URL", {"OPENAI_API_KEY"}, "https://api.openai.com/v1"},
+    {"responses", "OPENAI_BASE_URL", {"OPENAI_API_KEY"}, "https://api.openai.com/v1"},
+    {"chat", "OPENAI_BASE_URL", {"OPENAI_API_KEY"}, "https://api.openai.com/v1"},
+    {"anthropic", "ANTHROPIC_BASE_URL", {"ANTHROPIC_API_KEY"}, "https://api.anthropic.com"},
+    {"gemini",
+     "GEMINI_BASE_URL",
+     {"GEMINI_API_KEY", "GOOGLE_API_KEY"},
+     "https://generativelanguage.googleapis.com/v1beta"},
+};
+
+static const char *const apis[] = {"chat", "responses", "anthropic", "gemini"};
 
 enum { TIMEOUT_MAX_S = 86400 };
 
@@ -67,8 +84,12 @@ check_provider(const struct csn_project *p, const csn_json *v, csn_err *err)
     return csn_fail(err, CSN_E_INVALID, "%s:%u: timeout: expected 1 to %d seconds", p->file,
                     timeout->line, TIMEOUT_MAX_S);
   csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
-  if (!csn_str_eq(api, CSN_STR("chat")) && !csn_str_eq(api, CSN_STR("responses")))
-    return csn_fail(err, CSN_E_INVALID, "%s:%u: api: expected responses or chat", p->file, v->line);
+  bool is_known = false;
+  for (size_t i = 0; i < CSN_COUNT(apis); i++)
+    is_known = is_known || csn_str_eq(api, csn_cstr(apis[i]));
+  if (!is_known)
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: api: expected responses, chat, anthropic or gemini",
+                    p->file, v->line);
   csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
   if (!csn_str_starts(url, CSN_STR("http://")) && !csn_str_starts(url, CSN_STR("https://")))
     return csn_fail(err, CSN_E_INVALID, "%s:%u: base_url: expected http:// or https://", p->file,
@@ -172,17 +193,22 @@ without_slash(csn_str url)
 }
 
 static int
-route_to_openai(struct csn_route *r, bool is_custom_capable, csn_err *err)
+route_to_service(struct csn_route *r, csn_str prefix, csn_err *err)
 {
-  const char *url = env_or_null("OPENAI_BASE_URL"), *key = env_or_null("OPENAI_API_KEY");
+  const struct service *s = services;
+  while (!csn_str_eq(prefix, csn_cstr(s->prefix)))
+    s++;
+  const char *url = env_or_null(s->url_env), *key = NULL;
+  for (size_t i = 0; s->key_env[i] && !key; i++)
+    key = env_or_null(s->key_env[i]);
   if (!key && !url)
     return csn_fail(err, CSN_E_INVALID,
-                    "no key for the model: set OPENAI_API_KEY (or OPENAI_BASE_URL for a server "
-                    "that needs none)");
+                    "no key for the model: set %s (or %s for a server that needs none)",
+                    s->key_env[0], s->url_env);
   r->endpoint = (csn_endpoint){
-      .base_url = csn_arena_dup(r->arena, without_slash(csn_cstr(url ? url : DEFAULT_BASE_URL))),
+      .base_url = csn_arena_dup(r->arena, without_slash(csn_cstr(url ? url : s->base_url))),
       .api_key = csn_arena_dup(r->arena, csn_cstr(key)),
-      .custom_tools = is_custom_capable,
+      .custom_tools = r->ops == csn_model_find(CSN_STR("responses")),
   };
   return 0;
 }
@@ -214,7 +240,7 @@ unknown_prefix(const struct csn_project *p, csn_str name, csn_err *err)
     csn_buf_addf(&list, ", %.*s", (int)v->key.n, v->key.p);
   return csn_fail(err, CSN_E_INVALID,
                   "model '%.*s': no such provider; write PREFIX/NAME with one of: openai, chat, "
-                  "script, replay%s",
+                  "anthropic, gemini, script, replay%s",
                   (int)name.n, name.p, list.n ? list.p : "");
 }
 
@@ -238,7 +264,7 @@ csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out,
     return unknown_prefix(p, name, err);
   if (out->ops->answer)
     return 0;
-  return route_to_openai(out, !csn_str_eq(prefix, CSN_STR("chat")), err);
+  return route_to_service(out, prefix, err);
 }
 
 void
@@ -281,10 +307,14 @@ csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_reque
   add_header(req, CSN_STR("User-Agent"), CSN_STR("caisson/" CSN_VERSION));
   add_header(req, CSN_STR("Accept"),
              rq->stream ? CSN_STR("text/event-stream") : CSN_STR("application/json"));
-  if (r->endpoint.api_key.n)
-    add_header(
-        req, CSN_STR("Authorization"),
-        csn_arena_printf(a, "Bearer %.*s", (int)r->endpoint.api_key.n, r->endpoint.api_key.p));
+  for (const char *const *h = r->ops->headers; h && *h; h += 2)
+    add_header(req, csn_cstr(h[0]), csn_cstr(h[1]));
+  csn_str key = r->endpoint.api_key;
+  if (key.n && r->ops->key_header)
+    add_header(req, csn_cstr(r->ops->key_header), key);
+  else if (key.n)
+    add_header(req, CSN_STR("Authorization"),
+               csn_arena_printf(a, "Bearer %.*s", (int)key.n, key.p));
 }
 
 csn_decoder *

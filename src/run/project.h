@@ -5,8 +5,9 @@
  *
  * A model's name is PREFIX/NAME (or PREFIX:NAME).  Prefixes: openai and
  * responses (Responses API), chat (Chat Completions) at OPENAI_BASE_URL with
- * OPENAI_API_KEY; script and replay (a file); and every provider of
- * caisson.yaml.  NAME is passed on as it is.
+ * OPENAI_API_KEY; anthropic at ANTHROPIC_BASE_URL with ANTHROPIC_API_KEY;
+ * gemini at GEMINI_BASE_URL with GEMINI_API_KEY; script and replay (a file);
+ * and every provider of caisson.yaml.  NAME is passed on as it is.
  */
 #ifndef CSN_RUN_PROJECT_H
 #define CSN_RUN_PROJECT_H

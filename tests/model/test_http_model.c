@@ -131,7 +131,7 @@ make_call(csn_http *http, int port, const struct row *row)
   csn_str user = CSN_STR("{\"type\":\"message\",\"role\":\"user\",\"content\":\"hi\"}");
   struct call c = {.arena = a, .text = CSN_BUF(1000)};
   csn_model_reply reply = {0};
-  const char *path;
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(4096);
   csn_http_call *call;
   csn_endpoint ep = {.custom_tools = true};
   pthread_mutex_init(&c.lock, NULL);
@@ -140,7 +140,7 @@ make_call(csn_http *http, int port, const struct row *row)
   c.rq = (csn_model_request){.model = CSN_STR("m"), .items = &user, .n_items = 1, .stream = true};
   OK(c.ops->encode(&ep, &c.rq, &body, &path, &c.err), &c.err);
   csn_http_req req = {.method = "POST", .body = csn_buf_str(&body), .timeout_ms = 20000};
-  req.url = csn_arena_printf(a, "http://127.0.0.1:%d%s%s", port, row->base, path);
+  req.url = csn_arena_printf(a, "http://127.0.0.1:%d%s%s", port, row->base, path.p);
   static const csn_http_sink sink = {on_head, on_body, on_done};
   OK(csn_http_start(http, &req, &sink, &c, &call, &c.err), &c.err);
   pthread_mutex_lock(&c.lock);

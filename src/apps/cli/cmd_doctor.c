@@ -106,7 +106,7 @@ state(cli *c, csn_jw *w)
 static void
 keys(csn_jw *w)
 {
-  static const char *const names[] = {"OPENAI_API_KEY"};
+  static const char *const names[] = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"};
   csn_jw_key(w, "keys");
   csn_jw_obj(w);
   for (size_t i = 0; i < CSN_COUNT(names); i++) {

@@ -453,7 +453,7 @@ static const char *const same_settings[] = {
 };
 
 static int
-encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, const char **path,
+encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
        csn_err *err)
 {
   csn_body b;
@@ -477,7 +477,7 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, const
     csn_jw_raw(&b.w, CSN_STR("{\"include_usage\":true}"));
   if (csn_body_key(&b, "messages"))
     rc = write_messages(&b, err);
-  *path = "/chat/completions";
+  csn_buf_addz(path, "/chat/completions");
   return rc < 0 ? rc : csn_body_done(&b, err);
 }
 

@@ -147,7 +147,7 @@ static const char *const same_settings[] = {
 };
 
 static int
-encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, const char **path,
+encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
        csn_err *err)
 {
   csn_body b;
@@ -182,7 +182,7 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, const
   rc = write_input(&b, ep, err);
   if (rc < 0)
     return rc;
-  *path = "/responses";
+  csn_buf_addz(path, "/responses");
   return csn_body_done(&b, err);
 }
 

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * anthropic.c - the Messages API (POST /v1/messages, version 2023-06-01):
+ * requests.
+ *
+ * Items become blocks; neighbours of one side share a message, as the API
+ * wants all results of a turn in the user message that follows it.  Thoughts
+ * are sent back as they came, with their signature; those of other providers
+ * are left out, as they could not be verified.
+ *
+ * Cache marks stand at the end of the instructions and at the last block, so
+ * that each turn reads what the turn before has written.  They are no part of
+ * what is cached: the bytes before the last message stay the same from turn
+ * to turn but for the mark.
+ *
+ * `max_tokens` is required here; MAX_TOKENS is sent when the agent names none.
+ * `reasoning` {effort} or {budget_tokens} switches thinking on, which excludes
+ * temperature and top_p.
+ */
+#include "model/backend/anthropic.h"
+
+#include "model/answer.h"
+#include "model/backends.h"
+#include "model/items.h"
+#include "model/request.h"
+
+enum { TEXT_MAX = 256 << 20, MAX_TOKENS = 8192 };
+
+#define CACHE_MARK "{\"type\":\"ephemeral\"}"
+
+struct writer {
+  csn_jw *w;
+  csn_arena *scratch;
+  const char *role; /* of the open message, or NULL */
+  csn_buf block;    /* the newest block, not written yet: it may get the mark */
+  bool can_mark;    /* thoughts cannot be marked */
+};
+
+static void
+member(csn_jw *w, const char *key, csn_str value)
+{
+  csn_jw_key(w, key);
+  csn_jw_str(w, value);
+}
+
+/* Writes the waiting block; the last one of all with a cache mark. */
+static void
+flush_block(struct writer *m, bool is_last)
+{
+  if (!m->block.n)
+    return;
+  if (is_last && m->can_mark) {
+    m->block.n--; /* the final brace */
+    csn_buf_addz(&m->block, ",\"cache_control\":" CACHE_MARK "}");
+  }
+  csn_jw_raw(m->w, csn_buf_str(&m->block));
+  csn_buf_clear(&m->block);
+}
+
+static void
+close_message(struct writer *m, bool is_last)
+{
+  flush_block(m, is_last);
+  if (m->role) {
+    csn_jw_end(m->w);
+    csn_jw_end(m->w);
+  }
+  m->role = NULL;
+}
+
+/* Starts a block of `role`: the writer for it is *w. */
+static void
+open_block(struct writer *m, const char *role, const char *type, csn_jw *w)
+{
+  if (m->role != role) { /* both are literals of this file */
+    close_message(m, false);
+    csn_jw_obj(m->w);
+    member(m->w, "role", csn_cstr(role));
+    csn_jw_key(m->w, "content");
+    csn_jw_arr(m->w);
+    m->role = role;
+  }
+  flush_block(m, false);
+  m->can_mark = true;
+  csn_jw_init(w, &m->block);
+  csn_jw_obj(w);
+  member(w, "type", csn_cstr(type));
+}
+
+static int
+close_block(csn_jw *w, csn_err *err)
+{
+  csn_jw_end(w);
+  return csn_jw_done(w, err);
+}
+
+static const char user[] = "user", assistant[] = "assistant";
+
+static int
+add_text(struct writer *m, const char *role, csn_str text, csn_err *err)
+{
+  csn_jw w;
+  if (!csn_str_trim(text).n) /* refused by the API */
+    return 0;
+  open_block(m, role, "text", &w);
+  member(&w, "text", text);
+  return close_block(&w, err);
+}
+
+/* "data:image/png;base64,AAAA" in its two parts. */
+static bool
+cut_data_url(csn_str url, csn_str *type, csn_str *data)
+{
+  static const csn_str scheme = CSN_STR_INIT("data:"), mark = CSN_STR_INIT(";base64,");
+  size_t at = csn_str_find(url, mark, 0);
+  if (!csn_str_starts(url, scheme) || at == SIZE_MAX)
+    return false;
+  *type = csn_strn(url.p + scheme.n, at - scheme.n);
+  *data = csn_strn(url.p + at + mark.n, url.n - at - mark.n);
+  return true;
+}
+
+static void
+write_source(csn_jw *w, csn_str url)
+{
+  csn_str type, data;
+  csn_jw_key(w, "source");
+  csn_jw_obj(w);
+  if (cut_data_url(url, &type, &data)) {
+    member(w, "type", CSN_STR("base64"));
+    member(w, "media_type", type);
+    member(w, "data", data);
+  } else {
+    member(w, "type", CSN_STR("url"));
+    member(w, "url", url);
+  }
+  csn_jw_end(w);
+}
+
+static bool
+is_text_part(csn_str type)
+{
+  return csn_str_eq(type, CSN_STR("input_text")) || csn_str_eq(type, CSN_STR("output_text")) ||
+         csn_str_eq(type, CSN_STR("text"));
+}
+
+/* Image or document parts, in a message or in a tool's result. */
+static int
+write_media(csn_jw *w, const csn_json *part, csn_err *err)
+{
+  csn_str type = csn_json_str(part, "type", CSN_STR(""));
+  bool is_image = csn_str_eq(type, CSN_STR("input_image"));
+  csn_str url = csn_json_str(part, is_image ? "image_url" : "file_data", CSN_STR(""));
+  if (!is_image && !url.n)
+    url = csn_json_str(part, "file_url", CSN_STR(""));
+  if ((!is_image && !csn_str_eq(type, CSN_STR("input_file"))) || !url.n)
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "the Messages API takes images and files by URL or data URL only, not '%.*s'",
+                    (int)(type.n < 60 ? type.n : 60), type.p);
+  write_source(w, url);
+  csn_str title = csn_json_str(part, "filename", CSN_STR(""));
+  if (title.n)
+    member(w, "title", title);
+  return 0;
+}
+
+static const char *
+media_type(const csn_json *part)
+{
+  return csn_str_eq(csn_json_str(part, "type", CSN_STR("")), CSN_STR("input_image")) ? "image"
+                                                                                     : "document";
+}
+
+static int
+add_message(struct writer *m, const csn_json *item, csn_err *err)
+{
+  csn_str role = csn_json_str(item, "role", CSN_STR(""));
+  bool is_answer = csn_str_eq(role, CSN_STR("assistant"));
+  const csn_json *content = csn_json_get(item, "content");
+  if (csn_json_is(content, CSN_JSON_STRING))
+    return add_text(m, is_answer ? assistant : user, content->text, err);
+  int rc = 0;
+  csn_json_each (part, content) {
+    csn_str type = csn_json_str(part, "type", CSN_STR(""));
+    if (is_text_part(type)) {
+      rc = add_text(m, is_answer ? assistant : user, csn_json_str(part, "text", CSN_STR("")), err);
+    } else if (is_answer) {
+      rc = add_text(m, assistant, csn_json_str(part, "refusal", CSN_STR("")), err);
+    } else {
+      csn_jw w;
+      open_block(m, user, media_type(part), &w);
+      rc = write_media(&w, part, err);
+      if (rc == 0)
+        rc = close_block(&w, err);
+    }
+    if (rc < 0)
+      return rc;
+  }
+  return 0;
+}
+
+/* The API accepts letters, digits, "_" and "-" only. */
+static csn_str
+call_id(struct writer *m, const csn_json *item)
+{
+  csn_str id = csn_json_str(item, "call_id", CSN_STR(""));
+  char *to = csn_arena_alloc(m->scratch, id.n + 1);
+  for (size_t i = 0; to && i < id.n; i++) {
+    char c = id.p[i];
+    bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '-';
+    to[i] = c;
+    if (!ok)
+      to[i] = '_';
+  }
+  return to ? csn_strn(to, id.n) : CSN_STR("");
+}
+
+static int
+add_call(struct writer *m, const csn_json *item, bool is_custom, csn_err *err)
+{
+  csn_jw w;
+  const csn_json *v;
+  csn_str text = csn_json_str(item, is_custom ? "input" : "arguments", CSN_STR(""));
+  open_block(m, assistant, "tool_use", &w);
+  member(&w, "id", call_id(m, item));
+  member(&w, "name", csn_json_str(item, "name", CSN_STR("")));
+  csn_jw_key(&w, "input");
+  if (!is_custom && csn_json_parse(m->scratch, text, &v, NULL) == 0 && v->kind == CSN_JSON_OBJECT) {
+    csn_jw_raw(&w, v->raw);
+  } else { /* an object it must be, even where the model wrote something else */
+    csn_jw_obj(&w);
+    if (text.n)
+      member(&w, is_custom ? "input" : "arguments", text);
+    csn_jw_end(&w);
+  }
+  return close_block(&w, err);
+}
+
+static int
+write_result(csn_jw *w, const csn_json *output, csn_err *err)
+{
+  int rc = 0;
+  csn_jw_arr(w);
+  csn_json_each (part, output) {
+    csn_str text = csn_json_str(part, "text", CSN_STR(""));
+    bool is_text = is_text_part(csn_json_str(part, "type", CSN_STR("")));
+    if (rc < 0 || (is_text && !csn_str_trim(text).n))
+      continue;
+    csn_jw_obj(w);
+    member(w, "type", csn_cstr(is_text ? "text" : media_type(part)));
+    if (is_text)
+      member(w, "text", text);
+    else
+      rc = write_media(w, part, err);
+    csn_jw_end(w);
+  }
+  csn_jw_end(w);
+  return rc;
+}
+
+static int
+add_output(struct writer *m, const csn_json *item, csn_err *err)
+{
+  csn_jw w;
+  const csn_json *output = csn_json_get(item, "output");
+  open_block(m, user, "tool_result", &w);
+  member(&w, "tool_use_id", call_id(m, item));
+  csn_jw_key(&w, "content");
+  int rc = 0;
+  if (csn_json_is(output, CSN_JSON_ARRAY))
+    rc = write_result(&w, output, err);
+  else
+    csn_jw_str(&w, csn_json_is(output, CSN_JSON_STRING) ? output->text : CSN_STR(""));
+  return rc < 0 ? rc : close_block(&w, err);
+}
+
+static int
+add_thought(struct writer *m, const csn_json *item, csn_err *err)
+{
+  csn_jw w;
+  csn_str seal = csn_json_str(item, "encrypted_content", CSN_STR(""));
+  csn_str api = csn_json_str(csn_json_get(item, "provider_data"), "api", CSN_STR(""));
+  if (!seal.n || !csn_str_eq(api, CSN_STR(CSN_ANTHROPIC)))
+    return 0;
+  bool is_hidden = csn_item_provided(item, CSN_ANTHROPIC, "hidden").n > 0;
+  open_block(m, assistant, is_hidden ? "redacted_thinking" : "thinking", &w);
+  m->can_mark = false;
+  if (is_hidden) {
+    member(&w, "data", seal);
+  } else {
+    member(&w, "thinking",
+           csn_json_str(csn_json_at(csn_json_get(item, "summary"), 0), "text", CSN_STR("")));
+    member(&w, "signature", seal);
+  }
+  return close_block(&w, err);
+}
+
+static int
+add_item(struct writer *m, const csn_json *item, csn_err *err)
+{
+  csn_str type = csn_json_str(item, "type", CSN_STR("message"));
+  if (csn_str_eq(type, CSN_STR("message")))
+    return add_message(m, item, err);
+  if (csn_str_eq(type, CSN_STR("function_call")))
+    return add_call(m, item, false, err);
+  if (csn_str_eq(type, CSN_STR("custom_tool_call")))
+    return add_call(m, item, true, err);
+  if (csn_str_eq(type, CSN_STR("function_call_output")) ||
+      csn_str_eq(type, CSN_STR("custom_tool_call_output")))
+    return add_output(m, item, err);
+  if (csn_str_eq(type, CSN_STR("reasoning")))
+    return add_thought(m, item, err);
+  if (csn_str_eq(type, CSN_STR("item_reference")) || csn_str_eq(type, CSN_STR("compaction")))
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "the Messages API cannot take an item of type %.*s; it belongs to the "
+                    "Responses API",
+                    (int)type.n, type.p);
+  return 0; /* records of another provider's own tools */
+}
+
+static int
+write_messages(csn_body *b, csn_err *err)
+{
+  const csn_model_request *rq = b->rq;
+  csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
+  struct writer m = {.w = &b->w, .scratch = scratch, .block = CSN_BUF(TEXT_MAX)};
+  int rc = 0;
+  csn_jw_arr(m.w);
+  for (size_t i = 0; i < rq->n_items && rc == 0; i++) {
+    const csn_json *item;
+    csn_arena_clear(scratch);
+    rc = csn_json_parse(scratch, rq->items[i], &item, err);
+    if (rc == 0)
+      rc = add_item(&m, item, err);
+    csn_wrap(err, rc, "input item %zu", i);
+  }
+  close_message(&m, true);
+  csn_jw_end(m.w);
+  csn_buf_fini(&m.block);
+  return rc;
+}
+
+static void
+write_tools(csn_body *b)
+{
+  csn_jw *w = &b->w;
+  if (b->rq->n_tools == 0 || !csn_body_key(b, "tools"))
+    return;
+  csn_jw_arr(w);
+  for (size_t i = 0; i < b->rq->n_tools; i++) {
+    const csn_tool_decl *t = &b->rq->tools[i];
+    csn_jw_obj(w);
+    member(w, "name", t->name);
+    if (t->description.n)
+      member(w, "description", t->description);
+    csn_jw_key(w, "input_schema");
+    csn_jw_raw(w, t->schema.n ? t->schema : csn_cstr(csn_item_custom_schema));
+    csn_jw_end(w);
+  }
+  csn_jw_end(w);
+}
+
+/* "auto", "required", "none", a tool's name, or an object in wire form. */
+static void
+write_tool_choice(csn_body *b)
+{
+  csn_jw *w = &b->w;
+  const csn_json *choice = csn_json_get(b->rq->settings, "tool_choice");
+  bool is_single = !csn_json_bool(b->rq->settings, "parallel_tool_calls", true);
+  bool is_given = choice && choice->kind != CSN_JSON_NULL;
+  if (b->rq->n_tools == 0 || (!is_given && !is_single) || !csn_body_key(b, "tool_choice"))
+    return;
+  if (is_given && choice->kind != CSN_JSON_STRING) {
+    csn_jw_value(w, choice);
+    return;
+  }
+  csn_str word = is_given ? choice->text : CSN_STR("auto");
+  bool is_mode = csn_str_eq(word, CSN_STR("auto")) || csn_str_eq(word, CSN_STR("none"));
+  bool is_any = csn_str_eq(word, CSN_STR("required"));
+  csn_jw_obj(w);
+  member(w, "type", is_any ? CSN_STR("any") : is_mode ? word : CSN_STR("tool"));
+  if (!is_any && !is_mode)
+    member(w, "name", word);
+  if (is_single && !csn_str_eq(word, CSN_STR("none"))) {
+    csn_jw_key(w, "disable_parallel_tool_use");
+    csn_jw_bool(w, true);
+  }
+  csn_jw_end(w);
+}
+
+/* Tokens of thinking that the settings ask for; 0: none. */
+static int64_t
+thinking_budget(const csn_json *settings)
+{
+  static const struct {
+    const char *effort;
+    int64_t tokens;
+  } efforts[] = {{"low", 2048}, {"medium", 8192}, {"high", 24576}};
+  const csn_json *reasoning = csn_json_get(settings, "reasoning");
+  csn_str effort = csn_json_str(reasoning, "effort", CSN_STR(""));
+  for (size_t i = 0; i < CSN_COUNT(efforts); i++)
+    if (csn_str_eq(effort, csn_cstr(efforts[i].effort)))
+      return csn_json_int(reasoning, "budget_tokens", efforts[i].tokens);
+  return csn_json_int(reasoning, "budget_tokens", 0);
+}
+
+static void
+write_limits(csn_body *b)
+{
+  csn_jw *w = &b->w;
+  int64_t thinking = thinking_budget(b->rq->settings);
+  if (csn_body_key(b, "max_tokens"))
+    csn_jw_int(w, csn_json_int(b->rq->settings, "max_tokens", MAX_TOKENS + thinking));
+  if (thinking > 0 && csn_body_key(b, "thinking")) {
+    csn_jw_obj(w);
+    member(w, "type", CSN_STR("enabled"));
+    csn_jw_key(w, "budget_tokens");
+    csn_jw_int(w, thinking);
+    csn_jw_end(w);
+    return;
+  }
+  csn_body_setting(b, "temperature", "temperature");
+  csn_body_setting(b, "top_p", "top_p");
+}
+
+static void
+write_system(csn_body *b)
+{
+  csn_jw *w = &b->w;
+  if (!csn_str_trim(b->rq->instructions).n || !csn_body_key(b, "system"))
+    return;
+  csn_jw_arr(w);
+  csn_jw_obj(w);
+  member(w, "type", CSN_STR("text"));
+  member(w, "text", b->rq->instructions);
+  csn_jw_key(w, "cache_control");
+  csn_jw_raw(w, CSN_STR(CACHE_MARK));
+  csn_jw_end(w);
+  csn_jw_end(w);
+}
+
+static int
+encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
+       csn_err *err)
+{
+  csn_body b;
+  int rc = csn_body_init(&b, body, rq, err);
+  if (rc < 0)
+    return rc;
+  if (csn_body_key(&b, "model"))
+    csn_jw_str(&b.w, rq->model);
+  write_limits(&b);
+  csn_body_setting(&b, "metadata", "metadata");
+  csn_body_setting(&b, "service_tier", "service_tier");
+  if (rq->stream && csn_body_key(&b, "stream"))
+    csn_jw_bool(&b.w, true);
+  write_tools(&b);
+  write_tool_choice(&b);
+  write_system(&b);
+  if (csn_body_key(&b, "messages"))
+    rc = write_messages(&b, err);
+  (void)ep;
+  csn_buf_addz(path, "/v1/messages");
+  return rc < 0 ? rc : csn_body_done(&b, err);
+}
+
+static const char *const headers[] = {"anthropic-version", "2023-06-01", NULL};
+
+const csn_model_ops csn_model_anthropic = {
+    .size = sizeof(csn_model_ops),
+    .name = CSN_ANTHROPIC,
+    .key_header = "x-api-key",
+    .headers = headers,
+    .encode = encode,
+    .decoder = csn_anthropic_decoder,
+    .feed = csn_anthropic_feed,
+    .finish = csn_anthropic_finish,
+    .close = csn_anthropic_close,
+};
