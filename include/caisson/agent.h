@@ -31,6 +31,8 @@ CSN_API void csn_agent_set_model(csn_agent *a, const char *model); /* "openai/gp
 CSN_API void csn_agent_set_instructions(csn_agent *a, csn_str text);
 CSN_API void csn_agent_set_turns(csn_agent *a, int64_t turns);     /* model calls at most */
 CSN_API void csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms); /* 0: no limit */
+/* A section of agent.yaml as JSON: "approvals".  A second call replaces it. */
+CSN_API int csn_agent_set(csn_agent *a, const char *section, csn_str json, csn_err *err) CSN_MUST;
 /* "jail", "local", "fake": gives the agent a sandbox and the capabilities
  * filesystem and shell. */
 CSN_API void csn_agent_set_sandbox(csn_agent *a, const char *backend);

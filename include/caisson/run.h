@@ -84,6 +84,42 @@ CSN_API void csn_run_cancel(csn_run *r, bool after_turn);
 /* Any thread.  Stops without ending the run: csn_run_resume() goes on. */
 CSN_API void csn_run_interrupt(csn_run *r);
 CSN_API const char *csn_run_id(const csn_run *r);
+
+/* ---- deciding what a run waits for ---- */
+
+/* Reads a run back and performs nothing: for its questions, and to decide on
+ * another machine or in another process than the one that goes on.  Owns the
+ * run (CSN_E_CONFLICT while a live process does). */
+CSN_API int csn_run_open(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out,
+                         csn_err *err) CSN_MUST;
+/* Goes on with what csn_run_open() gave; csn_run_resume() is both. */
+CSN_API void csn_run_go_on(csn_run *r);
+
+/* A tool call that waits for a human; borrowed during the call. */
+typedef struct csn_ask {
+  csn_str call, tool; /* the call's id, the tool's name */
+  csn_str input;      /* arguments (JSON) or free text */
+  bool is_custom;     /* free text */
+  bool interrupted;   /* asked because the harness died while it ran */
+  bool is_decided;    /* by csn_run_decide() on a run at rest */
+} csn_ask;
+/* Calls fn for each question; a negative result ends it and is returned. */
+CSN_API int csn_run_asks(csn_run *r, int (*fn)(void *user, const csn_ask *a), void *user);
+
+typedef struct csn_decision {
+  bool allow;
+  const char *by;   /* the approver's name; NULL: this process's user id */
+  csn_str reason;   /* kept; told to the model when denied */
+  csn_str edited;   /* allow with this input instead; the model is told; empty: as asked */
+  bool always;      /* holds for later calls of this run with the same arguments */
+  csn_str like;     /* holds for later calls that match this pattern; empty: none */
+  int64_t until_ms; /* end of what holds for later calls, Unix time; 0: with the run */
+} csn_decision;
+/* Any thread.  `call`: a call's id, or empty when only one waits.  The
+ * decision is signed with the key of the state folder and committed when this
+ * returns; a live run goes on at once, one at rest with csn_run_go_on().
+ * CSN_E_NOT_FOUND: no such question; CSN_E_EXISTS: decided already. */
+CSN_API int csn_run_decide(csn_run *r, csn_str call, const csn_decision *d, csn_err *err) CSN_MUST;
 /* Ends what still runs here (as interrupt does) and frees. */
 CSN_API void csn_run_free(csn_run *r);
 

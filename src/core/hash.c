@@ -81,6 +81,40 @@ csn_sha256_of(csn_str bytes)
   return csn_sha256_end(&s);
 }
 
+csn_digest
+csn_hmac_sha256(csn_str key, csn_str bytes)
+{
+  char pad[64] = {0}, inner[64], outer[64];
+  csn_digest short_key, d;
+  if (key.n > sizeof pad) {
+    short_key = csn_sha256_of(key);
+    key = csn_strn((const char *)short_key.b, sizeof short_key.b);
+  }
+  memcpy(pad, key.n ? key.p : "", key.n);
+  for (size_t i = 0; i < sizeof pad; i++) {
+    inner[i] = (char)(pad[i] ^ 0x36);
+    outer[i] = (char)(pad[i] ^ 0x5c);
+  }
+  csn_sha256 s;
+  csn_sha256_init(&s);
+  csn_sha256_add(&s, csn_strn(inner, sizeof inner));
+  csn_sha256_add(&s, bytes);
+  d = csn_sha256_end(&s);
+  csn_sha256_init(&s);
+  csn_sha256_add(&s, csn_strn(outer, sizeof outer));
+  csn_sha256_add(&s, csn_strn((const char *)d.b, sizeof d.b));
+  return csn_sha256_end(&s);
+}
+
+bool
+csn_digest_same(const csn_digest *a, const csn_digest *b)
+{
+  unsigned char all = 0;
+  for (size_t i = 0; i < sizeof a->b; i++)
+    all |= a->b[i] ^ b->b[i];
+  return all == 0;
+}
+
 void
 csn_digest_hex(const csn_digest *d, char out[65])
 {

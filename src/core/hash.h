@@ -21,6 +21,10 @@ void csn_sha256_init(csn_sha256 *s);
 void csn_sha256_add(csn_sha256 *s, csn_str bytes);
 csn_digest csn_sha256_end(csn_sha256 *s);
 csn_digest csn_sha256_of(csn_str bytes);
+/* HMAC-SHA256 (RFC 2104). */
+csn_digest csn_hmac_sha256(csn_str key, csn_str bytes);
+/* Takes as long for any two. */
+bool csn_digest_same(const csn_digest *a, const csn_digest *b);
 /* 64 lower-case hexadecimal digits and a NUL. */
 void csn_digest_hex(const csn_digest *d, char out[65]);
 bool csn_digest_from_hex(csn_str hex, csn_digest *out);

@@ -194,7 +194,7 @@ csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
                     a->name);
   int rc = csn_route_find(p, csn_cstr(a->model), &route, err);
   csn_route_fini(&route);
-  return rc;
+  return rc < 0 ? rc : csn_agent_check_approvals(a, err);
 }
 
 static void
@@ -258,6 +258,7 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
   csn_jw_end(w);
   if (a->n_outputs)
     outputs_to_json(a, w);
+  csn_agent_write_sections(a, w);
   member(w, "folder", a->folder);
   csn_jw_end(w);
 }

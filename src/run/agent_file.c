@@ -200,10 +200,15 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   static const char *const keys[] = {
       "name",     "model",   "instructions", "instructions_file", "settings", "capabilities",
       "manifest", "sandbox", "limits",       "outputs",           "folder",   NULL};
+  const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
+  size_t n = CSN_COUNT(keys) - 1;
+  memcpy(all, keys, sizeof keys);
+  n += csn_agent_section_keys(all + n);
+  all[n] = NULL;
   csn_agent *a = r->a;
   int rc = csn_agent_want(r, v, "the agent", CSN_JSON_OBJECT);
   if (rc == 0)
-    rc = csn_agent_only(r, v, "", keys);
+    rc = csn_agent_only(r, v, "", all);
   csn_str name = CSN_STR(""), model = CSN_STR(""), folder = CSN_STR("");
   if (rc == 0)
     rc = csn_agent_text(r, v, "name", &name);
@@ -222,7 +227,7 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   resolve_model(a);
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
       read_instructions,      read_settings, read_capabilities, read_manifest,
-      csn_agent_read_sandbox, read_limits,   read_outputs};
+      csn_agent_read_sandbox, read_limits,   read_outputs,      csn_agent_read_sections};
   for (size_t i = 0; i < CSN_COUNT(parts); i++) {
     rc = parts[i](r, v);
     if (rc < 0)

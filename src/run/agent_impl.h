@@ -35,6 +35,7 @@ struct csn_agent {
   csn_manifest *manifest;
   const csn_json *manifest_json;
   int64_t max_turns, wall_ms, output_tokens;
+  const csn_json *approvals; /* resolved rules, see policy.h; NULL: none */
   csn_output *outputs;
   size_t n_outputs;
   struct csn_agent_tool *tools;
@@ -52,6 +53,11 @@ const char *const *csn_environment_of(csn_arena *a, const csn_json *v);
 
 /* The section `sandbox` of the resolved form: agent_sandbox.c */
 void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);
+
+/* Of the resolved form: agent_sections.c */
+void csn_agent_write_sections(const csn_agent *a, csn_jw *w);
+/* The section `approvals`, checked against the agent's tools: agent_policy.c */
+int csn_agent_check_approvals(const csn_agent *a, csn_err *err) CSN_MUST;
 
 /* Add the tools of a capability: capability.c */
 int csn_capability_shell(csn_agent *a, csn_err *err) CSN_MUST;

@@ -33,4 +33,14 @@ int csn_agent_whole(const struct csn_agent_reader *r, const csn_json *v, const c
 /* The section `sandbox` of the agent v, also when it is absent. */
 int csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v);
 
+/* The sections that stand by themselves: agent_sections.c */
+enum { CSN_SECTIONS_MAX = 32 };
+/* Writes their names; returns how many. */
+size_t csn_agent_section_keys(const char **keys);
+int csn_agent_read_sections(const struct csn_agent_reader *r, const csn_json *v);
+
+/* agent_policy.c */
+int csn_agent_read_approvals(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_approvals(const csn_agent *a, csn_jw *w);
+
 #endif

@@ -17,7 +17,8 @@ struct csn_call {
   csn_arena *arena;
   const csn_tool *tool; /* NULL: the model named one that does not exist */
   csn_str id, name, input;
-  bool is_custom, recovers;
+  csn_str answer; /* not empty: of a call that is not made */
+  bool is_custom, recovers, is_edited;
   const csn_json *args;
   csn_scope scope;
   csn_buf out;
@@ -168,9 +169,24 @@ csn_call_was_claimed(csn_call *c)
 
 /* ---- performing ---- */
 
+/* The model asked for something else than what was done. */
+static void
+tell_edit(csn_call *c)
+{
+  csn_buf text = CSN_BUF(c->out.cap);
+  csn_buf_addf(&text, "A human changed this call before allowing it. It was made with: ");
+  csn_buf_add(&text, c->input);
+  csn_buf_addz(&text, "\n\n");
+  csn_buf_add(&text, csn_buf_str(&c->out));
+  csn_buf_fini(&c->out);
+  c->out = text;
+}
+
 static csn_job *
 deliver_output(csn_call *c)
 {
+  if (c->is_edited && !c->content.n)
+    tell_edit(c);
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF((size_t)8 * OUT_MAX_BYTES);
   csn_jw w;
   csn_jw_init(&w, &b);
@@ -277,6 +293,10 @@ call_run(csn_job *j)
 {
   csn_call *c = call_of(j);
   csn_err err;
+  if (c->answer.n) {
+    csn_buf_add(&c->out, c->answer);
+    return deliver_output(c);
+  }
   if (!c->tool) {
     csn_buf_addf(&c->out, "Tool '%.*s' not found. The tools are:", (int)c->name.n, c->name.p);
     for (size_t i = 0; i < j->run->agent->n_tools; i++)
@@ -308,7 +328,9 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
   c->id = csn_arena_dup(c->arena, csn_cstr(p->call_id));
   c->name = csn_arena_dup(c->arena, csn_cstr(p->name));
   c->input = csn_arena_dup(c->arena, csn_cstr(p->arguments));
+  c->answer = csn_arena_dup(c->arena, csn_cstr(p->answer));
   c->is_custom = p->is_custom;
+  c->is_edited = p->is_edited;
   c->recovers = recover;
   for (size_t i = 0; i < r->agent->n_tools; i++)
     if (csn_str_eq(c->name, csn_cstr(r->agent->tools[i].tool.name)))

@@ -10,6 +10,7 @@
  *   call.c        the tool_call job, and the C API inside a tool
  *   box.c         the run's sandbox: its folder, making, closing
  *   resume.c      from a journal back to a run
+ *   decide.c      questions to a human, and their answers
  *
  * Threads: a run's lock guards everything of it.  deliver() steps, commits and
  * starts the effects under it.  Jobs run in pool threads without it; one job
@@ -25,6 +26,7 @@
 #include "caisson/manifest.h"
 #include "caisson/run.h"
 #include "run/agent_impl.h"
+#include "run/decision.h"
 #include "run/fault.h"
 #include "run/project.h"
 #include "run/step.h"
@@ -33,7 +35,7 @@
 #include "wire/http.h"
 
 struct csn_rt {
-  pthread_mutex_t lock; /* guards the lazily made loop and http */
+  pthread_mutex_t lock; /* guards the lazily made loop, http and key */
   csn_loop *loop;
   csn_http *http;
   csn_pool *pool;
@@ -43,11 +45,15 @@ struct csn_rt {
   char *state_path;
   struct csn_project *project;
   struct csn_fault fault;
+  bool has_key;
+  unsigned char key[CSN_KEY_BYTES];
 };
 
 /* Made at first use. */
 int csn_rt_need_loop(csn_rt *rt, csn_loop **out, csn_err *err) CSN_MUST;
 int csn_rt_need_http(csn_rt *rt, csn_http **out, csn_err *err) CSN_MUST;
+/* The key that decisions are signed with. */
+int csn_rt_need_key(csn_rt *rt, const unsigned char **out, csn_err *err) CSN_MUST;
 
 /* A piece of work of a run.  `fn` runs without the run's lock and returns the
  * next job for this thread, NULL, or CSN_JOB_PARKED when it waits for the wire
@@ -83,6 +89,13 @@ struct csn_noted {
   const csn_json *data;
 };
 
+/* A decision whose signature held, see decision.h. */
+struct csn_decided {
+  struct csn_decided *next;
+  int64_t effect, note; /* seqs of the question and of the note */
+  csn_str event;        /* data of the `decided` that follows from it */
+};
+
 struct csn_run {
   csn_rt *rt;
   const csn_agent *agent;
@@ -100,15 +113,16 @@ struct csn_run {
   struct csn_item_ref *items;
   size_t n_items, items_room;
   struct csn_noted *notes;
+  struct csn_decided *decided;
   csn_str zero;    /* record 0 until it is committed */
   csn_buf request; /* memory of the last request's body, for the next; empty while one is used */
   csn_job *jobs;   /* all that are not finished */
   csn_job *handed; /* during deliver: the job for this thread */
   bool may_hand;
   csn_timer *wall;
-  bool is_stopped;   /* no more events are taken */
-  bool is_replaying; /* being read back from its journal */
-  csn_err fatal;     /* code != 0: the journal or the machine failed */
+  bool is_stopped; /* no more events are taken */
+  bool is_at_rest; /* read back from its journal and not going on: performs nothing */
+  csn_err fatal;   /* code != 0: the journal or the machine failed */
   struct csn_box box;
 };
 
@@ -119,6 +133,10 @@ int csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *e
  * Returns a job for the calling thread when `hand` is true (it must be run:
  * csn_job_run), else NULL.  Dropped when the run is stopped. */
 csn_job *csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand);
+/* The same with the lock held, without waking who waits. */
+csn_job *csn_run_deliver_held(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand);
+/* Lock held: is_over may have come true. */
+void csn_run_wake(csn_run *r);
 /* An event {"effect":seq, "error":{...}} from an error. */
 csn_job *csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq, const csn_err *e,
                                bool hand);
@@ -126,6 +144,8 @@ csn_job *csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq
 void csn_run_keep_items(csn_run *r, int64_t seq, const csn_json *data);
 /* Appends one `note` record. Takes the lock. */
 int csn_run_note(csn_run *r, csn_str data, csn_err *err) CSN_MUST;
+/* Lock held: the same; summary may be NULL. */
+int csn_run_note_held(csn_run *r, csn_str data, const csn_run_row *summary, csn_err *err) CSN_MUST;
 /* A notification that is not journaled. */
 void csn_run_notify(csn_run *r, const char *type, csn_str data);
 /* The run cannot go on here: journal or machine failed. Lock held. */
@@ -161,6 +181,15 @@ csn_run *csn_call_run(csn_call *c);
 int csn_call_claim(csn_call *c, csn_err *err) CSN_MUST;
 bool csn_call_was_claimed(csn_call *c);
 csn_str csn_call_name(const csn_call *c);
+
+/* ---- decide.c ---- */
+
+/* A `decision` note read back: CSN_E_REPLAY when it was altered. */
+int csn_decided_keep(csn_run *r, const csn_record *rec, const csn_json *v, csn_err *err) CSN_MUST;
+/* Whether that `decided` follows from a decision that was kept. */
+bool csn_decided_stands(const csn_run *r, const csn_record *rec, const csn_json *v);
+/* Delivers what was decided while the run was at rest. */
+void csn_decided_deliver(csn_run *r);
 
 /* ---- box.c ---- */
 void csn_box_init(struct csn_box *b);

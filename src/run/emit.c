@@ -93,28 +93,40 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
 
 static int64_t
 call(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind, const csn_pending *p,
-     const char *why)
+     const char *why, const csn_json *rule)
 {
   csn_jw w;
   csn_effect *f = begin(e, ev, kind, &w);
   member(&w, "call_id", p->call_id);
   member(&w, "name", p->name);
   member(&w, p->is_custom ? "input" : "arguments", p->arguments);
+  if (p->is_edited) {
+    csn_jw_key(&w, "edited");
+    csn_jw_bool(&w, true);
+  }
+  if (p->answer)
+    member(&w, "answer", p->answer);
   if (why)
     member(&w, "why", why);
+  csn_str reason = csn_json_str(rule, "reason", CSN_STR(""));
+  if (reason.n) {
+    csn_jw_key(&w, "reason");
+    csn_jw_str(&w, reason);
+  }
   return end(e, f, &w);
 }
 
 int64_t
 csn_emit_tool_call(csn_effects *e, const csn_event *ev, const csn_pending *p)
 {
-  return call(e, ev, CSN_DO_TOOL_CALL, p, NULL);
+  return call(e, ev, CSN_DO_TOOL_CALL, p, NULL, NULL);
 }
 
 int64_t
-csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const char *why)
+csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const char *why,
+             const csn_json *rule)
 {
-  return call(e, ev, CSN_DO_ASK, p, why);
+  return call(e, ev, CSN_DO_ASK, p, why, rule);
 }
 
 int64_t

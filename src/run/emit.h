@@ -11,7 +11,9 @@ int csn_effects_done(csn_effects *e, csn_err *err) CSN_MUST;
 
 int64_t csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st);
 int64_t csn_emit_tool_call(csn_effects *e, const csn_event *ev, const csn_pending *p);
-int64_t csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const char *why);
+/* rule: the one of `approvals` that asks; may be NULL. */
+int64_t csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const char *why,
+                     const csn_json *rule);
 int64_t csn_emit_callback(csn_effects *e, const csn_event *ev, csn_str name);
 int64_t csn_emit_cancel(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind,
                         int64_t target);

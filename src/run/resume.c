@@ -56,8 +56,14 @@ read_event(struct reader *rd, const csn_record *rec, int kind, const csn_json *v
 {
   csn_run *r = rd->r;
   csn_run_keep_items(r, rec->seq, v);
-  if (rec->seq < rd->from)
+  if (kind == CSN_EV_DECIDED && !csn_decided_stands(r, rec, v))
+    return differs(rec, "nobody who holds this folder's key decided so; the journal was edited",
+                   err);
+  if (rec->seq < rd->from) {
+    if (kind == CSN_EV_DECIDED)
+      csn_state_remember(&r->state, v);
     return 0;
+  }
   if (rd->next_effect < r->effects.n)
     return differs(rec, "an effect is missing before it", err);
   csn_event ev = {
@@ -81,8 +87,10 @@ read_effect(struct reader *rd, const csn_record *rec, int kind, csn_err *err)
 }
 
 static int
-read_note(struct reader *rd, const csn_json *v)
+read_note(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *err)
 {
+  if (csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("decision")))
+    return csn_decided_keep(rd->r, rec, v, err);
   const csn_json *data = csn_json_get(v, "data");
   if (!data)
     return 0;
@@ -111,7 +119,7 @@ read_record(void *user, const csn_record *rec, csn_err *err)
   if (effect >= 0)
     return read_effect(rd, rec, effect, err);
   if (csn_str_eq(rec->kind, CSN_STR("note")))
-    return read_note(rd, v);
+    return read_note(rd, rec, v, err);
   if (!csn_str_eq(rec->kind, CSN_STR("state")))
     return differs(rec, "unknown kind", err);
   if (rec->seq == rd->from)
@@ -181,9 +189,12 @@ write_asks(const csn_run *r, csn_buf *out)
   csn_jw_end(&w);
 }
 
-static void
-go_on(csn_run *r)
+void
+csn_run_go_on(csn_run *r)
 {
+  if (r->state.phase == CSN_PHASE_ENDED)
+    return;
+  r->is_at_rest = false;
   csn_model_warm(r);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(1 << 20);
   write_asks(r, &data);
@@ -195,14 +206,15 @@ go_on(csn_run *r)
   if (r->state.timer_seq >= 0 && !r->is_stopped)
     csn_rearm_timer(r);
   pthread_mutex_unlock(&r->lock);
+  csn_decided_deliver(r);
 }
 
 int
-csn_run_resume(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, csn_err *err)
+csn_run_open(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, csn_err *err)
 {
   csn_auto(csn_run_freep) csn_run *r = NULL;
   int rc = csn_run_make(rt, o, &r, err);
-  r->is_replaying = true;
+  r->is_at_rest = true;
   if (rc == 0)
     rc = csn_journal_open(rt->store, id, true, &r->journal, err);
   struct reader rd = {.r = r};
@@ -216,12 +228,18 @@ csn_run_resume(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, 
     return csn_fail(err, CSN_E_REPLAY, "run %s has no records", csn_run_id(r));
   if (rd.next_effect < r->effects.n)
     return csn_fail(err, CSN_E_REPLAY, "run %s ends in the middle of a step", csn_run_id(r));
-  r->is_replaying = false;
   if (r->state.phase == CSN_PHASE_NEW)
     return csn_fail(err, CSN_E_REPLAY, "run %s died before its input was recorded; start it anew",
                     csn_run_id(r));
-  if (r->state.phase != CSN_PHASE_ENDED)
-    go_on(r);
   *out = csn_steal(r);
   return 0;
+}
+
+int
+csn_run_resume(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, csn_err *err)
+{
+  int rc = csn_run_open(rt, id, o, out, err);
+  if (rc == 0)
+    csn_run_go_on(*out);
+  return rc;
 }

@@ -79,3 +79,14 @@ csn_rt_need_http(csn_rt *rt, csn_http **out, csn_err *err)
   pthread_mutex_unlock(&rt->lock);
   return 0;
 }
+
+int
+csn_rt_need_key(csn_rt *rt, const unsigned char **out, csn_err *err)
+{
+  pthread_mutex_lock(&rt->lock);
+  int rc = rt->has_key ? 0 : csn_key_need(rt->state_fd, rt->key, err);
+  rt->has_key = rc == 0;
+  *out = rt->key;
+  pthread_mutex_unlock(&rt->lock);
+  return rc;
+}

@@ -200,7 +200,8 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
 static bool
 is_over(const csn_run *r)
 {
-  bool rests = r->is_stopped || r->state.phase == CSN_PHASE_ENDED || csn_state_waits(&r->state);
+  bool rests = r->is_stopped || r->is_at_rest || r->state.phase == CSN_PHASE_ENDED ||
+               csn_state_waits(&r->state);
   return rests && !r->jobs;
 }
 
@@ -225,9 +226,8 @@ csn_run_fail(csn_run *r, const csn_err *e)
 }
 
 csn_job *
-csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand)
+csn_run_deliver_held(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand)
 {
-  pthread_mutex_lock(&r->lock);
   csn_job *job = NULL;
   /* A cancel or a timer may be on its way when the run ends: it lost the race. */
   if (!r->is_stopped && r->state.phase != CSN_PHASE_ENDED) {
@@ -240,8 +240,22 @@ csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand)
     if (kind == CSN_EV_INTERRUPTED)
       r->is_stopped = true;
   }
+  return job;
+}
+
+void
+csn_run_wake(csn_run *r)
+{
   if (is_over(r)) /* who waits is not woken for each event */
     pthread_cond_broadcast(&r->changed);
+}
+
+csn_job *
+csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand)
+{
+  pthread_mutex_lock(&r->lock);
+  csn_job *job = csn_run_deliver_held(r, kind, data, hand);
+  csn_run_wake(r);
   pthread_mutex_unlock(&r->lock);
   return job;
 }
@@ -272,16 +286,23 @@ csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq, const c
 }
 
 int
-csn_run_note(csn_run *r, csn_str data, csn_err *err)
+csn_run_note_held(csn_run *r, csn_str data, const csn_run_row *summary, csn_err *err)
 {
   csn_record rec = {.ts_ms = now_ms(), .kind = CSN_STR("note"), .data = data};
-  pthread_mutex_lock(&r->lock);
   int rc = r->is_stopped ? csn_fail(err, CSN_E_CANCELLED, "the run was stopped")
-                         : csn_journal_append(r->journal, &rec, 1, NULL, err);
+                         : csn_journal_append(r->journal, &rec, 1, summary, err);
   if (rc == 0) {
     csn_fault_pass(&r->rt->fault, "committed");
     tell(r, &rec);
   }
+  return rc;
+}
+
+int
+csn_run_note(csn_run *r, csn_str data, csn_err *err)
+{
+  pthread_mutex_lock(&r->lock);
+  int rc = csn_run_note_held(r, data, NULL, err);
   pthread_mutex_unlock(&r->lock);
   return rc;
 }
@@ -416,7 +437,7 @@ fill_result(const csn_run *r, csn_result *out)
       .usage = st->usage,
   };
   if (st->phase != CSN_PHASE_ENDED)
-    out->state = r->is_stopped && !csn_state_waits(st) ? CSN_RUN_INTERRUPTED : CSN_RUN_WAITING;
+    out->state = csn_state_waits(st) ? CSN_RUN_WAITING : CSN_RUN_INTERRUPTED;
 }
 
 int
@@ -482,7 +503,7 @@ csn_run_free(csn_run *r)
 {
   if (!r)
     return;
-  if (r->journal && !r->is_replaying) /* what is half read back must not be written on */
+  if (r->journal && !r->is_at_rest) /* what only was read back is not written on */
     csn_run_interrupt(r);
   pthread_mutex_lock(&r->lock);
   while (r->jobs)

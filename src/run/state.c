@@ -32,7 +32,8 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt)
       .max_turns = csn_json_int(limits, "turns", 0),
       .wall_ms = csn_json_int(limits, "wall_ms", 0),
       .guardrails = csn_json_get(agent, "guardrails"),
-      .asks = csn_json_get(agent, "asks"),
+      .approvals = csn_json_get(agent, "approvals"),
+      .agent = csn_json_str(agent, "name", CSN_STR("")),
   };
 }
 
@@ -43,8 +44,16 @@ csn_state_fini(csn_state *st)
     free(st->pending[i].call_id);
     free(st->pending[i].name);
     free(st->pending[i].arguments);
+    free(st->pending[i].answer);
   }
   free(st->pending);
+  for (size_t i = 0; i < st->n_sticky; i++) {
+    free(st->sticky[i].tool);
+    free(st->sticky[i].agent);
+    free(st->sticky[i].like);
+    free(st->sticky[i].reason);
+  }
+  free(st->sticky);
   free(st->reason);
   free(st->output);
   free(st->message);
@@ -83,6 +92,16 @@ text(csn_jw *w, const char *key, const char *z)
   csn_jw_strz(w, z);
 }
 
+/* Only when it holds: states of earlier versions have none. */
+static void
+flag(csn_jw *w, const char *key, bool holds)
+{
+  if (!holds)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_bool(w, true);
+}
+
 static void
 pending_to_json(const csn_pending *p, csn_jw *w)
 {
@@ -97,6 +116,10 @@ pending_to_json(const csn_pending *p, csn_jw *w)
     text(w, "call_id", p->call_id);
     text(w, "name", p->name);
     text(w, "arguments", p->arguments);
+    if (p->answer)
+      text(w, "answer", p->answer);
+    flag(w, "edited", p->is_edited);
+    flag(w, "interrupted", p->was_interrupted);
   }
   csn_jw_end(w);
 }
@@ -155,6 +178,9 @@ pending_from_json(csn_pending *p, const csn_json *v, csn_err *err)
       .call_id = text_or_null(v, "call_id"),
       .name = text_or_null(v, "name"),
       .arguments = text_or_null(v, "arguments"),
+      .answer = text_or_null(v, "answer"),
+      .is_edited = csn_json_bool(v, "edited", false),
+      .was_interrupted = csn_json_bool(v, "interrupted", false),
   };
   return 0;
 }

@@ -31,15 +31,29 @@ typedef struct csn_pending {
   int64_t seq; /* of its record; -1: not emitted yet */
   enum csn_effect_kind kind;
   bool is_cancelled, is_custom;
+  bool is_edited;                   /* a human changed the arguments */
+  bool was_interrupted;             /* asked because the harness died while it ran */
   char *call_id, *name, *arguments; /* of a tool call or a question about one */
+  char *answer;                     /* not performed: this is its output; or NULL */
 } csn_pending;
+
+/* A decision that holds for later calls, too. */
+typedef struct csn_sticky {
+  char *tool, *agent;
+  char *like;       /* a pattern for the call's text; NULL: the same arguments */
+  csn_digest scope; /* of the arguments */
+  bool allow;
+  char *reason;     /* told to the model when denied; or NULL */
+  int64_t until_ms; /* Unix time; 0: to the end of the run */
+} csn_sticky;
 
 /* What of the agent decides the course of a run; read from record 0. */
 typedef struct csn_step_config {
   bool has_sandbox, has_outputs;
   int64_t max_turns, wall_ms; /* 0: none */
   const csn_json *guardrails; /* names of callbacks that run beside the first model call */
-  const csn_json *asks;       /* names of tools that need a decision before each call */
+  const csn_json *approvals;  /* rules, see policy.h */
+  csn_str agent;              /* its name */
 } csn_step_config;
 
 typedef struct csn_state {
@@ -58,6 +72,8 @@ typedef struct csn_state {
   bool sandbox_open;
   int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
   int64_t timer_at_ms; /* when it fires, Unix time */
+  csn_sticky *sticky;  /* not in the JSON form: built from the decisions, which are signed */
+  size_t n_sticky;
 } csn_state;
 
 /* Effects of one step, in order; init once, cleared by each step. */
@@ -79,6 +95,9 @@ int csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err)
 
 /* The pending effect with that seq, or NULL. */
 const csn_pending *csn_state_find(const csn_state *st, int64_t seq);
+/* What a `decided` says about later calls; part of csn_step(), and called for
+ * the decisions before a state that a run starts from. */
+void csn_state_remember(csn_state *st, const csn_json *decided);
 /* Nothing but questions to a human is pending. */
 bool csn_state_waits(const csn_state *st);
 

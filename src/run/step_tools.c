@@ -1,23 +1,104 @@
 /* SPDX-License-Identifier: Apache-2.0
  * step_tools.c - tool calls of a turn, and questions to a human about them. */
+#include "run/policy.h"
 #include "run/step_impl.h"
+
+/* A pending call as the rules see it; parsed in the arena. */
+static csn_policy_call
+call_of(const csn_state *st, const csn_pending *p, csn_arena *a)
+{
+  csn_policy_call c = {.agent = st->cfg.agent,
+                       .tool = csn_cstr(p->name),
+                       .input = csn_cstr(p->arguments),
+                       .is_custom = p->is_custom};
+  csn_policy_call_read(&c, a);
+  return c;
+}
+
+/* "The call was denied by WHOM: WHY", the output of a call that is not made. */
+static void
+deny(csn_pending *p, const char *whom, csn_str why)
+{
+  csn_buf text = CSN_BUF(why.n + 100);
+  csn_buf_addf(&text, "The call was not made: it was denied by %s%s%.*s", whom, why.n ? ": " : ".",
+               (int)why.n, why.n ? why.p : "");
+  free(p->answer);
+  p->answer = text.p;
+}
+
+/* ---- decisions that hold for later calls ---- */
+
+static const csn_sticky *
+find_sticky(const csn_state *st, const csn_policy_call *c, int64_t now_ms)
+{
+  csn_digest scope = csn_policy_scope(c);
+  for (size_t i = st->n_sticky; i-- > 0;) { /* the newest first */
+    const csn_sticky *k = &st->sticky[i];
+    bool is_over = k->until_ms && now_ms >= k->until_ms;
+    if (is_over || !csn_str_eq(c->tool, csn_cstr(k->tool)) ||
+        !csn_str_eq(c->agent, csn_cstr(k->agent)))
+      continue;
+    if (k->like ? csn_policy_fits(c, csn_cstr(k->like), k->allow)
+                : memcmp(scope.b, k->scope.b, sizeof scope.b) == 0)
+      return k;
+  }
+  return NULL;
+}
+
+void
+csn_state_remember(csn_state *st, const csn_json *decided)
+{
+  const csn_json *always = csn_json_get(decided, "always");
+  if (!csn_json_is(always, CSN_JSON_OBJECT))
+    return;
+  csn_str like = csn_json_str(always, "like", CSN_STR(""));
+  csn_str reason = csn_json_str(decided, "reason", CSN_STR(""));
+  csn_sticky k = {.allow = csn_json_bool(decided, "allow", false),
+                  .until_ms = csn_json_int(always, "until_ms", 0)};
+  if (!like.n && !csn_digest_from_hex(csn_json_str(always, "scope", CSN_STR("")), &k.scope))
+    return;
+  k.tool = csn_dupz(csn_json_str(always, "tool", CSN_STR("")));
+  k.agent = csn_dupz(csn_json_str(always, "agent", CSN_STR("")));
+  k.like = like.n ? csn_dupz(like) : NULL;
+  k.reason = reason.n ? csn_dupz(reason) : NULL;
+  st->sticky = csn_realloc(st->sticky, st->n_sticky + 1, sizeof *st->sticky);
+  st->sticky[st->n_sticky++] = k;
+}
+
+/* ---- handlers ---- */
+
+/* A call begins: it is performed, answered by policy, or a human is asked. */
+static void
+begin_call(struct csn_step *s, csn_pending *p)
+{
+  csn_state *st = s->st;
+  const csn_json *rule = NULL;
+  enum csn_verdict verdict = CSN_ALLOW;
+  if (st->cfg.approvals && st->cfg.approvals->n) {
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+    csn_policy_call c = call_of(st, p, a);
+    verdict = csn_policy_look(st->cfg.approvals, &c, s->ev->ts_ms, &rule);
+    if (verdict == CSN_DENY)
+      deny(p, "a rule of this agent", csn_json_str(rule, "reason", CSN_STR("")));
+    const csn_sticky *k = verdict == CSN_ASK ? find_sticky(st, &c, s->ev->ts_ms) : NULL;
+    if (k && !k->allow)
+      deny(p, "a human", csn_cstr(k->reason));
+    if (k)
+      verdict = k->allow ? CSN_ALLOW : CSN_DENY;
+  }
+  p->kind = verdict == CSN_ASK ? CSN_DO_ASK : CSN_DO_TOOL_CALL;
+  p->seq = verdict == CSN_ASK ? csn_emit_ask(s->out, s->ev, p, "approval", rule)
+                              : csn_emit_tool_call(s->out, s->ev, p);
+}
 
 void
 csn_step_enter_tools(struct csn_step *s)
 {
   csn_state *st = s->st;
   st->phase = CSN_PHASE_TOOLS;
-  for (size_t i = 0; i < st->n_pending; i++) {
-    csn_pending *p = &st->pending[i];
-    if (p->seq >= 0)
-      continue;
-    bool asks = false;
-    csn_json_each (name, st->cfg.asks)
-      asks = asks || csn_str_eq(name->text, csn_cstr(p->name));
-    p->kind = asks ? CSN_DO_ASK : CSN_DO_TOOL_CALL;
-    p->seq =
-        asks ? csn_emit_ask(s->out, s->ev, p, "approval") : csn_emit_tool_call(s->out, s->ev, p);
-  }
+  for (size_t i = 0; i < st->n_pending; i++)
+    if (st->pending[i].seq < 0)
+      begin_call(s, &st->pending[i]);
 }
 
 int
@@ -31,14 +112,20 @@ csn_step_on_tool_returned(struct csn_step *s)
   return 0;
 }
 
-/* {"effect","allow":bool,"items":[output when denied]} */
+/* {"effect","allow":bool,"arguments"?:edited,"always"?,"items":[output when denied]} */
 int
 csn_step_on_decided(struct csn_step *s)
 {
   csn_pending *p = csn_pending_answered(s, CSN_DO_ASK);
   if (!p)
     return CSN_E_INVALID;
+  csn_state_remember(s->st, s->ev->data);
   if (csn_json_bool(s->ev->data, "allow", false)) {
+    const csn_json *edited = csn_json_get(s->ev->data, p->is_custom ? "input" : "arguments");
+    if (csn_json_is(edited, CSN_JSON_STRING)) {
+      csn_step_set_text(&p->arguments, edited->text);
+      p->is_edited = true;
+    }
     p->kind = CSN_DO_TOOL_CALL;
     p->seq = csn_emit_tool_call(s->out, s->ev, p);
     return 0;
@@ -62,7 +149,8 @@ csn_step_on_resumed(struct csn_step *s)
       if (p->seq != seq || p->kind != CSN_DO_TOOL_CALL)
         continue;
       p->kind = CSN_DO_ASK;
-      p->seq = csn_emit_ask(s->out, s->ev, p, "interrupted");
+      p->was_interrupted = true;
+      p->seq = csn_emit_ask(s->out, s->ev, p, "interrupted", NULL);
     }
   }
   return 0;

@@ -170,6 +170,12 @@ csn_journal_next_seq(const csn_journal *j)
   return j->next_seq;
 }
 
+csn_digest
+csn_journal_head(const csn_journal *j)
+{
+  return j->head;
+}
+
 /* --- append */
 
 /* A record as it will stand in its row. */

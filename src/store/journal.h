@@ -42,7 +42,7 @@ typedef struct csn_record {
  * with them by csn_journal_append(). */
 typedef struct csn_run_row {
   char id[32];
-  csn_str state; /* running waiting done failed limit cancelled interrupted */
+  csn_str state; /* running waiting ready done failed limit cancelled interrupted */
   csn_str agent, model, task;
   int64_t started_ms, updated_ms, turns, tokens;
   bool is_owned; /* a live process holds its lease */
@@ -68,6 +68,8 @@ int csn_journal_open(csn_store *s, csn_str id, bool own, csn_journal **out, csn_
 void csn_journal_close(csn_journal *j);
 const char *csn_journal_id(const csn_journal *j);
 int64_t csn_journal_next_seq(const csn_journal *j);
+/* Hash of the last record. */
+csn_digest csn_journal_head(const csn_journal *j);
 
 /* Appends records (seq, prev and hash are filled in) in one transaction and
  * returns when it is committed.  summary may be NULL; of it, turns, tokens and

@@ -33,6 +33,22 @@ TEST(sha256_gives_the_published_digests)
   }
 }
 
+/* RFC 4231, cases 2 and 6. */
+TEST(hmac_gives_the_published_digests)
+{
+  char hex[65], key[131];
+  csn_digest d = csn_hmac_sha256(CSN_STR("Jefe"), CSN_STR("what do ya want for nothing?"));
+  csn_digest_hex(&d, hex);
+  assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  memset(key, 0xaa, sizeof key);
+  csn_digest e = csn_hmac_sha256(csn_strn(key, sizeof key),
+                                 CSN_STR("Test Using Larger Than Block-Size Key - Hash Key First"));
+  csn_digest_hex(&e, hex);
+  assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+  assert_true(csn_digest_same(&d, &d));
+  assert_false(csn_digest_same(&d, &e));
+}
+
 TEST(sha256_is_the_same_with_and_without_the_cpus_instructions)
 {
   if (!csn_sha256_has_native())
@@ -135,6 +151,7 @@ TEST(random_names_differ_and_use_36_characters)
 }
 
 RUN_TESTS("core/hash", RUN(sha256_gives_the_published_digests),
+          RUN(hmac_gives_the_published_digests),
           RUN(sha256_is_the_same_with_and_without_the_cpus_instructions),
           RUN(sha256_is_the_same_however_the_bytes_are_cut),
           RUN(a_digest_is_read_from_64_lower_case_digits_only),

@@ -58,6 +58,8 @@ TEST(the_resolved_form_reads_back_to_itself)
   static const char *const files[] = {
       "name: a\n",
       "name: a\nmodel: script:fix.yaml\ncapabilities: []\n",
+      "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
+      "\"2026-12-31T01:02:03Z\"}]\n",
       "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",
   };
   for (size_t i = 0; i < CSN_COUNT(files); i++) {
@@ -104,6 +106,13 @@ static const struct {
     {"name: a\nsettings: {temprature: 1}\n", "unknown key settings.temprature"},
     {"name: a\nsettings: {retry: {max_retries: often}}\n", "agent.yaml:2: settings."},
     {"name: a\nmanifest: {entries: {x: {type: nonsense}}}\n", "agent.yaml: manifest"},
+    {"name: a\napprovals:\n  - {do: perhaps}\n",
+     "agent.yaml:3: approvals: each rule needs `do: allow`"},
+    {"name: a\napprovals: [{tool: x}]\n", "each rule needs `do: allow`"},
+    {"name: a\napprovals: [{do: ask, math: x}]\n", "unknown key approvals.math"},
+    {"name: a\napprovals: [{do: ask, match: 1}]\n", "approvals.match: expected a pattern"},
+    {"name: a\napprovals: [{do: ask, expires: soon}]\n", "expected a date like 2026-12-31"},
+    {"name: a\napprovals: [{do: ask, expires: 2026-13-01}]\n", "expected a date like 2026-12-31"},
     {"- name\n", "the agent: expected an object"},
     {"name: a\nname: b\n", "agent.yaml:2"},
 };

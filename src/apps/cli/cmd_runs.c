@@ -7,16 +7,18 @@
 #include "stored.h"
 
 struct runs_opts {
-  bool json;
+  bool json, waiting;
 };
 
 static const cli_opt opts[] = {
     {"json", 0, NULL, "Print one JSON list", CLI_BOOL(struct runs_opts, json)},
+    {"waiting", 0, NULL, "Only those that wait for a decision",
+     CLI_BOOL(struct runs_opts, waiting)},
     {0},
 };
 
 struct listing {
-  bool json;
+  bool json, waiting;
   csn_jw w;
   csn_buf out;
   int n;
@@ -78,6 +80,8 @@ static int
 on_row(void *user, const csn_run_row *r)
 {
   struct listing *l = user;
+  if (l->waiting && !csn_str_eq(state_of(r), CSN_STR("waiting")))
+    return 0;
   if (l->json)
     add_json(&l->w, r);
   else
@@ -91,7 +95,7 @@ list_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
 {
   const struct runs_opts *v = o;
   cli_stored s;
-  struct listing l = {.json = v->json, .out = CSN_BUF(256u << 20)};
+  struct listing l = {.json = v->json, .waiting = v->waiting, .out = CSN_BUF(256u << 20)};
   int rc = cli_stored_open(c, &s, err);
   csn_jw_init(&l.w, &l.out);
   if (l.json)
@@ -107,7 +111,7 @@ list_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   else if (rc == 0 && l.n)
     cli_put(stdout, csn_buf_str(&l.out));
   else if (rc == 0)
-    cli_note(c, "no runs yet");
+    cli_note(c, l.waiting ? "no run waits for a decision" : "no runs yet");
   csn_buf_fini(&l.out);
   cli_stored_close(&s);
   return rc;

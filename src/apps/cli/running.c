@@ -78,27 +78,57 @@ add_brief(csn_buf *out, csn_str text)
     csn_buf_addz(out, " ...");
 }
 
-static void
-show_tool_call(cli *c, const csn_json *v)
+void
+cli_call_brief(csn_buf *out, csn_str tool, csn_str input, bool is_custom)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4096);
-  csn_str name = csn_json_str(v, "name", CSN_STR("?"));
-  csn_str input = csn_json_str(v, "input", CSN_STR(""));
-  csn_str args = csn_json_str(v, "arguments", CSN_STR(""));
   const csn_json *obj = NULL;
-  if (args.n && csn_json_parse(a, args, &obj, NULL) == 0 && csn_json_get(obj, "cmd")) {
-    add_brief(&text, csn_json_str(obj, "cmd", CSN_STR("")));
-  } else if (input.n) {
+  csn_buf_addf(out, "%.*s: ", (int)tool.n, tool.p);
+  if (!is_custom && csn_json_parse(a, input, &obj, NULL) == 0 && csn_json_get(obj, "cmd")) {
+    add_brief(out, csn_json_str(obj, "cmd", CSN_STR("")));
+  } else if (is_custom) {
     csn_str line;
+    size_t n = 0;
     while (csn_str_line(&input, &line))
       if (csn_str_starts(line, CSN_STR("*** ")) &&
           csn_str_find(line, CSN_STR(" File: "), 0) < line.n)
-        csn_buf_addf(&text, "%s%.*s", text.n ? ", " : "", (int)(line.n - 4), line.p + 4);
+        csn_buf_addf(out, "%s%.*s", n++ ? ", " : "", (int)(line.n - 4), line.p + 4);
   } else {
-    add_brief(&text, args);
+    add_brief(out, input);
   }
-  cli_note(c, "%.*s: %s", (int)name.n, name.p, text.p ? text.p : "");
+}
+
+static void
+show_tool_call(cli *c, const csn_json *v)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(8192);
+  const csn_json *input = csn_json_get(v, "input");
+  cli_call_brief(&text, csn_json_str(v, "name", CSN_STR("?")),
+                 input ? input->text : csn_json_str(v, "arguments", CSN_STR("")), input != NULL);
+  csn_str reason = csn_json_str(v, "reason", CSN_STR(""));
+  if (reason.n)
+    csn_buf_addf(&text, " (%.*s)", (int)reason.n, reason.p);
+  if (csn_json_get(v, "answer"))
+    csn_buf_addz(&text, " (not made)");
+  cli_note(c, "%s", text.p);
+}
+
+static int
+list_ask(void *user, const csn_ask *a)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(8192);
+  if (a->is_decided)
+    return 0;
+  cli_call_brief(&text, a->tool, a->input, a->is_custom);
+  cli_note(user, "waits: %.*s  %s%s", (int)a->call.n, a->call.p, text.p,
+           a->interrupted ? " (was interrupted)" : "");
+  return 0;
+}
+
+void
+cli_list_asks(cli *c, csn_run *r)
+{
+  csn_run_asks(r, list_ask, c);
 }
 
 static void
@@ -232,6 +262,10 @@ cli_await(cli_show *s, csn_run *r, csn_err *err)
   }
   if (res.state != CSN_RUN_DONE && res.message.n)
     cli_error(c, "%.*s", (int)res.message.n, res.message.p);
+  if (res.state == CSN_RUN_WAITING) {
+    cli_list_asks(c, r);
+    cli_note(c, "decide with: caisson approve %s [CALL]", res.run);
+  }
   if (res.state == CSN_RUN_INTERRUPTED)
     cli_note(c, "stopped; go on with: caisson resume %s", res.run);
   double seconds = (double)(csn_now_ns() - s->began_ns) / 1e9;

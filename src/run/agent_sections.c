@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * agent_sections.c - the sections of agent.yaml that stand by themselves: a
+ * table of how each is read and how the resolved form writes it. */
+#include "run/agent_read.h"
+
+/* One section.  `read` gets its value; `write` adds nothing when the agent
+ * does not have it. */
+struct section {
+  const char *key;
+  int (*read)(const struct csn_agent_reader *r, const csn_json *m);
+  void (*write)(const csn_agent *a, csn_jw *w);
+};
+
+/* In the order in which the resolved form has them. */
+static const struct section sections[] = {
+    {"approvals", csn_agent_read_approvals, csn_agent_write_approvals},
+};
+
+static const struct section *
+find(csn_str key)
+{
+  for (size_t i = 0; i < CSN_COUNT(sections); i++)
+    if (csn_str_eq(key, csn_cstr(sections[i].key)))
+      return &sections[i];
+  return NULL;
+}
+
+size_t
+csn_agent_section_keys(const char **keys)
+{
+  for (size_t i = 0; i < CSN_COUNT(sections); i++)
+    keys[i] = sections[i].key;
+  return CSN_COUNT(sections);
+}
+
+int
+csn_agent_read_sections(const struct csn_agent_reader *r, const csn_json *v)
+{
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && i < CSN_COUNT(sections); i++) {
+    const csn_json *m = csn_json_get(v, sections[i].key);
+    if (m)
+      rc = sections[i].read(r, m);
+  }
+  return rc;
+}
+
+void
+csn_agent_write_sections(const csn_agent *a, csn_jw *w)
+{
+  for (size_t i = 0; i < CSN_COUNT(sections); i++)
+    sections[i].write(a, w);
+}
+
+int
+csn_agent_set(csn_agent *a, const char *section, csn_str json, csn_err *err)
+{
+  const struct section *s = find(csn_cstr(section));
+  if (!s)
+    return csn_fail(err, CSN_E_INVALID, "an agent has no section %s", section);
+  const csn_json *v;
+  csn_str kept = csn_arena_dup(a->arena, json);
+  int rc = csn_json_parse(a->arena, kept, &v, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "%s", section);
+  struct csn_agent_reader r = {a, a->name, err};
+  return s->read(&r, v);
+}
