@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tls_impl.h - what tls.c and tls_ca.c share.
+ */
+#ifndef CSN_WIRE_TLS_IMPL_H
+#define CSN_WIRE_TLS_IMPL_H
+
+#include <openssl/ssl.h>
+
+#include "wire/tls.h"
+
+BIO_METHOD *csn_tls_bio_new(void);
+/* With the last reason of OpenSSL's queue, which is then empty. */
+int csn_tls_fail(csn_err *err, enum csn_code code, const char *what);
+
+SSL_CTX *csn_tls_ca_context(csn_tls_ca *ca);
+BIO_METHOD *csn_tls_ca_bio(csn_tls_ca *ca);
+/* Gives a connection the key and the certificate of `host`. */
+int csn_tls_ca_dress(csn_tls_ca *ca, SSL *ssl, csn_str host, csn_err *err) CSN_MUST;
+
+#endif
