@@ -8,14 +8,14 @@
  * are sent back as they came, with their signature; those of other providers
  * are left out, as they could not be verified.
  *
- * Cache marks stand at the end of the instructions and at the last block, so
- * that each turn reads what the turn before has written.  They are no part of
- * what is cached: the bytes before the last message stay the same from turn
- * to turn but for the mark.
+ * One mark at the top of the request has the provider cache all of it, so that
+ * each turn reads what the turn before has written; the bytes of the
+ * conversation are the same in every turn.
  *
  * `max_tokens` is required here; MAX_TOKENS is sent when the agent names none.
- * `reasoning` {effort} or {budget_tokens} switches thinking on, which excludes
- * temperature and top_p.
+ * `reasoning` {effort} lets the model think as much as it finds right;
+ * {budget_tokens} is the older form, a number.  Both exclude temperature and
+ * top_p.
  */
 #include "model/backend/anthropic.h"
 
@@ -24,16 +24,12 @@
 #include "model/items.h"
 #include "model/request.h"
 
-enum { TEXT_MAX = 256 << 20, MAX_TOKENS = 8192 };
-
-#define CACHE_MARK "{\"type\":\"ephemeral\"}"
+enum { MAX_TOKENS = 8192 };
 
 struct writer {
   csn_jw *w;
   csn_arena *scratch;
   const char *role; /* of the open message, or NULL */
-  csn_buf block;    /* the newest block, not written yet: it may get the mark */
-  bool can_mark;    /* thoughts cannot be marked */
 };
 
 static void
@@ -43,24 +39,9 @@ member(csn_jw *w, const char *key, csn_str value)
   csn_jw_str(w, value);
 }
 
-/* Writes the waiting block; the last one of all with a cache mark. */
 static void
-flush_block(struct writer *m, bool is_last)
+close_message(struct writer *m)
 {
-  if (!m->block.n)
-    return;
-  if (is_last && m->can_mark) {
-    m->block.n--; /* the final brace */
-    csn_buf_addz(&m->block, ",\"cache_control\":" CACHE_MARK "}");
-  }
-  csn_jw_raw(m->w, csn_buf_str(&m->block));
-  csn_buf_clear(&m->block);
-}
-
-static void
-close_message(struct writer *m, bool is_last)
-{
-  flush_block(m, is_last);
   if (m->role) {
     csn_jw_end(m->w);
     csn_jw_end(m->w);
@@ -68,43 +49,31 @@ close_message(struct writer *m, bool is_last)
   m->role = NULL;
 }
 
-/* Starts a block of `role`: the writer for it is *w. */
 static void
-open_block(struct writer *m, const char *role, const char *type, csn_jw *w)
+open_block(struct writer *m, const char *role, const char *type)
 {
   if (m->role != role) { /* both are literals of this file */
-    close_message(m, false);
+    close_message(m);
     csn_jw_obj(m->w);
     member(m->w, "role", csn_cstr(role));
     csn_jw_key(m->w, "content");
     csn_jw_arr(m->w);
     m->role = role;
   }
-  flush_block(m, false);
-  m->can_mark = true;
-  csn_jw_init(w, &m->block);
-  csn_jw_obj(w);
-  member(w, "type", csn_cstr(type));
-}
-
-static int
-close_block(csn_jw *w, csn_err *err)
-{
-  csn_jw_end(w);
-  return csn_jw_done(w, err);
+  csn_jw_obj(m->w);
+  member(m->w, "type", csn_cstr(type));
 }
 
 static const char user[] = "user", assistant[] = "assistant";
 
-static int
-add_text(struct writer *m, const char *role, csn_str text, csn_err *err)
+static void
+add_text(struct writer *m, const char *role, csn_str text)
 {
-  csn_jw w;
   if (!csn_str_trim(text).n) /* refused by the API */
-    return 0;
-  open_block(m, role, "text", &w);
-  member(&w, "text", text);
-  return close_block(&w, err);
+    return;
+  open_block(m, role, "text");
+  member(m->w, "text", text);
+  csn_jw_end(m->w);
 }
 
 /* "data:image/png;base64,AAAA" in its two parts. */
@@ -174,29 +143,26 @@ media_type(const csn_json *part)
 static int
 add_message(struct writer *m, const csn_json *item, csn_err *err)
 {
-  csn_str role = csn_json_str(item, "role", CSN_STR(""));
-  bool is_answer = csn_str_eq(role, CSN_STR("assistant"));
+  bool is_answer = csn_str_eq(csn_json_str(item, "role", CSN_STR("")), CSN_STR("assistant"));
+  const char *role = is_answer ? assistant : user;
   const csn_json *content = csn_json_get(item, "content");
-  if (csn_json_is(content, CSN_JSON_STRING))
-    return add_text(m, is_answer ? assistant : user, content->text, err);
   int rc = 0;
+  if (csn_json_is(content, CSN_JSON_STRING))
+    add_text(m, role, content->text);
   csn_json_each (part, content) {
-    csn_str type = csn_json_str(part, "type", CSN_STR(""));
-    if (is_text_part(type)) {
-      rc = add_text(m, is_answer ? assistant : user, csn_json_str(part, "text", CSN_STR("")), err);
-    } else if (is_answer) {
-      rc = add_text(m, assistant, csn_json_str(part, "refusal", CSN_STR("")), err);
-    } else {
-      csn_jw w;
-      open_block(m, user, media_type(part), &w);
-      rc = write_media(&w, part, err);
-      if (rc == 0)
-        rc = close_block(&w, err);
-    }
     if (rc < 0)
       return rc;
+    if (is_text_part(csn_json_str(part, "type", CSN_STR("")))) {
+      add_text(m, role, csn_json_str(part, "text", CSN_STR("")));
+    } else if (is_answer) {
+      add_text(m, role, csn_json_str(part, "refusal", CSN_STR("")));
+    } else {
+      open_block(m, role, media_type(part));
+      rc = write_media(m->w, part, err);
+      csn_jw_end(m->w);
+    }
   }
-  return 0;
+  return rc;
 }
 
 /* The API accepts letters, digits, "_" and "-" only. */
@@ -216,25 +182,25 @@ call_id(struct writer *m, const csn_json *item)
   return to ? csn_strn(to, id.n) : CSN_STR("");
 }
 
-static int
-add_call(struct writer *m, const csn_json *item, bool is_custom, csn_err *err)
+static void
+add_call(struct writer *m, const csn_json *item, bool is_custom)
 {
-  csn_jw w;
+  csn_jw *w = m->w;
   const csn_json *v;
   csn_str text = csn_json_str(item, is_custom ? "input" : "arguments", CSN_STR(""));
-  open_block(m, assistant, "tool_use", &w);
-  member(&w, "id", call_id(m, item));
-  member(&w, "name", csn_json_str(item, "name", CSN_STR("")));
-  csn_jw_key(&w, "input");
+  open_block(m, assistant, "tool_use");
+  member(w, "id", call_id(m, item));
+  member(w, "name", csn_json_str(item, "name", CSN_STR("")));
+  csn_jw_key(w, "input");
   if (!is_custom && csn_json_parse(m->scratch, text, &v, NULL) == 0 && v->kind == CSN_JSON_OBJECT) {
-    csn_jw_raw(&w, v->raw);
+    csn_jw_raw(w, v->raw);
   } else { /* an object it must be, even where the model wrote something else */
-    csn_jw_obj(&w);
+    csn_jw_obj(w);
     if (text.n)
-      member(&w, is_custom ? "input" : "arguments", text);
-    csn_jw_end(&w);
+      member(w, is_custom ? "input" : "arguments", text);
+    csn_jw_end(w);
   }
-  return close_block(&w, err);
+  csn_jw_end(w);
 }
 
 static int
@@ -262,38 +228,36 @@ write_result(csn_jw *w, const csn_json *output, csn_err *err)
 static int
 add_output(struct writer *m, const csn_json *item, csn_err *err)
 {
-  csn_jw w;
   const csn_json *output = csn_json_get(item, "output");
-  open_block(m, user, "tool_result", &w);
-  member(&w, "tool_use_id", call_id(m, item));
-  csn_jw_key(&w, "content");
   int rc = 0;
+  open_block(m, user, "tool_result");
+  member(m->w, "tool_use_id", call_id(m, item));
+  csn_jw_key(m->w, "content");
   if (csn_json_is(output, CSN_JSON_ARRAY))
-    rc = write_result(&w, output, err);
+    rc = write_result(m->w, output, err);
   else
-    csn_jw_str(&w, csn_json_is(output, CSN_JSON_STRING) ? output->text : CSN_STR(""));
-  return rc < 0 ? rc : close_block(&w, err);
+    csn_jw_str(m->w, csn_json_is(output, CSN_JSON_STRING) ? output->text : CSN_STR(""));
+  csn_jw_end(m->w);
+  return rc;
 }
 
-static int
-add_thought(struct writer *m, const csn_json *item, csn_err *err)
+static void
+add_thought(struct writer *m, const csn_json *item)
 {
-  csn_jw w;
   csn_str seal = csn_json_str(item, "encrypted_content", CSN_STR(""));
   csn_str api = csn_json_str(csn_json_get(item, "provider_data"), "api", CSN_STR(""));
   if (!seal.n || !csn_str_eq(api, CSN_STR(CSN_ANTHROPIC)))
-    return 0;
+    return;
   bool is_hidden = csn_item_provided(item, CSN_ANTHROPIC, "hidden").n > 0;
-  open_block(m, assistant, is_hidden ? "redacted_thinking" : "thinking", &w);
-  m->can_mark = false;
+  open_block(m, assistant, is_hidden ? "redacted_thinking" : "thinking");
   if (is_hidden) {
-    member(&w, "data", seal);
+    member(m->w, "data", seal);
   } else {
-    member(&w, "thinking",
+    member(m->w, "thinking",
            csn_json_str(csn_json_at(csn_json_get(item, "summary"), 0), "text", CSN_STR("")));
-    member(&w, "signature", seal);
+    member(m->w, "signature", seal);
   }
-  return close_block(&w, err);
+  csn_jw_end(m->w);
 }
 
 static int
@@ -302,16 +266,16 @@ add_item(struct writer *m, const csn_json *item, csn_err *err)
   csn_str type = csn_json_str(item, "type", CSN_STR("message"));
   if (csn_str_eq(type, CSN_STR("message")))
     return add_message(m, item, err);
-  if (csn_str_eq(type, CSN_STR("function_call")))
-    return add_call(m, item, false, err);
-  if (csn_str_eq(type, CSN_STR("custom_tool_call")))
-    return add_call(m, item, true, err);
   if (csn_str_eq(type, CSN_STR("function_call_output")) ||
       csn_str_eq(type, CSN_STR("custom_tool_call_output")))
     return add_output(m, item, err);
-  if (csn_str_eq(type, CSN_STR("reasoning")))
-    return add_thought(m, item, err);
-  if (csn_str_eq(type, CSN_STR("item_reference")) || csn_str_eq(type, CSN_STR("compaction")))
+  if (csn_str_eq(type, CSN_STR("function_call")))
+    add_call(m, item, false);
+  else if (csn_str_eq(type, CSN_STR("custom_tool_call")))
+    add_call(m, item, true);
+  else if (csn_str_eq(type, CSN_STR("reasoning")))
+    add_thought(m, item);
+  else if (csn_str_eq(type, CSN_STR("item_reference")) || csn_str_eq(type, CSN_STR("compaction")))
     return csn_fail(err, CSN_E_UNSUPPORTED,
                     "the Messages API cannot take an item of type %.*s; it belongs to the "
                     "Responses API",
@@ -324,7 +288,7 @@ write_messages(csn_body *b, csn_err *err)
 {
   const csn_model_request *rq = b->rq;
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
-  struct writer m = {.w = &b->w, .scratch = scratch, .block = CSN_BUF(TEXT_MAX)};
+  struct writer m = {.w = &b->w, .scratch = scratch};
   int rc = 0;
   csn_jw_arr(m.w);
   for (size_t i = 0; i < rq->n_items && rc == 0; i++) {
@@ -335,9 +299,8 @@ write_messages(csn_body *b, csn_err *err)
       rc = add_item(&m, item, err);
     csn_wrap(err, rc, "input item %zu", i);
   }
-  close_message(&m, true);
+  close_message(&m);
   csn_jw_end(m.w);
-  csn_buf_fini(&m.block);
   return rc;
 }
 
@@ -389,55 +352,41 @@ write_tool_choice(csn_body *b)
   csn_jw_end(w);
 }
 
-/* Tokens of thinking that the settings ask for; 0: none. */
-static int64_t
-thinking_budget(const csn_json *settings)
+static void
+write_thinking(csn_body *b)
 {
-  static const struct {
-    const char *effort;
-    int64_t tokens;
-  } efforts[] = {{"low", 2048}, {"medium", 8192}, {"high", 24576}};
-  const csn_json *reasoning = csn_json_get(settings, "reasoning");
+  csn_jw *w = &b->w;
+  const csn_json *reasoning = csn_json_get(b->rq->settings, "reasoning");
+  int64_t budget = csn_json_int(reasoning, "budget_tokens", 0);
   csn_str effort = csn_json_str(reasoning, "effort", CSN_STR(""));
-  for (size_t i = 0; i < CSN_COUNT(efforts); i++)
-    if (csn_str_eq(effort, csn_cstr(efforts[i].effort)))
-      return csn_json_int(reasoning, "budget_tokens", efforts[i].tokens);
-  return csn_json_int(reasoning, "budget_tokens", 0);
+  if (effort.n && csn_body_key(b, "output_config")) {
+    csn_jw_obj(w);
+    member(w, "effort", effort);
+    csn_jw_end(w);
+  }
+  if ((effort.n || budget > 0) && csn_body_key(b, "thinking")) {
+    csn_jw_obj(w);
+    member(w, "type", budget > 0 ? CSN_STR("enabled") : CSN_STR("adaptive"));
+    if (budget > 0) {
+      csn_jw_key(w, "budget_tokens");
+      csn_jw_int(w, budget);
+    }
+    csn_jw_end(w);
+  }
 }
 
 static void
 write_limits(csn_body *b)
 {
-  csn_jw *w = &b->w;
-  int64_t thinking = thinking_budget(b->rq->settings);
+  const csn_json *settings = b->rq->settings;
+  const csn_json *reasoning = csn_json_get(settings, "reasoning");
+  int64_t budget = csn_json_int(reasoning, "budget_tokens", 0);
   if (csn_body_key(b, "max_tokens"))
-    csn_jw_int(w, csn_json_int(b->rq->settings, "max_tokens", MAX_TOKENS + thinking));
-  if (thinking > 0 && csn_body_key(b, "thinking")) {
-    csn_jw_obj(w);
-    member(w, "type", CSN_STR("enabled"));
-    csn_jw_key(w, "budget_tokens");
-    csn_jw_int(w, thinking);
-    csn_jw_end(w);
-    return;
+    csn_jw_int(&b->w, csn_json_int(settings, "max_tokens", MAX_TOKENS + (budget > 0 ? budget : 0)));
+  if (budget <= 0 && !csn_json_get(reasoning, "effort")) {
+    csn_body_setting(b, "temperature", "temperature");
+    csn_body_setting(b, "top_p", "top_p");
   }
-  csn_body_setting(b, "temperature", "temperature");
-  csn_body_setting(b, "top_p", "top_p");
-}
-
-static void
-write_system(csn_body *b)
-{
-  csn_jw *w = &b->w;
-  if (!csn_str_trim(b->rq->instructions).n || !csn_body_key(b, "system"))
-    return;
-  csn_jw_arr(w);
-  csn_jw_obj(w);
-  member(w, "type", CSN_STR("text"));
-  member(w, "text", b->rq->instructions);
-  csn_jw_key(w, "cache_control");
-  csn_jw_raw(w, CSN_STR(CACHE_MARK));
-  csn_jw_end(w);
-  csn_jw_end(w);
 }
 
 static int
@@ -450,14 +399,18 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
     return rc;
   if (csn_body_key(&b, "model"))
     csn_jw_str(&b.w, rq->model);
+  if (csn_body_key(&b, "cache_control"))
+    csn_jw_raw(&b.w, CSN_STR("{\"type\":\"ephemeral\"}"));
   write_limits(&b);
+  write_thinking(&b);
   csn_body_setting(&b, "metadata", "metadata");
   csn_body_setting(&b, "service_tier", "service_tier");
   if (rq->stream && csn_body_key(&b, "stream"))
     csn_jw_bool(&b.w, true);
   write_tools(&b);
   write_tool_choice(&b);
-  write_system(&b);
+  if (csn_str_trim(rq->instructions).n && csn_body_key(&b, "system"))
+    csn_jw_str(&b.w, rq->instructions);
   if (csn_body_key(&b, "messages"))
     rc = write_messages(&b, err);
   (void)ep;
