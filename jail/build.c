@@ -86,7 +86,7 @@ set_limits(void)
     const char *name;
   } limits[] = {
       {RLIMIT_NOFILE, 1024, 4096, "open files"},
-      {RLIMIT_CORE, 0, 0, "core files"},
+      {RLIMIT_CORE, 1, 1, "core files"}, /* no file; see also jail/seccomp_gen.c */
       {RLIMIT_NPROC, 1024, 1024, "processes"},
       {RLIMIT_FSIZE, 16ull << 30, 16ull << 30, "file size"},
       {RLIMIT_MSGQUEUE, 0, 0, "message queues"},

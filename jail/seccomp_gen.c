@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -415,7 +417,7 @@ static const char *const refused[] = {
     "vhangup",
 };
 
-enum { TIOCSTI_REQUEST = 0x5412, TIOCLINUX_REQUEST = 0x541C };
+enum { TIOCSTI_REQUEST = 0x5412, TIOCLINUX_REQUEST = 0x541C, TIOCSETD_REQUEST = 0x5423 };
 /* CLONE_NEW* of clone(2) */
 static const scmp_datum_t NAMESPACES[] = {0x00020000, 0x02000000, 0x04000000, 0x08000000,
                                           0x10000000, 0x20000000, 0x40000000};
@@ -463,6 +465,19 @@ refuse_socket(scmp_filter_ctx f, uint32_t arch, struct scmp_arg_cmp cmp)
   add(f, arch, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socketpair", 1, &cmp);
 }
 
+/* The limit stays at 1 (jail/build.c): with 0 the kernel starts a core_pattern
+ * that is a program, as root of the host.  "ulimit -c 0" is in many a script,
+ * so it is taken and does nothing. */
+static void
+keep_core_limit(scmp_filter_ctx f, uint32_t arch)
+{
+  struct scmp_arg_cmp old = SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffff, RLIMIT_CORE);
+  struct scmp_arg_cmp new[] = {SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, RLIMIT_CORE),
+                               SCMP_A2(SCMP_CMP_NE, 0)};
+  add(f, arch, SCMP_ACT_ERRNO(0), "setrlimit", 1, &old);
+  add(f, arch, SCMP_ACT_ERRNO(0), "prlimit64", 2, new);
+}
+
 static scmp_filter_ctx
 deny(uint32_t arch)
 {
@@ -480,11 +495,14 @@ deny(uint32_t arch)
   /* The kernel looks at 32 bits of the request. */
   struct scmp_arg_cmp sti = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSTI_REQUEST);
   struct scmp_arg_cmp lin = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCLINUX_REQUEST);
+  struct scmp_arg_cmp set = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, TIOCSETD_REQUEST);
   add(f, arch, no, "ioctl", 1, &sti);
   add(f, arch, no, "ioctl", 1, &lin);
+  add(f, arch, no, "ioctl", 1, &set); /* line disciplines: modules that nobody reviews */
   /* Another process's limits, the warden's among them. */
   struct scmp_arg_cmp other = SCMP_A0(SCMP_CMP_NE, 0);
   add(f, arch, no, "prlimit64", 1, &other);
+  keep_core_limit(f, arch);
   /* Families left: AF_UNIX, AF_INET, AF_INET6, and routes of AF_NETLINK. */
   static const int families[] = {0, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15};
   for (size_t i = 0; i < sizeof families / sizeof *families; i++)
@@ -492,6 +510,12 @@ deny(uint32_t arch)
   refuse_socket(f, arch, SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
   struct scmp_arg_cmp netlink[] = {SCMP_A0(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2(SCMP_CMP_NE, 0)};
   add(f, arch, SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", 2, netlink);
+  /* Protocols up to ICMPv6 but DCCP: SCTP, multipath TCP and others are modules
+   * that the kernel would load for whoever asks. */
+  struct scmp_arg_cmp late = SCMP_A2(SCMP_CMP_GT, IPPROTO_ICMPV6);
+  struct scmp_arg_cmp dccp = SCMP_A2(SCMP_CMP_EQ, IPPROTO_DCCP);
+  add(f, arch, SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", 1, &late);
+  add(f, arch, SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", 1, &dccp);
   return f;
 }
 

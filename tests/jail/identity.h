@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * identity.h - the same tests as whoever runs them and, from root, as an
- * ordinary user: `PROGRAM nobody` drops to uid 65534 in a child first. */
+ * ordinary user: `PROGRAM nobody` drops to uid 65534 in a child first, `PROGRAM
+ * user` to uid 1000. */
 #ifndef CSN_TESTS_JAIL_IDENTITY_H
 #define CSN_TESTS_JAIL_IDENTITY_H
 
@@ -56,19 +57,21 @@ machine_has_namespaces(void)
 static inline int
 run_as(int argc, char **argv, int (*tests)(void))
 {
-  if (argc < 2 || strcmp(argv[1], "nobody") != 0) {
+  bool is_nobody = argc > 1 && strcmp(argv[1], "nobody") == 0;
+  uid_t id = is_nobody ? 65534 : 1000;
+  if (!is_nobody && (argc < 2 || strcmp(argv[1], "user") != 0)) {
     tap_stdout();
     return tests();
   }
   if (geteuid() != 0) {
-    printf("1..0 # SKIP not root: the run without \"nobody\" is that of an ordinary user\n");
+    printf("1..0 # SKIP not root: the run without \"%s\" is that of an ordinary user\n", argv[1]);
     return 0;
   }
   fflush(stdout);
   pid_t pid = fork();
   if (pid == 0) {
-    if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
-        setresuid(65534, 65534, 65534) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0)
+    if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0 ||
+        prctl(PR_SET_DUMPABLE, 1) < 0)
       _exit(99);
     setenv("HOME", "/tmp", 1);
     tap_stdout();

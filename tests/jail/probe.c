@@ -9,17 +9,11 @@
  */
 #include <arpa/inet.h>
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -34,31 +28,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORKED, REFUSED, BROKEN = 3 };
+#include "probe.h"
 
 extern char **environ;
-
-static long
-number(const char *text)
-{
-  return (long)strtoull(text, NULL, 0);
-}
-
-static int
-verdict(long rc)
-{
-  if (rc >= 0)
-    return WORKED;
-  printf("%d\n", errno);
-  return REFUSED;
-}
-
-static int
-not_found(void)
-{
-  errno = ENOENT;
-  return verdict(-1);
-}
 
 /* Whether the needle is in what a descriptor still holds. */
 static bool
@@ -124,14 +96,36 @@ try_abstract(char **a)
   return try_unix(a[0], true);
 }
 
+/* An address of either family. */
+static socklen_t
+address_of(const char *text, uint16_t port, struct sockaddr_storage *to)
+{
+  struct sockaddr_in *four = (struct sockaddr_in *)to;
+  struct sockaddr_in6 *six = (struct sockaddr_in6 *)to;
+  *to = (struct sockaddr_storage){0};
+  if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
+    four->sin_family = AF_INET;
+    four->sin_port = htons(port);
+    return sizeof *four;
+  }
+  if (inet_pton(AF_INET6, text, &six->sin6_addr) != 1)
+    return 0;
+  six->sin6_family = AF_INET6;
+  six->sin6_port = htons(port);
+  return sizeof *six;
+}
+
 static int
 try_tcp(char **a)
 {
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)number(a[1]))};
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  if (fd < 0 || inet_pton(AF_INET, a[0], &to.sin_addr) != 1)
+  struct sockaddr_storage to;
+  socklen_t n = address_of(a[0], (uint16_t)number(a[1]), &to);
+  int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  if (n == 0)
     return BROKEN;
-  int rc = connect(fd, (struct sockaddr *)&to, sizeof to);
+  if (fd < 0)
+    return verdict(-1);
+  int rc = connect(fd, (struct sockaddr *)&to, n);
   if (rc == 0 || errno != EINPROGRESS)
     return verdict(rc);
   int told = 0;
@@ -141,6 +135,33 @@ try_tcp(char **a)
   getsockopt(fd, SOL_SOCKET, SO_ERROR, &told, &size);
   errno = told;
   return verdict(told ? -1 : 0);
+}
+
+/* Sends a packet that nobody needs to answer. */
+static int
+try_udp(char **a)
+{
+  struct sockaddr_storage to;
+  socklen_t n = address_of(a[0], (uint16_t)number(a[1]), &to);
+  int fd = socket(to.ss_family, SOCK_DGRAM, 0);
+  if (n == 0)
+    return BROKEN;
+  return verdict(fd < 0 ? -1 : sendto(fd, "x", 1, 0, (struct sockaddr *)&to, n));
+}
+
+/* Whether somebody has the port: a closed one is told of at once. */
+static int
+try_udp_heard(char **a)
+{
+  char byte;
+  struct sockaddr_storage to;
+  socklen_t n = address_of(a[0], (uint16_t)number(a[1]), &to);
+  int fd = socket(to.ss_family, SOCK_DGRAM, 0);
+  if (n == 0 || fd < 0 || connect(fd, (struct sockaddr *)&to, n) < 0 || send(fd, "x", 1, 0) < 0)
+    return n == 0 ? BROKEN : verdict(-1);
+  if (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 200) == 0)
+    return WORKED;
+  return verdict(recv(fd, &byte, 1, MSG_DONTWAIT));
 }
 
 static int
@@ -208,7 +229,8 @@ try_mount(char **a)
 static int
 try_node(char **a)
 {
-  return verdict(mknod(a[0], S_IFBLK | 0600, 0xfe00));
+  bool is_char = a[1] && strcmp(a[1], "char") == 0;
+  return verdict(mknod(a[0], is_char ? S_IFCHR | 0600 : S_IFBLK | 0600, is_char ? 0x101 : 0xfe00));
 }
 
 static int
@@ -363,10 +385,11 @@ try_foreign(char **a)
     errno = EPERM;
     return verdict(-1);
   }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? WORKED : BROKEN;
+  /* Else this kernel has no such table. */
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? WORKED : refused(ENOSYS);
 #else
   (void)a;
-  return BROKEN;
+  return refused(ENOSYS);
 #endif
 }
 
@@ -399,15 +422,14 @@ try_orphans(char **a)
   return WORKED;
 }
 
-static const struct {
-  const char *name;
-  int (*run)(char **args);
-} probes[] = {
+static const struct probe probes[] = {
     {"file", try_file},
     {"environment", try_environment},
     {"socket", try_socket},
     {"abstract", try_abstract},
     {"tcp", try_tcp},
+    {"udp", try_udp},
+    {"udp-heard", try_udp_heard},
     {"memory", try_memory},
     {"descriptors", try_descriptors},
     {"stdin", try_stdin},
@@ -433,13 +455,16 @@ static const struct {
     {"foreign", try_foreign},
     {"become-root", try_become_root},
     {"orphans", try_orphans},
+    {NULL, NULL},
 };
 
 int
 main(int argc, char **argv)
 {
-  for (size_t i = 0; argc > 1 && i < sizeof probes / sizeof *probes; i++)
-    if (strcmp(probes[i].name, argv[1]) == 0)
-      return probes[i].run(argv + 2);
+  const struct probe *lists[] = {probes, kernel_probes, hoard_probes};
+  for (size_t i = 0; argc > 1 && i < sizeof lists / sizeof *lists; i++)
+    for (const struct probe *p = lists[i]; p->name; p++)
+      if (strcmp(p->name, argv[1]) == 0)
+        return p->run(argv + 2);
   return BROKEN;
 }

@@ -46,6 +46,14 @@ static const cli_opt opts[] = {
     {0},
 };
 
+/* One of our streams that the command's goes to.  A command without a terminal
+ * of its own has no business steering ours: its control characters are shown. */
+struct stream {
+  bool is_shown;
+  char rest[4]; /* of a character that was cut between two reads */
+  size_t n;
+};
+
 /* The command while it runs. */
 typedef struct session {
   pthread_mutex_t lock; /* the signal thread never ends, so it asks is_over first */
@@ -55,6 +63,7 @@ typedef struct session {
   int end_fd;      /* readable at the end */
   bool is_raw;
   struct termios cooked;
+  struct stream out, err;
 } session;
 
 static void *
@@ -123,6 +132,45 @@ make_raw(session *s)
   s->is_raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
 }
 
+/* Bytes at the end that begin a character and do not end it. */
+static size_t
+cut_off(csn_str s)
+{
+  for (size_t back = 1; back <= 3 && back <= s.n; back++) {
+    unsigned char ch = (unsigned char)s.p[s.n - back];
+    if (ch >= 0xc0)
+      return back < (ch < 0xe0 ? 2u : ch < 0xf0 ? 3u : 4u) ? back : 0;
+    if (ch < 0x80)
+      return 0;
+  }
+  return 0;
+}
+
+static void
+show(struct stream *to, FILE *file, csn_str bytes, bool is_end)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(CHUNK + 8);
+  csn_buf_add(&text, csn_strn(to->rest, to->n));
+  csn_buf_add(&text, bytes);
+  to->n = is_end ? 0 : cut_off(csn_buf_str(&text));
+  if (to->n)
+    memcpy(to->rest, text.p + text.n - to->n, to->n);
+  cli_put(file, csn_strn(text.p, text.n - to->n));
+  fflush(file);
+}
+
+static int
+pass_on(session *s, enum csn_stream which, csn_str bytes, csn_err *err)
+{
+  bool is_err = which == CSN_STDERR;
+  struct stream *to = is_err ? &s->err : &s->out;
+  FILE *file = is_err ? stderr : stdout;
+  if (!to->is_shown)
+    return csn_fd_write_all(is_err ? STDERR_FILENO : STDOUT_FILENO, bytes, err);
+  show(to, file, bytes, false);
+  return ferror(file) ? csn_fail_errno(err, "write") : 0;
+}
+
 /* Moves output until there is no more. */
 static int
 pump_output(session *s, csn_scope *sc, csn_err *err)
@@ -132,10 +180,12 @@ pump_output(session *s, csn_scope *sc, csn_err *err)
     enum csn_stream which = CSN_STDOUT;
     csn_buf_clear(&chunk);
     int rc = csn_proc_read(s->proc, sc, &chunk, CHUNK, &which, err);
-    if (rc <= 0)
+    if (rc <= 0) {
+      show(&s->out, stdout, csn_strn(NULL, 0), true);
+      show(&s->err, stderr, csn_strn(NULL, 0), true);
       return rc;
-    int to = which == CSN_STDERR ? STDERR_FILENO : STDOUT_FILENO;
-    rc = csn_fd_write_all(to, csn_buf_str(&chunk), err);
+    }
+    rc = pass_on(s, which, csn_buf_str(&chunk), err);
     if (rc < 0)
       return csn_wrap(err, rc, "cannot pass the output on");
   }
@@ -231,6 +281,8 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   if (rc < 0)
     return rc;
   csn_scope_init(&s->input, NULL, -1);
+  s->out.is_shown = !tty && isatty(STDOUT_FILENO);
+  s->err.is_shown = !tty && isatty(STDERR_FILENO);
   if (tty)
     make_raw(s);
   rc = run_session(c, s, x.with_stdin, err);
@@ -245,6 +297,8 @@ static const cli_cmd sandbox_run = {
     .help = "The status is the command's; 126 and 127 mean that it could not be executed or was "
             "not found, and 128 plus a number that a signal ended it. Without a workspace it "
             "gets an empty one that goes away with it.\n\n"
+            "When both stdin and stdout are a terminal the command gets one of its own and ours "
+            "does what it says; else its control characters are shown on a terminal, not sent.\n\n"
             "When root gives a workspace to the jail, the folder itself then belongs to the jail's "
             "user; what stands in it keeps its owner and can be read, not written, unless others "
             "may write it. An ordinary user's files are the command's own.",
