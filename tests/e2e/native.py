@@ -119,4 +119,34 @@ def a_missing_key_is_named():
     expect(p.run("--model", "gemini/m"), 2, "GEMINI_API_KEY")
 
 
+@test
+def doctor_names_the_servers_of_this_machine():
+    class Ollama(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            names = ["bad name; rm -rf x", "llama3.2:3b", "qwen3"]
+            data = json.dumps({"object": "list", "data": [{"id": n} for n in names]}).encode()
+            self.send_response(200 if self.path == "/v1/models" else 404)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    try:
+        server = http.server.HTTPServer(("127.0.0.1", 11434), Ollama)
+    except OSError as e:
+        return f"port 11434 of this machine is taken: {e}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    p = Place()
+    base = "http://127.0.0.1:11434/v1"
+    command = f"OPENAI_BASE_URL={base} caisson run --model chat/llama3.2:3b TASK"
+    found = json.loads(p.call("doctor", "--json").stdout)["local models"]["Ollama"]
+    same(found, {"base_url": base, "models": ["llama3.2:3b", "qwen3"], "try": command})
+    assert command in p.call("doctor").stdout
+    server.shutdown()
+    server.server_close()
+    assert "Ollama" not in p.call("doctor").stdout
+
+
 sys.exit(finish())

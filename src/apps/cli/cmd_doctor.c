@@ -15,6 +15,7 @@
 #include "caisson/caisson.h"
 #include "commands.h"
 #include "core/fd.h"
+#include "local_models.h"
 #include "sandbox/jail.h"
 
 struct doctor_opts {
@@ -150,6 +151,11 @@ tools(csn_jw *w)
 static void
 print_value(const csn_json *v)
 {
+  csn_str command = csn_json_str(v, "try", CSN_STR(""));
+  if (command.n) {
+    cli_put(stdout, command);
+    return;
+  }
   if (v->kind == CSN_JSON_OBJECT) {
     csn_str state = csn_json_str(v, "state", CSN_STR("")), note = csn_json_str(v, "note", state);
     cli_put(stdout, state);
@@ -167,6 +173,8 @@ static void
 print_table(const csn_json *facts)
 {
   csn_json_each (section, facts) {
+    if (!section->child)
+      continue;
     printf("%.*s\n", (int)section->key.n, section->key.p);
     csn_json_each (fact, section) {
       int width = (int)fact->key.n;
@@ -194,6 +202,8 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   state(c, &w);
   keys(&w);
   tools(&w);
+  csn_jw_key(&w, "local models");
+  cli_local_models(&w);
   csn_jw_end(&w);
   int rc = csn_jw_done(&w, err);
   if (rc < 0)
@@ -215,7 +225,9 @@ const cli_cmd cmd_doctor = {
     .brief = "Tell what this machine can do",
     .help = "Kernel and machine; what the jail enforces here, found out by opening one; the state "
             "folder; whether model keys are set (never their values); programs that are used when "
-            "present. The status is 6 when no jail can be made.",
+            "present; model servers that answer on this machine (Ollama, llama.cpp, vLLM on their "
+            "usual "
+            "ports), with a line to paste. The status is 6 when no jail can be made.",
     .size = sizeof(struct doctor_opts),
     .opts = opts,
     .main = doctor_main,
