@@ -518,8 +518,7 @@ close_net(csn_net *n, csn_loop_fn *gone, void *user)
 }
 
 const csn_net_module csn_net_entry = {
-    .abi = CSN_NET_ABI,
-    .version = CSN_VERSION,
+    .base = {.abi = CSN_NET_ABI, .version = CSN_VERSION},
     .open = open_net,
     .close = close_net,
     .start = start,

@@ -8,6 +8,7 @@
 #define CSN_WIRE_NET_H
 
 #include "wire/http.h"
+#include "wire/module.h"
 
 /* Raised with every change of the tables below. */
 enum { CSN_NET_ABI = 1 };
@@ -23,8 +24,7 @@ typedef struct csn_net_host {
 typedef struct csn_net csn_net;
 
 typedef struct csn_net_module {
-  int abi;
-  const char *version; /* of caisson: both files come from one build */
+  csn_module base; /* version: both files come from one build */
   /* Any thread; sets itself up in the loop's thread. */
   csn_net *(*open)(const csn_net_host *host);
   /* In the loop's thread.  Cancels what runs, calls each done, then gone(user)
