@@ -4,8 +4,8 @@
 
 /* clang-format off: one a line */
 const cli_cmd *const cli_cmds[] = {
-    &cmd_init,       &cmd_run,   &cmd_resume,  &cmd_runs,  &cmd_show,   &cmd_approve,
-    &cmd_diff,       &cmd_apply, &cmd_sandbox, &cmd_patch, &cmd_doctor, &cmd_schema,
-    &cmd_completion, &cmd_help,  &cmd_version, NULL,
+    &cmd_init,   &cmd_run,        &cmd_resume,  &cmd_runs,    &cmd_show,  &cmd_approve,
+    &cmd_diff,   &cmd_apply,      &cmd_sandbox, &cmd_image,   &cmd_patch, &cmd_doctor,
+    &cmd_schema, &cmd_completion, &cmd_help,    &cmd_version, NULL,
 };
 /* clang-format on */

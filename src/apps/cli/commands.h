@@ -11,6 +11,7 @@ extern const cli_cmd cmd_completion;
 extern const cli_cmd cmd_diff;
 extern const cli_cmd cmd_doctor;
 extern const cli_cmd cmd_help;
+extern const cli_cmd cmd_image;
 extern const cli_cmd cmd_init;
 extern const cli_cmd cmd_patch;
 extern const cli_cmd cmd_resume;
