@@ -7,9 +7,11 @@
 #   make bench     the measurements of bench/ (PEERS=DIR: beside other software)
 #   make install   DESTDIR=, PREFIX=/usr/local
 #   make asan tsan fuzz interop   the longer checks, each on its own
+#   make check-llm LLM_PYTHON=    a small real model in a real server
 BUILD  ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
+LLM_PYTHON ?= python3
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -47,7 +49,10 @@ fuzz: deps
 interop: deps
 	@tools/interop $(BUILD)
 
+check-llm: all
+	@LLM_PYTHON='$(LLM_PYTHON)' tools/check-llm $(BUILD)
+
 clean:
 	rm -rf -- '$(BUILD)'
 
-.PHONY: all deps run check bench install asan tsan fuzz interop clean
+.PHONY: all deps run check check-llm bench install asan tsan fuzz interop clean

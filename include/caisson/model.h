@@ -71,6 +71,9 @@ typedef struct csn_endpoint {
   csn_str base_url;  /* "https://api.openai.com/v1", without a final slash */
   csn_str api_key;   /* empty: send none */
   bool custom_tools; /* the server accepts tools of type "custom" */
+  /* The server of the Chat Completions API wants "" where an assistant's
+   * message has calls and no text; the API's own way is null. */
+  bool no_null_content;
 } csn_endpoint;
 
 typedef struct csn_model_ops {

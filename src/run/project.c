@@ -70,12 +70,15 @@ check_kind(const struct csn_project *p, const csn_json *v, const char *key, enum
 static int
 check_provider(const struct csn_project *p, const csn_json *v, csn_err *err)
 {
-  static const char *const keys[] = {"api", "base_url", "key_env", "custom_tools", "timeout", NULL};
+  static const char *const keys[] = {"api",          "base_url", "key_env", "custom_tools",
+                                     "null_content", "timeout",  NULL};
   int rc = check_keys(p, v, keys, "providers.", err);
   for (size_t i = 0; i < 3 && rc == 0; i++)
     rc = check_kind(p, v, keys[i], CSN_JSON_STRING, err);
   if (rc == 0)
     rc = check_kind(p, v, "custom_tools", CSN_JSON_BOOL, err);
+  if (rc == 0)
+    rc = check_kind(p, v, "null_content", CSN_JSON_BOOL, err);
   if (rc < 0)
     return rc;
   const csn_json *timeout = csn_json_get(v, "timeout");
@@ -228,6 +231,7 @@ route_to_provider(struct csn_route *r, const csn_json *v, csn_err *err)
       .base_url = csn_arena_dup(r->arena, without_slash(csn_json_str(v, "base_url", CSN_STR("")))),
       .api_key = csn_arena_dup(r->arena, csn_cstr(key)),
       .custom_tools = csn_json_bool(v, "custom_tools", csn_str_eq(api, CSN_STR("responses"))),
+      .no_null_content = !csn_json_bool(v, "null_content", true),
   };
   return 0;
 }

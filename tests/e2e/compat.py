@@ -315,4 +315,96 @@ def a_run_goes_on_with_whole_replies_after_streamed_ones():
     same((p.workspace() / "src/a.txt").read_text(), "two \u2713\n")
 
 
+# ---- what real servers sent, byte for byte
+
+RECORDED = pathlib.Path(__file__).resolve().parent.parent / "golden/recorded"
+
+
+def said_in(reply, stream):
+    """The text of a recorded reply of the Chat Completions API, read in another way than the program's."""
+    body = reply.split(b"\r\n\r\n", 1)[1].decode()
+    if not stream:
+        return json.loads(body)["choices"][0]["message"]["content"]
+    lines = [line[6:] for line in body.splitlines() if line.startswith("data: {")]
+    return "".join(c["delta"].get("content") or "" for line in lines for c in json.loads(line)["choices"])
+
+
+def replay(server, stream, names, settings=None, **agent):
+    """A run whose requests get these recorded replies, in order."""
+    replies = [(RECORDED / server / (n + ("_stream" if stream else "") + ".reply")).read_bytes() for n in names]
+    model = Model(lambda nth, body, headers: (None, None, replies[nth]))
+    p = Place({"sandbox": {"backend": "local"}, "manifest": AGENT["manifest"], "model": "real/smollm2", **agent}, files={"src/a.txt": "one\n"})
+    api = names[0].split("_")[0]
+    p.write("caisson.yaml", json.dumps({"providers": {"real": {"base_url": model.url, "api": api, **(settings or {})}}}))
+    return p, model, replies
+
+
+def recorded_conversation(server, settings=None):
+    """The model calls a tool, is told what came of it, and answers."""
+    def one(stream):
+        p, model, replies = replay(server, stream, ["chat_call", "chat_after_call"], settings)
+        done = expect(p.run(*([] if stream else ["--no-stream"])), 0)
+        same(done.stdout.strip(), said_in(replies[1], stream))
+        same((p.workspace() / "made.txt").read_text(), "recorded\n")
+        same(len(model.bodies), 2)
+        second = json.loads(model.bodies[1])["messages"]
+        same([m["role"] for m in second], ["system", "user", "assistant", "tool"])
+        call = second[2]["tool_calls"][0]
+        assert call["id"] in replies[0].decode(), call
+        same(second[3]["tool_call_id"], call["id"])
+        assert "it was made" in second[3]["content"], second[3]
+        same(second[2]["content"], "" if settings else None)
+    both(one)
+
+
+@test
+def llama_cpp_python_as_recorded():
+    recorded_conversation("llama_cpp_python", {"null_content": False})
+
+
+@test
+def litellm_as_recorded():
+    recorded_conversation("litellm")
+
+
+@test
+def litellm_sent_two_calls_at_once():
+    p, model, _ = replay("litellm", False, ["chat_calls", "chat_after_call"])
+    expect(p.run("--no-stream"), 0, "short summary")
+    same([m["role"] for m in json.loads(model.bodies[1])["messages"]], ["system", "user", "assistant", "tool", "tool"])
+    same((p.workspace() / "made.txt").read_text(), "recorded\n")
+
+
+@test
+def transformers_as_recorded_streams_unasked():
+    for name in "chat_text", "responses_text":
+        for stream in True, False:
+            p, model, _ = replay("transformers", stream, [name], capabilities=[])
+            done = expect(p.run(*([] if stream else ["--no-stream"])), 0)
+            same(done.stdout, "The world is a wondrous place, filled with wonders beyond human comprehension.\n")
+            finish = [r["data"] for r in p.records() if r["kind"] == "finish"][0]
+            same(finish["usage"]["total_tokens"], 42)
+
+
+@test
+def errors_as_recorded_end_the_run_with_their_reason():
+    for server, name, text in (("llama_cpp_python", "chat_too_long", "maximum context length is 4096"),
+                               ("litellm", "chat_too_long", "maximum context length is 4096"),
+                               ("litellm", "chat_unknown_model", "Invalid model name passed in model=no-such-model"),
+                               ("transformers", "responses_wrong_type", "'input' must be a string or list")):
+        p, model, _ = replay(server, False, [name], capabilities=[])
+        expect(p.run("--no-stream"), 5, text)
+        same(len(model.bodies), 1)
+
+
+@test
+def streams_of_nothing_as_recorded_are_failures():
+    for server in "llama_cpp_python", "litellm":
+        p, model, _ = replay(server, True, ["chat_too_long"], capabilities=[], settings=None)
+        p.write("agent.yaml", json.dumps({"name": "a", "model": "real/smollm2", "capabilities": [],
+                                          "settings": {"retry": {"max_retries": 0}}}))
+        expect(p.run(), 5)
+        same(len(model.bodies), 1)
+
+
 sys.exit(finish())

@@ -166,6 +166,7 @@ BAD_PROJECTS = [
     "modle: x\n", "providers: {x: {api: chat}}\n", "providers: {x: {base_url: 'ftp://h'}}\n", "providers: {x: {base_url: 'http://h', kee: x}}\n",
     "providers: {x: {base_url: 'http://h', api: soap}}\n", "providers: {x: {base_url: 'http://h', timeout: soon}}\n",
     "providers: {x: {base_url: 'http://h', timeout: 0}}\n", "providers: {x: {base_url: 'http://h', custom_tools: 1}}\n",
+    "providers: {x: {base_url: 'http://h', null_content: 1}}\n",
     "providers: {x: {base_url: 'http://h', key_env: [a]}}\n", "providers: {x: {base_url: 5}}\n", "providers: {x: {base_url: 'http://h', timeout: 86401}}\n", "providers: []\n", "model: [a]\n",
 ]
 

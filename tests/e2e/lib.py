@@ -131,7 +131,8 @@ def backend():
 
 class Model:
     """A server on loopback. answer(nth, body, headers) gives (status, type, bytes[, headers[, cut]]) for each
-    POST, or an iterator of pieces in the place of bytes; what came in is kept in `bodies`, as bytes."""
+    POST, or an iterator of pieces in the place of bytes, or (None, None, bytes) for a whole recorded reply, head and
+    framing included; what came in is kept in `bodies`, as bytes."""
 
     def __init__(self, answer):
         model = self
@@ -160,6 +161,10 @@ class Model:
                     model.bodies.append(raw)
                     model.paths.append(self.path)
                 status, kind, data, *more = answer(nth, json.loads(raw), self.headers)
+                if status is None:
+                    self.wfile.write(data)
+                    self.close_connection = True
+                    return
                 if not isinstance(data, bytes):
                     self.send_pieces(status, kind, data)
                     return

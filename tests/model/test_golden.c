@@ -8,13 +8,18 @@
  * A case has the first two, the last two, or all four.  Each reply is fed at
  * every cut (at about a thousand of them when it is long) and cut short at
  * each.  UPDATE_GOLDEN=1 rewrites body.json and items.json.
+ *
+ * tests/golden/recorded/<server>/<codec>_<case>.reply are what real servers
+ * sent, with framing and all headers; their items.json stand beside them.
  */
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
 #include "caisson/model.h"
 #include "check.h"
+#include "model/reply.h"
 
 enum { FILE_MAX = 8 << 20, EVERY_CUT = 4096, SOME_CUTS = 1000 };
 
@@ -69,7 +74,8 @@ read_request(csn_arena *a, const csn_json *v, csn_model_request *rq, csn_endpoin
                             .settings = csn_json_get(v, "settings"),
                             .stream = csn_json_bool(v, "stream", false)};
   *ep = (csn_endpoint){.base_url = CSN_STR("http://localhost/v1"),
-                       .custom_tools = csn_json_bool(v, "custom_tools", false)};
+                       .custom_tools = csn_json_bool(v, "custom_tools", false),
+                       .no_null_content = !csn_json_bool(v, "null_content", true)};
   csn_json_each (m, items)
     texts[rq->n_items++] = m->raw;
   csn_json_each (t, tools)
@@ -86,9 +92,55 @@ struct head {
   csn_str body;
 };
 
-static struct head
-read_head(csn_str reply)
+static csn_str
+without_chunks(csn_arena *a, csn_str framed)
 {
+  csn_buf body = CSN_BUF(FILE_MAX);
+  csn_str line;
+  for (unsigned size = 1; size > 0;) {
+    assert_true(csn_str_line(&framed, &line) && line.n > 0 && line.n < 9);
+    assert_int_equal(sscanf(csn_arena_dup(a, line).p, "%x", &size), 1);
+    assert_true(size + 2 <= framed.n);
+    csn_buf_add(&body, csn_strn(framed.p, size));
+    framed = csn_strn(framed.p + size + 2, framed.n - size - 2);
+  }
+  csn_str out = csn_arena_dup(a, csn_buf_str(&body));
+  csn_buf_fini(&body);
+  return out;
+}
+
+static struct head
+read_recorded(csn_arena *a, csn_str reply)
+{
+  struct head out = {.body = reply};
+  csn_header headers[64];
+  size_t n = 0;
+  csn_str line;
+  int64_t status = 0;
+  bool is_chunked = false;
+  assert_true(csn_str_line(&out.body, &line) && line.n > 12);
+  assert_true(csn_str_int(csn_strn(line.p + 9, 3), &status));
+  while (csn_str_line(&out.body, &line) && line.n) {
+    size_t colon = csn_str_find(line, CSN_STR(": "), 0);
+    assert_true(colon != SIZE_MAX && n < CSN_COUNT(headers));
+    char *name = csn_arena_alloc(a, colon + 1);
+    for (size_t i = 0; i < colon; i++)
+      name[i] = (char)tolower(line.p[i]);
+    headers[n++] =
+        (csn_header){csn_strn(name, colon), csn_strn(line.p + colon + 2, line.n - colon - 2)};
+    is_chunked = is_chunked || csn_str_eq(headers[n - 1].name, CSN_STR("transfer-encoding"));
+  }
+  csn_reply_head_read(&out.h, (int)status, headers, n);
+  if (is_chunked)
+    out.body = without_chunks(a, out.body);
+  return out;
+}
+
+static struct head
+read_head(csn_arena *a, csn_str reply)
+{
+  if (csn_str_starts(reply, CSN_STR("HTTP/")))
+    return read_recorded(a, reply);
   struct head out = {.body = reply};
   csn_str line;
   int64_t status = 0;
@@ -204,7 +256,7 @@ static void
 check_reply(csn_arena *a, const csn_model_ops *ops, const char *dir, const char *name,
             csn_str reply, const csn_model_request *rq)
 {
-  struct head h = read_head(reply);
+  struct head h = read_head(a, reply);
   struct fed whole = {.text = CSN_BUF(FILE_MAX)}, part = {.text = CSN_BUF(FILE_MAX)};
   feed_once(ops, &h, rq, 0, h.body.n, &whole);
   same_as_file(a, dir, name, "items.json", csn_buf_str(&whole.text));
@@ -254,10 +306,8 @@ by_name(const void *a, const void *b)
 }
 
 static void
-check_codec(const char *codec)
+check_folder(const char *codec, const char *dir, csn_str begin)
 {
-  char dir[1024];
-  snprintf(dir, sizeof dir, "%s/%s", GOLDEN_DIR, codec);
   DIR *d = opendir(dir);
   assert_non_null(d);
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
@@ -267,7 +317,7 @@ check_codec(const char *codec)
     csn_str file = csn_cstr(e->d_name);
     csn_str ext =
         csn_str_ends(file, CSN_STR(".req.json")) ? CSN_STR(".req.json") : CSN_STR(".reply");
-    if (!csn_str_ends(file, ext))
+    if (!csn_str_ends(file, ext) || !csn_str_starts(file, begin))
       continue;
     csn_str name = csn_arena_dup(a, csn_strn(file.p, file.n - ext.n));
     assert_true(n < CSN_COUNT(names));
@@ -279,6 +329,14 @@ check_codec(const char *codec)
     if (i == 0 || strcmp(names[i], names[i - 1]) != 0)
       check_case(csn_model_find(csn_cstr(codec)), dir, names[i]);
   assert_true(n > 0);
+}
+
+static void
+check_codec(const char *codec)
+{
+  char dir[1024];
+  snprintf(dir, sizeof dir, "%s/model/%s", GOLDEN_DIR, codec);
+  check_folder(codec, dir, CSN_STR(""));
 }
 
 TEST(responses_bodies_and_replies_are_as_recorded)
@@ -301,7 +359,23 @@ TEST(gemini_bodies_and_replies_are_as_recorded)
   check_codec("gemini");
 }
 
+TEST(what_real_servers_sent_is_understood)
+{
+  static const struct {
+    const char *server, *codec, *begin;
+  } all[] = {
+      {"llama_cpp_python", "chat", "chat_"},       {"litellm", "chat", "chat_"},
+      {"litellm", "responses", "responses_"},      {"transformers", "chat", "chat_"},
+      {"transformers", "responses", "responses_"},
+  };
+  for (size_t i = 0; i < CSN_COUNT(all); i++) {
+    char dir[1024];
+    snprintf(dir, sizeof dir, "%s/recorded/%s", GOLDEN_DIR, all[i].server);
+    check_folder(all[i].codec, dir, csn_cstr(all[i].begin));
+  }
+}
+
 RUN_TESTS("model/golden", RUN(responses_bodies_and_replies_are_as_recorded),
           RUN(chat_bodies_and_replies_are_as_recorded),
           RUN(anthropic_bodies_and_replies_are_as_recorded),
-          RUN(gemini_bodies_and_replies_are_as_recorded))
+          RUN(gemini_bodies_and_replies_are_as_recorded), RUN(what_real_servers_sent_is_understood))

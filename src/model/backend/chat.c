@@ -27,7 +27,7 @@ enum { TEXT_MAX = 256 << 20 };
 struct writer {
   csn_jw *w;
   csn_arena *scratch;
-  bool keeps_reasoning;
+  bool keeps_reasoning, no_null;
   /* The assistant message that is being built. */
   bool is_open, has_text;
   csn_buf text, refusal, calls, reasoning;
@@ -53,7 +53,7 @@ flush_assistant(struct writer *m)
   csn_jw_obj(w);
   write_member(w, "role", CSN_STR("assistant"));
   csn_jw_key(w, "content");
-  if (m->has_text)
+  if (m->has_text || m->no_null)
     csn_jw_str(w, csn_buf_str(&m->text));
   else
     csn_jw_null(w);
@@ -347,13 +347,14 @@ holds_word(csn_str s, const char *word)
 }
 
 static int
-write_messages(csn_body *b, csn_err *err)
+write_messages(csn_body *b, bool no_null, csn_err *err)
 {
   const csn_model_request *rq = b->rq;
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
   struct writer m = {.w = &b->w,
                      .scratch = scratch,
                      .keeps_reasoning = holds_word(rq->model, "deepseek"),
+                     .no_null = no_null,
                      .text = CSN_BUF(TEXT_MAX),
                      .refusal = CSN_BUF(TEXT_MAX),
                      .calls = CSN_BUF(TEXT_MAX),
@@ -476,7 +477,7 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
   if (rq->stream && csn_body_key(&b, "stream_options"))
     csn_jw_raw(&b.w, CSN_STR("{\"include_usage\":true}"));
   if (csn_body_key(&b, "messages"))
-    rc = write_messages(&b, err);
+    rc = write_messages(&b, ep->no_null_content, err);
   csn_buf_addz(path, "/chat/completions");
   return rc < 0 ? rc : csn_body_done(&b, err);
 }

@@ -18,6 +18,7 @@ struct csn_decoder {
   csn_reply reply; /* first */
   csn_answer answer;
   csn_buf finish_reason;
+  bool has_spoken; /* a message, or the start of one, was there */
 };
 
 static csn_decoder *
@@ -135,7 +136,9 @@ on_event(csn_reply *r, csn_str event, const csn_json *v, csn_err *err)
   if (r->form == CSN_FORM_JSON && !choice)
     return csn_fail(err, CSN_E_UNAVAILABLE, "the model's reply has no choices");
   const csn_json *m = csn_json_get(choice, "message");
-  int rc = read_message(d, m ? m : csn_json_get(choice, "delta"), err);
+  m = m ? m : csn_json_get(choice, "delta");
+  d->has_spoken = d->has_spoken || (m && m->n > 0);
+  int rc = read_message(d, m, err);
   csn_str reason = csn_json_str(choice, "finish_reason", CSN_STR(""));
   if (reason.n && !d->finish_reason.n)
     csn_buf_add(&d->finish_reason, reason);
@@ -184,6 +187,12 @@ csn_chat_finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
   int rc = csn_reply_end(r, err);
   if (rc == 0 && r->form != CSN_FORM_JSON && !d->finish_reason.n && !r->saw_done_mark)
     rc = csn_reply_cut(r, err);
+  /* A gateway whose server failed in the middle sends a whole stream of nothing:
+   * not even a role, and no usage. */
+  if (rc == 0 && !d->has_spoken && r->out.usage.total_tokens == 0)
+    rc = csn_fail(err, CSN_E_UNAVAILABLE,
+                  "the model's reply holds no message and counts no tokens; the server failed "
+                  "without saying so");
   if (rc == 0)
     rc = check_reason(d, err);
   if (rc == 0)
