@@ -6,6 +6,7 @@
 #ifndef CAISSON_AGENT_H
 #define CAISSON_AGENT_H
 
+#include "callback.h"
 #include "tool.h"
 
 #ifdef __cplusplus
@@ -29,9 +30,15 @@ CSN_API void csn_agent_to_json(const csn_agent *a, csn_jw *w);
 
 CSN_API void csn_agent_set_model(csn_agent *a, const char *model); /* "openai/gpt-5.4-mini" */
 CSN_API void csn_agent_set_instructions(csn_agent *a, csn_str text);
+/* The name of a callback that gives the instructions before each model call. */
+CSN_API void csn_agent_set_instructions_callback(csn_agent *a, const char *name);
 CSN_API void csn_agent_set_turns(csn_agent *a, int64_t turns);     /* model calls at most */
 CSN_API void csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms); /* 0: no limit */
-/* A section of agent.yaml as JSON: "approvals".  A second call replaces it. */
+/* Binds a name that the agent's sections use: guardrails, instructions,
+ * predicates.  Copied; `user` is borrowed. */
+CSN_API int csn_agent_add_callback(csn_agent *a, const csn_callback *cb, csn_err *err) CSN_MUST;
+/* A section of agent.yaml as JSON: "approvals", "guardrails", "tool_settings".
+ * A second call replaces it. */
 CSN_API int csn_agent_set(csn_agent *a, const char *section, csn_str json, csn_err *err) CSN_MUST;
 /* "jail", "local", "fake": gives the agent a sandbox and the capabilities
  * filesystem and shell. */

@@ -46,6 +46,8 @@ typedef struct csn_run_options {
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
   const csn_tool *tools; /* resume only: the program's own tools, re-bound by name */
   size_t n_tools;
+  const csn_callback *callbacks; /* resume only: likewise */
+  size_t n_callbacks;
 } csn_run_options;
 
 enum csn_run_state {

@@ -6,7 +6,7 @@
 #include "run/project.h"
 #include "sandbox/shell.h"
 
-enum { TREE_MAX_BYTES = 64 << 10, SCHEMA_MAX_BYTES = 1 << 20 };
+enum { TREE_MAX_BYTES = 64 << 10, INSTRUCTIONS_MAX_BYTES = 16 << 20, SCHEMA_MAX_BYTES = 1 << 20 };
 
 csn_agent *
 csn_agent_new(const char *name)
@@ -31,6 +31,7 @@ csn_agent_free(csn_agent *a)
   if (!a)
     return;
   free(a->tools);
+  free(a->callbacks);
   csn_arena_free(a->arena);
   free(a);
 }
@@ -46,6 +47,12 @@ csn_agent_set_instructions(csn_agent *a, csn_str text)
 {
   a->instructions = csn_arena_dup(a->arena, text);
   a->full_instructions = a->instructions;
+}
+
+void
+csn_agent_set_instructions_callback(csn_agent *a, const char *name)
+{
+  a->instructions_callback = csn_arena_dup(a->arena, csn_cstr(name)).p;
 }
 
 void
@@ -114,6 +121,21 @@ csn_agent_add_tool(csn_agent *a, const csn_tool *tool, csn_err *err)
 }
 
 int
+csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out, csn_err *err)
+{
+  csn_buf_add(out, instructions);
+  if (a->has_shell)
+    csn_buf_addf(out, "%s%s", out->n ? "\n\n" : "", csn_shell_instructions());
+  if (a->manifest) {
+    csn_auto(csn_buf_finip) csn_buf tree = CSN_BUF(TREE_MAX_BYTES);
+    csn_manifest_describe(a->manifest, &tree);
+    csn_buf_addf(out, "%sThe workspace:\n\n", out->n ? "\n\n" : "");
+    csn_buf_add(out, csn_buf_str(&tree));
+  }
+  return csn_buf_done(out, "the agent's instructions", err);
+}
+
+int
 csn_agent_finish(csn_agent *a, csn_err *err)
 {
   int rc = a->has_files ? csn_capability_files(a, err) : 0;
@@ -121,17 +143,8 @@ csn_agent_finish(csn_agent *a, csn_err *err)
     rc = csn_capability_shell(a, err);
   if (rc < 0)
     return rc;
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(16u << 20);
-  csn_buf_add(&text, a->instructions);
-  if (a->has_shell)
-    csn_buf_addf(&text, "%s%s", text.n ? "\n\n" : "", csn_shell_instructions());
-  if (a->manifest) {
-    csn_auto(csn_buf_finip) csn_buf tree = CSN_BUF(TREE_MAX_BYTES);
-    csn_manifest_describe(a->manifest, &tree);
-    csn_buf_addf(&text, "%sThe workspace:\n\n", text.n ? "\n\n" : "");
-    csn_buf_add(&text, csn_buf_str(&tree));
-  }
-  rc = csn_buf_done(&text, "the agent's instructions", err);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(INSTRUCTIONS_MAX_BYTES);
+  rc = csn_agent_compose(a, a->instructions, &text, err);
   a->full_instructions = csn_arena_dup(a->arena, csn_buf_str(&text));
   return rc;
 }
@@ -194,6 +207,8 @@ csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
                     a->name);
   int rc = csn_route_find(p, csn_cstr(a->model), &route, err);
   csn_route_fini(&route);
+  if (rc == 0)
+    rc = csn_agent_check_callbacks(a, err);
   return rc < 0 ? rc : csn_agent_check_approvals(a, err);
 }
 
@@ -229,7 +244,13 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
   member(w, "name", a->name);
   member(w, "model", a->model);
   csn_jw_key(w, "instructions");
-  csn_jw_str(w, a->instructions);
+  if (a->instructions_callback) {
+    csn_jw_obj(w);
+    member(w, "callback", a->instructions_callback);
+    csn_jw_end(w);
+  } else {
+    csn_jw_str(w, a->instructions);
+  }
   if (a->settings) {
     csn_jw_key(w, "settings");
     csn_jw_value(w, a->settings);

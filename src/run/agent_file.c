@@ -109,8 +109,20 @@ static int
 read_instructions(const struct csn_agent_reader *r, const csn_json *v)
 {
   csn_agent *a = r->a;
-  csn_str file = CSN_STR("");
-  int rc = csn_agent_text(r, v, "instructions", &a->instructions);
+  csn_str file = CSN_STR(""), callback = CSN_STR("");
+  static const char *const keys[] = {"callback", NULL};
+  const csn_json *given = csn_json_get(v, "instructions");
+  int rc = 0;
+  if (csn_json_is(given, CSN_JSON_OBJECT)) {
+    rc = csn_agent_only(r, given, "instructions.", keys);
+    if (rc == 0)
+      rc = csn_agent_text(r, given, "callback", &callback);
+    if (rc == 0 && !callback.n)
+      rc = csn_agent_complain(r, given, "instructions.callback: missing");
+    a->instructions_callback = callback.p;
+  } else {
+    rc = csn_agent_text(r, v, "instructions", &a->instructions);
+  }
   if (rc == 0)
     rc = csn_agent_text(r, v, "instructions_file", &file);
   if (rc < 0 || !file.n)

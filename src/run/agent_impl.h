@@ -27,7 +27,8 @@ struct csn_agent {
   csn_arena *arena;                  /* owns everything below */
   const char *name, *model, *folder; /* folder: what relative paths start from */
   csn_str instructions;
-  csn_str full_instructions; /* with what the capabilities and the manifest add */
+  csn_str full_instructions;         /* with what the capabilities and the manifest add */
+  const char *instructions_callback; /* gives them in the place of the text; NULL: none */
   const csn_json *settings;
   bool has_shell, has_files;
   bool has_sandbox;
@@ -35,6 +36,9 @@ struct csn_agent {
   csn_manifest *manifest;
   const csn_json *manifest_json;
   int64_t max_turns, wall_ms, output_tokens;
+  const csn_json *guardrails, *tool_settings; /* resolved sections; NULL: none */
+  csn_callback *callbacks;
+  size_t n_callbacks;
   const csn_json *approvals; /* resolved rules, see policy.h; NULL: none */
   csn_output *outputs;
   size_t n_outputs;
@@ -53,6 +57,14 @@ const char *const *csn_environment_of(csn_arena *a, const csn_json *v);
 
 /* The section `sandbox` of the resolved form: agent_sandbox.c */
 void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);
+
+/* The instructions with what the capabilities and the manifest add. */
+int csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out,
+                      csn_err *err) CSN_MUST;
+/* The callback of that name, or NULL: agent_callbacks.c */
+const csn_callback *csn_agent_callback(const csn_agent *a, csn_str name);
+/* Whether all that the sections name is bound. */
+int csn_agent_check_callbacks(const csn_agent *a, csn_err *err) CSN_MUST;
 
 /* Of the resolved form: agent_sections.c */
 void csn_agent_write_sections(const csn_agent *a, csn_jw *w);

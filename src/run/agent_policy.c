@@ -138,10 +138,7 @@ csn_agent_read_approvals(const struct csn_agent_reader *r, const csn_json *m)
     rc = read_rule(r, rule, &w);
   }
   csn_jw_end(&w);
-  if (rc == 0)
-    rc = csn_jw_done(&w, r->err);
-  csn_str json = csn_arena_dup(r->a->arena, csn_buf_str(&text));
-  return rc < 0 ? rc : csn_json_parse(r->a->arena, json, &r->a->approvals, r->err);
+  return rc < 0 ? rc : csn_agent_keep(r, &w, &r->a->approvals);
 }
 
 void

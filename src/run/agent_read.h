@@ -39,6 +39,15 @@ enum { CSN_SECTIONS_MAX = 32 };
 size_t csn_agent_section_keys(const char **keys);
 int csn_agent_read_sections(const struct csn_agent_reader *r, const csn_json *v);
 
+/* Keeps JSON that was written for a section. */
+int csn_agent_keep(const struct csn_agent_reader *r, csn_jw *w, const csn_json **out);
+
+/* agent_callbacks.c */
+int csn_agent_read_guardrails(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_guardrails(const csn_agent *a, csn_jw *w);
+int csn_agent_read_tool_settings(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w);
+
 /* agent_policy.c */
 int csn_agent_read_approvals(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_approvals(const csn_agent *a, csn_jw *w);

@@ -13,8 +13,18 @@ struct section {
 
 /* In the order in which the resolved form has them. */
 static const struct section sections[] = {
+    {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
+    {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},
     {"approvals", csn_agent_read_approvals, csn_agent_write_approvals},
 };
+
+int
+csn_agent_keep(const struct csn_agent_reader *r, csn_jw *w, const csn_json **out)
+{
+  int rc = csn_jw_done(w, r->err);
+  csn_str json = csn_arena_dup(r->a->arena, csn_buf_str(w->out));
+  return rc < 0 ? rc : csn_json_parse(r->a->arena, json, out, r->err);
+}
 
 static const struct section *
 find(csn_str key)

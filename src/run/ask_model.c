@@ -7,12 +7,14 @@
  * timer and tries again.  Each failed attempt is a note in the journal. */
 #include "model/retry.h"
 #include "run/driver.h"
+#include "run/glob.h"
 #include "run/items.h"
 
 enum {
   BODY_MAX_BYTES = 256 << 20,
   REPLY_MAX_BYTES = 256 << 20,
   IDLE_MS = 600000,
+  INSTRUCTIONS_MAX_BYTES = 16 << 20,
   PATH_MAX_BYTES = 4096
 };
 
@@ -28,6 +30,10 @@ struct ask {
   csn_timer *timer;     /* between attempts; guarded by the run's lock */
   atomic_bool is_woken; /* by the timer or by cancel, whoever comes first */
   csn_decoder *decoder;
+  csn_str instructions; /* JSON string that a callback gave; empty: the agent's text */
+  char *without;        /* patterns of tools that are not offered */
+  csn_buf composed;     /* instructions that a callback gave, with what is added */
+  bool is_gated;        /* text is held back until guardrails have passed it */
   bool is_cancelled, has_streamed;
   int attempt;
   int feed_rc;
@@ -54,6 +60,8 @@ ask_free(csn_job *j)
   j->run->request = a->body;
   free(a->items);
   free(a->tools);
+  free(a->without);
+  csn_buf_fini(&a->composed);
   csn_route_fini(&a->route);
   csn_arena_free(a->arena);
   free(a);
@@ -83,6 +91,17 @@ is_cancelled(struct ask *a)
 
 /* ---- streaming ---- */
 
+/* Reasoning is not given out at all: nobody looks at it. */
+static void
+hold_back(csn_run *r, enum csn_delta_kind kind, csn_str text)
+{
+  pthread_mutex_lock(&r->lock);
+  r->gated.cap = REPLY_MAX_BYTES;
+  if (kind == CSN_DELTA_TEXT)
+    csn_buf_add(&r->gated, text);
+  pthread_mutex_unlock(&r->lock);
+}
+
 static void
 on_delta(void *user, enum csn_delta_kind kind, csn_str text)
 {
@@ -91,6 +110,10 @@ on_delta(void *user, enum csn_delta_kind kind, csn_str text)
   a->has_streamed = true;
   if (!r->opts.listener || kind == CSN_DELTA_ARGUMENTS)
     return;
+  if (a->is_gated) {
+    hold_back(r, kind, text);
+    return;
+  }
   static const char *const types[] = {"text_delta", "reasoning_delta", "refusal_delta"};
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(REPLY_MAX_BYTES);
   csn_buf_addz(&b, "{\"text\":");
@@ -130,6 +153,29 @@ on_done(void *user, const csn_err *err)
 
 /* ---- the request ---- */
 
+static bool
+is_offered(const struct ask *a, const struct csn_agent_tool *t)
+{
+  csn_str lines = csn_cstr(a->without), line;
+  while (csn_str_line(&lines, &line))
+    if (csn_glob(line, csn_cstr(t->tool.name)))
+      return false;
+  return true;
+}
+
+/* What a callback gave, with what the capabilities and the manifest add. */
+static int
+compose(struct ask *a, csn_err *err)
+{
+  const csn_json *text;
+  if (!a->instructions.n)
+    return 0;
+  csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
+  int rc = csn_json_parse(arena, a->instructions, &text, err);
+  a->composed = CSN_BUF(INSTRUCTIONS_MAX_BYTES);
+  return rc < 0 ? rc : csn_agent_compose(a->base.run->agent, text->text, &a->composed, err);
+}
+
 static void
 collect_request(struct ask *a)
 {
@@ -142,16 +188,18 @@ collect_request(struct ask *a)
   size_t n = r->n_items;
   pthread_mutex_unlock(&r->lock);
   const csn_agent *ag = r->agent;
+  size_t n_tools = 0;
   a->tools = csn_realloc(a->tools, ag->n_tools, sizeof *a->tools);
   for (size_t i = 0; i < ag->n_tools; i++)
-    a->tools[i] = ag->tools[i].decl;
+    if (is_offered(a, &ag->tools[i]))
+      a->tools[n_tools++] = ag->tools[i].decl;
   a->rq = (csn_model_request){
       .model = a->route.model,
-      .instructions = ag->full_instructions,
+      .instructions = a->instructions.n ? csn_buf_str(&a->composed) : ag->full_instructions,
       .items = a->items,
       .n_items = n,
       .tools = a->tools,
-      .n_tools = ag->n_tools,
+      .n_tools = n_tools,
       .settings = ag->settings,
       .stream = !r->opts.no_stream,
   };
@@ -231,6 +279,14 @@ note_attempt(struct ask *a, int64_t delay_ms)
   return rc;
 }
 
+static void
+drop_held(csn_run *r)
+{
+  pthread_mutex_lock(&r->lock);
+  csn_buf_clear(&r->gated);
+  pthread_mutex_unlock(&r->lock);
+}
+
 static csn_job *
 try_again(struct ask *a)
 {
@@ -249,7 +305,9 @@ try_again(struct ask *a)
     return give_up(a); /* the run was stopped, or its journal takes no more */
   csn_logf(r->rt->log, CSN_LOG_WARN, "run %s: %s; attempt %d in %lld ms", csn_run_id(r), a->err.msg,
            a->attempt + 1, (long long)next.delay_ms);
-  if (a->has_streamed)
+  if (a->is_gated)
+    drop_held(r);
+  else if (a->has_streamed)
     csn_run_notify(r, "attempt_restarted", CSN_STR("{}"));
   csn_err err;
   csn_loop *loop;
@@ -360,7 +418,8 @@ first_try(csn_job *j)
 {
   struct ask *a = ask_of(j);
   csn_err err;
-  if (csn_route_find(j->run->rt->project, csn_cstr(csn_agent_model(j->run->agent)), &a->route,
+  if (compose(a, &err) < 0 ||
+      csn_route_find(j->run->rt->project, csn_cstr(csn_agent_model(j->run->agent)), &a->route,
                      &err) < 0) {
     a->err = err;
     return give_up(a);
@@ -389,5 +448,8 @@ csn_model_job_new(csn_run *r)
   a->base.free = ask_free;
   a->base.cancel = ask_cancel;
   a->arena = csn_arena_new(REPLY_MAX_BYTES);
+  a->instructions = r->state.instructions >= 0 ? r->instructions : CSN_STR("");
+  a->without = r->state.disabled ? csn_dupz(csn_cstr(r->state.disabled)) : NULL;
+  a->is_gated = csn_state_is_gated(&r->state);
   return &a->base;
 }

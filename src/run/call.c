@@ -18,7 +18,7 @@ struct csn_call {
   const csn_tool *tool; /* NULL: the model named one that does not exist */
   csn_str id, name, input;
   csn_str answer; /* not empty: of a call that is not made */
-  bool is_custom, recovers, is_edited;
+  bool is_custom, recovers, is_edited, is_held;
   const csn_json *args;
   csn_scope scope;
   csn_buf out;
@@ -193,6 +193,10 @@ deliver_output(csn_call *c)
   csn_jw_obj(&w);
   csn_jw_key(&w, "effect");
   csn_jw_int(&w, c->base.seq);
+  if (c->is_held) {
+    csn_jw_key(&w, "held");
+    csn_jw_bool(&w, true);
+  }
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
   csn_item_output(&w, c->is_custom, c->id, csn_buf_str(&c->out), c->content);
@@ -331,6 +335,7 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
   c->answer = csn_arena_dup(c->arena, csn_cstr(p->answer));
   c->is_custom = p->is_custom;
   c->is_edited = p->is_edited;
+  c->is_held = p->is_held;
   c->recovers = recover;
   for (size_t i = 0; i < r->agent->n_tools; i++)
     if (csn_str_eq(c->name, csn_cstr(r->agent->tools[i].tool.name)))

@@ -7,6 +7,7 @@
  *   run.c         a run's life: start, deliver, wait, stop
  *   perform.c     one effect -> one job
  *   ask_model.c   the model_call job: request, stream, retries
+ *   callback.c    the callback job
  *   call.c        the tool_call job, and the C API inside a tool
  *   box.c         the run's sandbox: its folder, making, closing
  *   resume.c      from a journal back to a run
@@ -96,6 +97,13 @@ struct csn_decided {
   csn_str event;        /* data of the `decided` that follows from it */
 };
 
+/* The item of a tool_returned that guardrails look at before it joins. */
+struct csn_held {
+  struct csn_held *next;
+  int64_t seq; /* of the tool_returned */
+  csn_str item;
+};
+
 struct csn_run {
   csn_rt *rt;
   const csn_agent *agent;
@@ -114,7 +122,10 @@ struct csn_run {
   size_t n_items, items_room;
   struct csn_noted *notes;
   struct csn_decided *decided;
-  csn_str zero;    /* record 0 until it is committed */
+  struct csn_held *held;
+  csn_str instructions; /* what a callback gave last */
+  csn_buf gated;        /* text that no guardrail has passed yet */
+  csn_str zero;         /* record 0 until it is committed */
   csn_buf request; /* memory of the last request's body, for the next; empty while one is used */
   csn_job *jobs;   /* all that are not finished */
   csn_job *handed; /* during deliver: the job for this thread */
@@ -140,8 +151,9 @@ void csn_run_wake(csn_run *r);
 /* An event {"effect":seq, "error":{...}} from an error. */
 csn_job *csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq, const csn_err *e,
                                bool hand);
-/* Keeps the items of an event's data for later requests; data lives in keep. */
-void csn_run_keep_items(csn_run *r, int64_t seq, const csn_json *data);
+/* Keeps what later effects need of an event's data, which lives in keep: its
+ * items, or that they are held, or instructions. */
+void csn_run_keep(csn_run *r, int64_t seq, const csn_json *data);
 /* Appends one `note` record. Takes the lock. */
 int csn_run_note(csn_run *r, csn_str data, csn_err *err) CSN_MUST;
 /* Lock held: the same; summary may be NULL. */
@@ -164,10 +176,13 @@ void csn_job_wake(csn_job *j);
 void csn_perform(csn_run *r, const csn_effect *f);
 /* Lock held: what was pending when a process died, by its rule. */
 void csn_perform_again(csn_run *r, const csn_pending *p);
-/* Lock held: ends the making of a sandbox that nobody wants any more. */
-void csn_cancel_setup(csn_run *r);
+/* Lock held: ends what nobody wants any more and no effect cancels. */
+void csn_cancel_unwanted(csn_run *r);
 /* Lock held: the wall limit of a resumed run counts on. */
 void csn_rearm_timer(csn_run *r);
+
+/* ---- callback.c ---- */
+csn_job *csn_callback_job_new(csn_run *r, const csn_pending *p);
 
 /* ---- ask_model.c ---- */
 csn_job *csn_model_job_new(csn_run *r);

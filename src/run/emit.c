@@ -4,6 +4,7 @@
 #include "run/emit.h"
 
 #include "run/items.h"
+#include "run/step_impl.h"
 
 enum { EFFECTS_MAX_BYTES = 256 << 20 };
 
@@ -74,6 +75,18 @@ number(csn_jw *w, const char *key, int64_t n)
   csn_jw_int(w, n);
 }
 
+/* The patterns of tools that are not offered. */
+static void
+without(csn_jw *w, csn_str lines)
+{
+  csn_str line;
+  csn_jw_key(w, "without");
+  csn_jw_arr(w);
+  while (csn_str_line(&lines, &line))
+    csn_jw_str(w, line);
+  csn_jw_end(w);
+}
+
 int64_t
 csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
 {
@@ -88,6 +101,14 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
   csn_jw_int(&w, st->items_to);
   csn_jw_end(&w);
   member(&w, "prefix", hex);
+  if (st->instructions >= 0)
+    number(&w, "instructions", st->instructions);
+  if (st->disabled && *st->disabled)
+    without(&w, csn_cstr(st->disabled));
+  if (csn_state_is_gated(st)) {
+    csn_jw_key(&w, "gate");
+    csn_jw_bool(&w, true);
+  }
   return end(e, f, &w);
 }
 
@@ -130,12 +151,21 @@ csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const ch
 }
 
 int64_t
-csn_emit_callback(csn_effects *e, const csn_event *ev, csn_str name)
+csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str tool)
 {
   csn_jw w;
   csn_effect *f = begin(e, ev, CSN_DO_CALLBACK, &w);
-  csn_jw_key(&w, "name");
-  csn_jw_str(&w, name);
+  member(&w, "for", csn_purpose_name(p->purpose));
+  csn_jw_key(&w, "callbacks");
+  csn_jw_raw(&w, csn_cstr(p->callbacks));
+  if (tool.n) {
+    csn_jw_key(&w, "tool");
+    csn_jw_str(&w, tool);
+  }
+  if (p->call_id)
+    member(&w, "call_id", p->call_id);
+  if (p->of >= 0)
+    number(&w, "of", p->of);
   return end(e, f, &w);
 }
 

@@ -14,7 +14,8 @@ int64_t csn_emit_tool_call(csn_effects *e, const csn_event *ev, const csn_pendin
 /* rule: the one of `approvals` that asks; may be NULL. */
 int64_t csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const char *why,
                      const csn_json *rule);
-int64_t csn_emit_callback(csn_effects *e, const csn_event *ev, csn_str name);
+/* tool: what an ENABLED asks about; empty else. */
+int64_t csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str tool);
 int64_t csn_emit_cancel(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind,
                         int64_t target);
 int64_t csn_emit_timer(csn_effects *e, const csn_event *ev, int64_t at_ms);

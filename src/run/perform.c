@@ -148,13 +148,15 @@ cancel_job(csn_run *r, csn_str data)
     cancel_seq(r, csn_json_int(v, "effect", -1));
 }
 
-/* There is no effect that says so: the state does. */
+/* The making of a sandbox, callbacks: the state says so. */
 void
-csn_cancel_setup(csn_run *r)
+csn_cancel_unwanted(csn_run *r)
 {
-  for (size_t i = 0; i < r->state.n_pending; i++)
-    if (r->state.pending[i].is_cancelled && r->state.pending[i].kind == CSN_DO_SANDBOX_OPEN)
-      cancel_seq(r, r->state.pending[i].seq);
+  for (size_t i = 0; i < r->state.n_pending; i++) {
+    const csn_pending *p = &r->state.pending[i];
+    if (p->is_cancelled && (p->kind == CSN_DO_SANDBOX_OPEN || p->kind == CSN_DO_CALLBACK))
+      cancel_seq(r, p->seq);
+  }
 }
 
 void
@@ -188,6 +190,8 @@ csn_perform(csn_run *r, const csn_effect *f)
   case CSN_DO_FINISH:       /* the waiting thread sees the state */
     break;
   case CSN_DO_CALLBACK:
+    csn_job_start(r, csn_callback_job_new(r, csn_state_find(&r->state, f->seq)), f->seq);
+    break;
   case CSN_DO_SESSION_READ:
   case CSN_DO_SESSION_APPEND:
   case CSN_DO_MCP_LIST:

@@ -45,6 +45,11 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
     if (rc < 0)
       return rc;
   }
+  for (size_t i = 0; i < r->opts.n_callbacks; i++) {
+    rc = csn_agent_add_callback(r->own_agent, &r->opts.callbacks[i], err);
+    if (rc < 0)
+      return rc;
+  }
   r->agent = r->own_agent;
   csn_state_init(&r->state, agent, &rd->salt);
   rd->has_zero = true;
@@ -55,7 +60,7 @@ static int
 read_event(struct reader *rd, const csn_record *rec, int kind, const csn_json *v, csn_err *err)
 {
   csn_run *r = rd->r;
-  csn_run_keep_items(r, rec->seq, v);
+  csn_run_keep(r, rec->seq, v);
   if (kind == CSN_EV_DECIDED && !csn_decided_stands(r, rec, v))
     return differs(rec, "nobody who holds this folder's key decided so; the journal was edited",
                    err);

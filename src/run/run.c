@@ -102,15 +102,30 @@ fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
     row->task = csn_json_str(item, "content", CSN_STR(""));
 }
 
-void
-csn_run_keep_items(csn_run *r, int64_t seq, const csn_json *data)
+static void
+keep_items(csn_run *r, int64_t seq, const csn_json *items)
 {
-  csn_json_each (item, csn_json_get(data, "items")) {
+  csn_json_each (item, items) {
     if (r->n_items == r->items_room) {
       r->items_room = r->items_room ? r->items_room * 2 : 8;
       r->items = csn_realloc(r->items, r->items_room, sizeof *r->items);
     }
     r->items[r->n_items++] = (struct csn_item_ref){seq, item->raw};
+  }
+}
+
+void
+csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
+{
+  const csn_json *items = csn_json_get(data, "items"), *text = csn_json_get(data, "text");
+  struct csn_held *h;
+  if (text)
+    r->instructions = text->raw;
+  if (!csn_json_bool(data, "held", false)) {
+    keep_items(r, seq, items);
+  } else if (items && items->child && (h = csn_arena_alloc(r->keep, sizeof *h))) {
+    *h = (struct csn_held){.next = r->held, .seq = seq, .item = items->child->raw};
+    r->held = h;
   }
 }
 
@@ -168,7 +183,23 @@ static bool
 has_items(enum csn_event_kind kind)
 {
   return kind == CSN_EV_INPUT || kind == CSN_EV_MODEL_REPLIED || kind == CSN_EV_TOOL_RETURNED ||
-         kind == CSN_EV_DECIDED;
+         kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED;
+}
+
+/* Text that was held back is given out once no guardrail can object to it. */
+static void
+open_gate(csn_run *r)
+{
+  if (!r->gated.n || r->state.phase == CSN_PHASE_MODEL || r->state.phase == CSN_PHASE_REVIEW)
+    return;
+  bool is_over = r->state.outcome != CSN_RUN_RUNNING && r->state.outcome != CSN_RUN_DONE;
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(SIZE_MAX / 4);
+  csn_buf_addz(&b, "{\"text\":");
+  csn_json_quote(&b, csn_buf_str(&r->gated));
+  csn_buf_addc(&b, '}');
+  if (!is_over && r->opts.listener)
+    r->opts.listener(r->opts.user, csn_journal_id(r->journal), "text_delta", -1, csn_buf_str(&b));
+  csn_buf_fini(&r->gated);
 }
 
 static int
@@ -186,13 +217,14 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
   rc = csn_step(&r->state, &ev, &r->effects, err);
   if (rc < 0)
     return rc;
-  csn_run_keep_items(r, ev.seq, ev.data);
+  csn_run_keep(r, ev.seq, ev.data);
   rc = commit(r, kind, ev.ts_ms, data, err);
   if (rc < 0)
     return csn_wrap(err, rc, "journal of run %s", csn_journal_id(r->journal));
   for (size_t i = 0; i < r->effects.n && !r->is_stopped; i++)
     csn_perform(r, &r->effects.v[i]);
-  csn_cancel_setup(r);
+  csn_cancel_unwanted(r);
+  open_gate(r);
   return 0;
 }
 
@@ -516,6 +548,7 @@ csn_run_free(csn_run *r)
   csn_state_fini(&r->state);
   csn_effects_fini(&r->effects);
   csn_buf_fini(&r->request);
+  csn_buf_fini(&r->gated);
   free(r->items);
   csn_agent_free(r->own_agent);
   csn_arena_free(r->keep);

@@ -5,12 +5,23 @@
 
 enum { STATE_FORMAT = 1 };
 
-static const char *const phase_names[] = {"new", "setup", "model", "tools", "closing", "ended"};
+static const char *const phase_names[] = {"new",   "setup",  "prepare", "model",
+                                          "tools", "review", "closing", "ended"};
 
 const char *
 csn_phase_name(enum csn_phase p)
 {
   return phase_names[p];
+}
+
+#define X(id, word) #word,
+static const char *const purpose_names[] = {CSN_PURPOSES(X)};
+#undef X
+
+const char *
+csn_purpose_name(enum csn_purpose p)
+{
+  return purpose_names[p];
 }
 
 const char *
@@ -25,13 +36,16 @@ void
 csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt)
 {
   const csn_json *limits = csn_json_get(agent, "limits");
-  *st = (csn_state){.items_from = -1, .items_to = -1, .timer_seq = -1, .prefix = *salt};
+  *st = (csn_state){
+      .items_from = -1, .items_to = -1, .timer_seq = -1, .instructions = -1, .prefix = *salt};
   st->cfg = (csn_step_config){
       .has_sandbox = csn_json_is(csn_json_get(agent, "sandbox"), CSN_JSON_OBJECT),
       .has_outputs = csn_json_get(agent, "outputs") && csn_json_get(agent, "outputs")->n > 0,
       .max_turns = csn_json_int(limits, "turns", 0),
       .wall_ms = csn_json_int(limits, "wall_ms", 0),
       .guardrails = csn_json_get(agent, "guardrails"),
+      .tools = csn_json_get(agent, "tool_settings"),
+      .instructions = csn_json_str(csn_json_get(agent, "instructions"), "callback", CSN_STR("")),
       .approvals = csn_json_get(agent, "approvals"),
       .agent = csn_json_str(agent, "name", CSN_STR("")),
   };
@@ -45,6 +59,7 @@ csn_state_fini(csn_state *st)
     free(st->pending[i].name);
     free(st->pending[i].arguments);
     free(st->pending[i].answer);
+    free(st->pending[i].callbacks);
   }
   free(st->pending);
   for (size_t i = 0; i < st->n_sticky; i++) {
@@ -54,6 +69,7 @@ csn_state_fini(csn_state *st)
     free(st->sticky[i].reason);
   }
   free(st->sticky);
+  free(st->disabled);
   free(st->reason);
   free(st->output);
   free(st->message);
@@ -119,7 +135,13 @@ pending_to_json(const csn_pending *p, csn_jw *w)
     if (p->answer)
       text(w, "answer", p->answer);
     flag(w, "edited", p->is_edited);
+    flag(w, "held", p->is_held);
     flag(w, "interrupted", p->was_interrupted);
+  }
+  if (p->purpose) {
+    text(w, "for", purpose_names[p->purpose]);
+    text(w, "callbacks", p->callbacks);
+    number(w, "of", p->of);
   }
   csn_jw_end(w);
 }
@@ -149,6 +171,11 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   csn_jw_bool(w, st->sandbox_open);
   number(w, "timer", st->timer_seq);
   number(w, "timer_at_ms", st->timer_at_ms);
+  if (st->instructions >= 0)
+    number(w, "instructions", st->instructions);
+  if (st->disabled && *st->disabled)
+    text(w, "disabled", st->disabled);
+  flag(w, "final", st->is_final);
   csn_jw_key(w, "pending");
   csn_jw_arr(w);
   for (size_t i = 0; i < st->n_pending; i++)
@@ -162,6 +189,15 @@ text_or_null(const csn_json *v, const char *key)
 {
   const csn_json *m = csn_json_get(v, key);
   return csn_json_is(m, CSN_JSON_STRING) ? csn_dupz(m->text) : NULL;
+}
+
+static enum csn_purpose
+purpose_of(csn_str word)
+{
+  for (int i = 0; i < CSN_FOR_COUNT; i++)
+    if (csn_str_eq(word, csn_cstr(purpose_names[i])))
+      return (enum csn_purpose)i;
+  return CSN_FOR_NONE;
 }
 
 static int
@@ -180,6 +216,10 @@ pending_from_json(csn_pending *p, const csn_json *v, csn_err *err)
       .arguments = text_or_null(v, "arguments"),
       .answer = text_or_null(v, "answer"),
       .is_edited = csn_json_bool(v, "edited", false),
+      .is_held = csn_json_bool(v, "held", false),
+      .purpose = purpose_of(csn_json_str(v, "for", CSN_STR(""))),
+      .callbacks = text_or_null(v, "callbacks"),
+      .of = csn_json_int(v, "of", -1),
       .was_interrupted = csn_json_bool(v, "interrupted", false),
   };
   return 0;
@@ -224,6 +264,9 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->sandbox_open = csn_json_bool(v, "sandbox_open", false);
   st->timer_seq = csn_json_int(v, "timer", -1);
   st->timer_at_ms = csn_json_int(v, "timer_at_ms", 0);
+  st->is_final = csn_json_bool(v, "final", false);
+  st->instructions = csn_json_int(v, "instructions", -1);
+  st->disabled = text_or_null(v, "disabled");
   const csn_json *list = csn_json_get(v, "pending");
   st->pending_room = list ? list->n : 0;
   st->pending = csn_realloc(NULL, st->pending_room, sizeof *st->pending);

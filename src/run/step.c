@@ -25,11 +25,14 @@ typedef int handler(struct csn_step *s);
 static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
     [CSN_PHASE_NEW] = {[CSN_EV_INPUT] = csn_step_on_input},
     [CSN_PHASE_SETUP] = {ALWAYS, [CSN_EV_SANDBOX_READY] = csn_step_on_sandbox_ready},
+    [CSN_PHASE_PREPARE] = {ALWAYS, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_MODEL] = {ALWAYS, [CSN_EV_MODEL_REPLIED] = csn_step_on_model_replied,
                          [CSN_EV_MODEL_FAILED] = csn_step_on_model_failed,
                          [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
-    [CSN_PHASE_TOOLS] = {ALWAYS, [CSN_EV_TOOL_RETURNED] = csn_step_on_tool_returned,
-                         [CSN_EV_DECIDED] = csn_step_on_decided},
+    [CSN_PHASE_TOOLS] =
+        {ALWAYS, [CSN_EV_TOOL_RETURNED] = csn_step_on_tool_returned,
+         [CSN_EV_DECIDED] = csn_step_on_decided, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
+    [CSN_PHASE_REVIEW] = {ALWAYS, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_CLOSING] = {[CSN_EV_CHECKPOINTED] = csn_step_on_checkpointed,
                            [CSN_EV_CANCEL_REQUESTED] = on_nothing,
                            [CSN_EV_RESUMED] = on_nothing,
@@ -38,30 +41,54 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
 };
 
 /* The join: nothing emitted may be pending.  (Calls that wait for the phase
- * after have no seq yet.) */
+ * after have no seq yet; among the tools they wait for room.) */
 static bool
 join_holds(const csn_state *st)
 {
   for (size_t i = 0; i < st->n_pending; i++)
-    if (st->pending[i].seq >= 0)
+    if (st->pending[i].seq >= 0 || st->phase == CSN_PHASE_TOOLS)
       return false;
   return true;
+}
+
+static void
+leave_model(struct csn_step *s)
+{
+  if (s->st->n_pending)
+    csn_step_enter_tools(s);
+  else if (s->st->is_final)
+    csn_step_enter_review(s);
+  else
+    csn_step_enter_prepare(s);
+}
+
+/* Leaves the phase; the next may be left at once. */
+static void
+leave(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  if (st->phase == CSN_PHASE_CLOSING)
+    csn_step_enter_ended(s);
+  else if (st->outcome != CSN_RUN_RUNNING)
+    csn_step_enter_closing(s);
+  else if (st->phase == CSN_PHASE_PREPARE)
+    csn_step_enter_model(s);
+  else if (st->phase == CSN_PHASE_MODEL)
+    leave_model(s);
+  else if (st->phase == CSN_PHASE_REVIEW)
+    csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
+  else
+    csn_step_enter_prepare(s); /* or decides the outcome */
 }
 
 static void
 advance(struct csn_step *s)
 {
   csn_state *st = s->st;
-  while (st->phase != CSN_PHASE_NEW && st->phase != CSN_PHASE_ENDED && join_holds(st)) {
-    if (st->phase == CSN_PHASE_CLOSING)
-      csn_step_enter_ended(s);
-    else if (st->outcome != CSN_RUN_RUNNING)
-      csn_step_enter_closing(s);
-    else if (st->phase == CSN_PHASE_MODEL && st->n_pending)
-      csn_step_enter_tools(s);
-    else
-      csn_step_enter_model(s); /* or decides the outcome */
-  }
+  if (st->phase == CSN_PHASE_TOOLS)
+    csn_step_start_calls(s);
+  while (st->phase != CSN_PHASE_NEW && st->phase != CSN_PHASE_ENDED && join_holds(st))
+    leave(s);
 }
 
 bool

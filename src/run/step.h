@@ -19,19 +19,38 @@ enum { CSN_STEP_VERSION = 1 };
 enum csn_phase {
   CSN_PHASE_NEW,     /* no input yet */
   CSN_PHASE_SETUP,   /* the sandbox is being made */
+  CSN_PHASE_PREPARE, /* callbacks must answer before the model is called */
   CSN_PHASE_MODEL,   /* a model call is pending, maybe guardrails beside it */
   CSN_PHASE_TOOLS,   /* tool calls or questions about them are pending */
+  CSN_PHASE_REVIEW,  /* guardrails look at the final answer */
   CSN_PHASE_CLOSING, /* outputs are collected */
   CSN_PHASE_ENDED,
   CSN_PHASE_COUNT
 };
 
+/* What a callback is called for: the word is in the effect's `for`. */
+#define CSN_PURPOSES(X)                                                                            \
+  X(NONE, none)                                                                                    \
+  X(INPUT, input)               /* guardrail on what the run begins with */                        \
+  X(OUTPUT, output)             /* guardrail on the final answer */                                \
+  X(TOOL_INPUT, tool_input)     /* guardrail on a call */                                          \
+  X(TOOL_OUTPUT, tool_output)   /* guardrail on what a call gave */                                \
+  X(INSTRUCTIONS, instructions) /* the instructions of a turn */                                   \
+  X(ENABLED, enabled)           /* whether a tool is there in a turn */
+#define X(id, word) CSN_FOR_##id,
+enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
+#undef X
+
 /* An effect whose result is not in yet. */
 typedef struct csn_pending {
-  int64_t seq; /* of its record; -1: not emitted yet */
+  int64_t seq;              /* of its record; -1: not emitted yet */
+  enum csn_purpose purpose; /* of a callback */
+  int64_t of;               /* TOOL_OUTPUT: seq of the tool_returned it looks at */
+  char *callbacks;          /* of a callback: their names, a JSON list */
   enum csn_effect_kind kind;
   bool is_cancelled, is_custom;
   bool is_edited;                   /* a human changed the arguments */
+  bool is_held;                     /* its result is looked at before it joins */
   bool was_interrupted;             /* asked because the harness died while it ran */
   char *call_id, *name, *arguments; /* of a tool call or a question about one */
   char *answer;                     /* not performed: this is its output; or NULL */
@@ -51,7 +70,9 @@ typedef struct csn_sticky {
 typedef struct csn_step_config {
   bool has_sandbox, has_outputs;
   int64_t max_turns, wall_ms; /* 0: none */
-  const csn_json *guardrails; /* names of callbacks that run beside the first model call */
+  const csn_json *guardrails; /* {callback, on, blocking?, tool?} */
+  const csn_json *tools;      /* {tool, enabled?}: `tool_settings` */
+  csn_str instructions;       /* name of the callback that gives them; empty: a text */
   const csn_json *approvals;  /* rules, see policy.h */
   csn_str agent;              /* its name */
 } csn_step_config;
@@ -68,11 +89,14 @@ typedef struct csn_state {
   enum csn_run_state outcome;   /* RUNNING until it is decided */
   char *reason, *output, *message;
   bool stops_after_turn;
+  bool is_final;   /* the last reply is the answer, unless a guardrail objects */
   bool turn_ended; /* by the last step: worth a `state` record */
   bool sandbox_open;
-  int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
-  int64_t timer_at_ms; /* when it fires, Unix time */
-  csn_sticky *sticky;  /* not in the JSON form: built from the decisions, which are signed */
+  int64_t timer_seq;    /* of the wall limit's timer_set; -1: none */
+  int64_t timer_at_ms;  /* when it fires, Unix time */
+  int64_t instructions; /* seq of the callback_returned that holds them; -1: none */
+  char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
+  csn_sticky *sticky;   /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;
 } csn_state;
 
@@ -93,6 +117,8 @@ void csn_state_fini(csn_state *st);
  * unchanged. */
 int csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err) CSN_MUST;
 
+/* A guardrail looks at the final answer, so no text is given out before. */
+bool csn_state_is_gated(const csn_state *st);
 /* The pending effect with that seq, or NULL. */
 const csn_pending *csn_state_find(const csn_state *st, int64_t seq);
 /* What a `decided` says about later calls; part of csn_step(), and called for
@@ -106,6 +132,7 @@ void csn_state_to_json(const csn_state *st, csn_jw *w);
 int csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err) CSN_MUST;
 
 const char *csn_phase_name(enum csn_phase p);
+const char *csn_purpose_name(enum csn_purpose p);
 
 void csn_effects_fini(csn_effects *e);
 

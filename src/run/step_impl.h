@@ -7,6 +7,7 @@
  *   step_life.c     input, the sandbox, timers, cancelling, the end
  *   step_model.c    model calls and what stands beside them
  *   step_tools.c    tool calls and questions about them
+ *   step_callback.c guardrails and what else functions of the user answer
  *
  * A handler (on_*) updates the state and emits effects; `enter_*` begins a
  * phase.  All are pure, see step.h.
@@ -47,10 +48,33 @@ void csn_step_set_text(char **slot, csn_str s);
 
 /* ---- entering a phase ---- */
 
-void csn_step_enter_model(struct csn_step *s); /* or decides the outcome */
+void csn_step_enter_prepare(struct csn_step *s); /* or decides the outcome */
+void csn_step_enter_model(struct csn_step *s);
+void csn_step_enter_review(struct csn_step *s);
 void csn_step_enter_tools(struct csn_step *s);
 void csn_step_enter_closing(struct csn_step *s);
 void csn_step_enter_ended(struct csn_step *s);
+
+/* ---- step_callback.c ---- */
+
+/* Emits a callback with one name; the purpose is `of` no call. */
+void csn_step_ask_callback(struct csn_step *s, enum csn_purpose purpose, csn_str name,
+                           csn_str tool);
+/* What is asked before each model call, and beside the first. */
+void csn_step_prepare_callbacks(struct csn_step *s);
+void csn_step_guard_input(struct csn_step *s);
+/* Guardrails on a tool: their names as a JSON list, NULL for none; the caller
+ * frees it. */
+char *csn_step_tool_guards(const csn_state *st, const char *on, const char *tool);
+/* The tool is not there in this turn. */
+bool csn_step_is_disabled(const csn_state *st, const char *tool);
+
+/* ---- step_tools.c ---- */
+
+/* Begins queued calls while there is room. */
+void csn_step_start_calls(struct csn_step *s);
+/* A guardrail on a call answered. */
+void csn_step_tool_guarded(struct csn_step *s, csn_pending *p);
 
 /* ---- handlers ---- */
 

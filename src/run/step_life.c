@@ -18,6 +18,8 @@ csn_step_enter_ended(struct csn_step *s)
   if (st->timer_seq >= 0)
     csn_emit_cancel(s->out, s->ev, CSN_DO_TIMER_CANCEL, st->timer_seq);
   st->timer_seq = -1;
+  if (csn_state_is_gated(st) && st->outcome != CSN_RUN_DONE)
+    csn_step_set_text(&st->output, CSN_STR("")); /* no guardrail has passed it */
   csn_emit_finish(s->out, s->ev, st);
   if (st->sandbox_open)
     csn_emit_sandbox_close(s->out, s->ev);

@@ -9,7 +9,7 @@
 enum { CALLS_MAX = 1024 };
 
 void
-csn_step_enter_model(struct csn_step *s)
+csn_step_enter_prepare(struct csn_step *s)
 {
   csn_state *st = s->st;
   if (st->stops_after_turn) {
@@ -23,12 +23,19 @@ csn_step_enter_model(struct csn_step *s)
     csn_step_decide(st, CSN_RUN_LIMIT, "turns", csn_strn(text, (size_t)n));
     return;
   }
+  st->phase = CSN_PHASE_PREPARE;
+  csn_step_prepare_callbacks(s);
+}
+
+void
+csn_step_enter_model(struct csn_step *s)
+{
+  csn_state *st = s->st;
   st->phase = CSN_PHASE_MODEL;
   bool is_first = st->turns++ == 0;
   csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
   if (is_first)
-    csn_json_each (name, st->cfg.guardrails)
-      csn_pending_add(st, CSN_DO_CALLBACK, csn_emit_callback(s->out, s->ev, name->text));
+    csn_step_guard_input(s);
 }
 
 /* A NUL would cut what we keep: two calls would look alike, a patch would be
@@ -89,7 +96,7 @@ take_final(struct csn_step *s, const struct csn_reply_shape *shape)
   if (shape->refusal.n)
     csn_step_decide(st, CSN_RUN_FAILED, "refusal", shape->refusal);
   else
-    csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
+    st->is_final = true;
 }
 
 int
@@ -132,19 +139,5 @@ csn_step_on_model_failed(struct csn_step *s)
     return CSN_E_INVALID;
   csn_pending_drop(s->st, p);
   csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_step_error_text(s->ev));
-  return 0;
-}
-
-/* A guardrail answered: {"effect","trip":bool,"message"}. */
-int
-csn_step_on_callback(struct csn_step *s)
-{
-  csn_pending *p = csn_pending_answered(s, CSN_DO_CALLBACK);
-  if (!p)
-    return CSN_E_INVALID;
-  csn_pending_drop(s->st, p);
-  if (csn_json_bool(s->ev->data, "trip", false))
-    csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
-                     csn_json_str(s->ev->data, "message", CSN_STR("a guardrail tripped")));
   return 0;
 }

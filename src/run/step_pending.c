@@ -21,6 +21,7 @@ csn_pending_drop(csn_state *st, csn_pending *p)
   free(p->name);
   free(p->arguments);
   free(p->answer);
+  free(p->callbacks);
   size_t i = (size_t)(p - st->pending);
   memmove(p, p + 1, (st->n_pending - i - 1) * sizeof *p);
   st->n_pending--;

@@ -67,6 +67,39 @@ csn_state_remember(csn_state *st, const csn_json *decided)
 
 /* ---- handlers ---- */
 
+/* Performs the call or, when it has an answer, lets the driver give that. */
+static void
+perform(struct csn_step *s, csn_pending *p)
+{
+  p->kind = CSN_DO_TOOL_CALL;
+  csn_auto(csn_freep) char *guards =
+      p->answer ? NULL : csn_step_tool_guards(s->st, "tool_output", p->name);
+  p->is_held = guards != NULL;
+  p->seq = csn_emit_tool_call(s->out, s->ev, p);
+}
+
+static void
+guard(struct csn_step *s, csn_pending *p, enum csn_purpose purpose, char *names, int64_t of)
+{
+  p->kind = CSN_DO_CALLBACK;
+  p->purpose = purpose;
+  p->of = of;
+  free(p->callbacks);
+  p->callbacks = names;
+  p->seq = csn_emit_callback(s->out, s->ev, p, CSN_STR(""));
+}
+
+/* It may be made as far as rules and humans are concerned. */
+static void
+let_pass(struct csn_step *s, csn_pending *p)
+{
+  char *guards = csn_step_tool_guards(s->st, "tool_input", p->name);
+  if (guards)
+    guard(s, p, CSN_FOR_TOOL_INPUT, guards, -1);
+  else
+    perform(s, p);
+}
+
 /* A call begins: it is performed, answered by policy, or a human is asked. */
 static void
 begin_call(struct csn_step *s, csn_pending *p)
@@ -74,7 +107,10 @@ begin_call(struct csn_step *s, csn_pending *p)
   csn_state *st = s->st;
   const csn_json *rule = NULL;
   enum csn_verdict verdict = CSN_ALLOW;
-  if (st->cfg.approvals && st->cfg.approvals->n) {
+  if (csn_step_is_disabled(st, p->name)) {
+    csn_step_set_text(&p->answer, CSN_STR("This tool is not available now."));
+    verdict = CSN_DENY;
+  } else if (st->cfg.approvals && st->cfg.approvals->n) {
     csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
     csn_policy_call c = call_of(st, p, a);
     verdict = csn_policy_look(st->cfg.approvals, &c, s->ev->ts_ms, &rule);
@@ -86,29 +122,74 @@ begin_call(struct csn_step *s, csn_pending *p)
     if (k)
       verdict = k->allow ? CSN_ALLOW : CSN_DENY;
   }
-  p->kind = verdict == CSN_ASK ? CSN_DO_ASK : CSN_DO_TOOL_CALL;
-  p->seq = verdict == CSN_ASK ? csn_emit_ask(s->out, s->ev, p, "approval", rule)
-                              : csn_emit_tool_call(s->out, s->ev, p);
+  if (verdict == CSN_ALLOW) {
+    let_pass(s, p);
+  } else if (verdict == CSN_DENY) {
+    perform(s, p);
+  } else {
+    p->kind = CSN_DO_ASK;
+    p->seq = csn_emit_ask(s->out, s->ev, p, "approval", rule);
+  }
 }
 
 void
-csn_step_enter_tools(struct csn_step *s)
+csn_step_start_calls(struct csn_step *s)
 {
   csn_state *st = s->st;
-  st->phase = CSN_PHASE_TOOLS;
   for (size_t i = 0; i < st->n_pending; i++)
     if (st->pending[i].seq < 0)
       begin_call(s, &st->pending[i]);
 }
 
+void
+csn_step_enter_tools(struct csn_step *s)
+{
+  s->st->phase = CSN_PHASE_TOOLS;
+  csn_step_start_calls(s);
+}
+
+void
+csn_step_tool_guarded(struct csn_step *s, csn_pending *p)
+{
+  const csn_json *data = s->ev->data;
+  csn_str reject = csn_json_str(data, "reject", CSN_STR(""));
+  bool trips = csn_json_bool(data, "trip", false);
+  bool goes_on = !trips && s->st->outcome == CSN_RUN_RUNNING;
+  if (p->purpose == CSN_FOR_TOOL_INPUT && goes_on) {
+    if (reject.n)
+      csn_step_set_text(&p->answer, reject);
+    p->purpose = CSN_FOR_NONE;
+    perform(s, p);
+    return;
+  }
+  csn_pending_drop(s->st, p);
+  csn_step_absorb(s);
+  if (trips)
+    csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
+                     csn_json_str(data, "message", CSN_STR("a guardrail tripped")));
+}
+
+/* Held: guardrails look at it, and their event brings the item. */
 int
 csn_step_on_tool_returned(struct csn_step *s)
 {
   csn_pending *p = csn_pending_answered(s, CSN_DO_TOOL_CALL);
   if (!p)
     return CSN_E_INVALID;
+  bool is_held = csn_json_bool(s->ev->data, "held", false);
+  if (is_held != p->is_held)
+    return csn_fail(s->err, CSN_E_INVALID, "record %lld: a result that is %sheld",
+                    (long long)s->ev->seq, is_held ? "" : "not ");
+  char *guards = is_held && s->st->outcome == CSN_RUN_RUNNING
+                     ? csn_step_tool_guards(s->st, "tool_output", p->name)
+                     : NULL;
+  if (guards) {
+    guard(s, p, CSN_FOR_TOOL_OUTPUT, guards, s->ev->seq);
+    return 0;
+  }
   csn_pending_drop(s->st, p);
-  csn_step_absorb(s);
+  if (!is_held)
+    csn_step_absorb(s);
   return 0;
 }
 
@@ -126,8 +207,7 @@ csn_step_on_decided(struct csn_step *s)
       csn_step_set_text(&p->arguments, edited->text);
       p->is_edited = true;
     }
-    p->kind = CSN_DO_TOOL_CALL;
-    p->seq = csn_emit_tool_call(s->out, s->ev, p);
+    let_pass(s, p);
     return 0;
   }
   csn_pending_drop(s->st, p);

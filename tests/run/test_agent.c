@@ -58,6 +58,10 @@ TEST(the_resolved_form_reads_back_to_itself)
   static const char *const files[] = {
       "name: a\n",
       "name: a\nmodel: script:fix.yaml\ncapabilities: []\n",
+      "name: a\ninstructions: {callback: x}\nguardrails: [{callback: x, on: input, blocking: "
+      "true}, {callback: y, "
+      "on: tool_input, tool: t}]\ntool_settings: [{tool: x, enabled: false}, {tool: y, enabled: "
+      "{callback: z}}]\n",
       "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
       "\"2026-12-31T01:02:03Z\"}]\n",
       "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",
@@ -106,6 +110,16 @@ static const struct {
     {"name: a\nsettings: {temprature: 1}\n", "unknown key settings.temprature"},
     {"name: a\nsettings: {retry: {max_retries: often}}\n", "agent.yaml:2: settings."},
     {"name: a\nmanifest: {entries: {x: {type: nonsense}}}\n", "agent.yaml: manifest"},
+    {"name: a\ninstructions: {callbak: x}\n", "unknown key instructions.callbak"},
+    {"name: a\ninstructions: {}\n", "instructions.callback: missing"},
+    {"name: a\nguardrails: [{on: input}]\n", "the name of a `callback`"},
+    {"name: a\nguardrails:\n- {callback: x, on: top}\n",
+     "agent.yaml:3: guardrails: each needs `on: input`"},
+    {"name: a\nguardrails: [{callback: x, on: output, blocking: true}]\n", "guardrails.blocking"},
+    {"name: a\nguardrails: [{callback: x, on: output, tool: x}]\n", "guardrails.tool: only with"},
+    {"name: a\ntool_settings: [{enabled: false}]\n", "tool_settings: each needs a `tool`"},
+    {"name: a\ntool_settings: [{tool: x, enabled: 1}]\n",
+     "expected true, false or {callback: NAME}"},
     {"name: a\napprovals:\n  - {do: perhaps}\n",
      "agent.yaml:3: approvals: each rule needs `do: allow`"},
     {"name: a\napprovals: [{tool: x}]\n", "each rule needs `do: allow`"},

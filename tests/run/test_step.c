@@ -276,10 +276,13 @@ TEST(what_a_human_edited_is_what_is_called)
   end(&p);
 }
 
+#define GUARD(name, on) "{\"callback\":\"" name "\",\"on\":\"" on "\"}"
+#define BLOCKING(name) "{\"callback\":\"" name "\",\"on\":\"input\",\"blocking\":true}"
+
 TEST(a_guardrail_beside_the_model_call_cancels_it)
 {
   struct play p;
-  begin(&p, "{\"guardrails\":[\"no_secrets\",\"polite\"]}");
+  begin(&p, "{\"guardrails\":[" GUARD("no_secrets", "input") "," GUARD("polite", "input") "]}");
   play(&p, CSN_EV_INPUT, HELLO, "model_call@2 callback@3 callback@4");
   play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4}", "");
   play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"trip\":true,\"message\":\"no\"}",
@@ -290,10 +293,161 @@ TEST(a_guardrail_beside_the_model_call_cancels_it)
   end(&p);
 }
 
+TEST(a_guardrail_that_is_slower_than_the_answer_still_counts)
+{
+  struct play p;
+  begin(&p, "{\"guardrails\":[" GUARD("g", "input") "]}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2 callback@3");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(2, "hello"), "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"trip\":true}", "finish@6");
+  assert_string_equal(p.st.reason, "guardrail");
+  end(&p);
+}
+
+TEST(what_blocks_is_asked_before_the_model)
+{
+  struct play p;
+  static const char agent[] = "{\"instructions\":{\"callback\":\"i\"},\"guardrails\":[" BLOCKING(
+      "g") "],"
+           "\"tool_settings\":[{\"tool\":\"x\",\"enabled\":false},{\"tool\":\"t*\",\"enabled\":{"
+           "\"callback\":\"e\"}}]}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "callback@2 callback@3 callback@4");
+  STR_EQ(p.fx.v[0].data, "{\"for\":\"enabled\",\"callbacks\":[\"e\"],\"tool\":\"t*\"}");
+  STR_EQ(p.fx.v[1].data, "{\"for\":\"instructions\",\"callbacks\":[\"i\"]}");
+  STR_EQ(p.fx.v[2].data, "{\"for\":\"input\",\"callbacks\":[\"g\"]}");
+  play(&p, CSN_EV_RESUMED, "{}", "");
+  play(&p, CSN_EV_INTERRUPTED, "{}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":2,\"enabled\":false}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"text\":\"Be good.\"}", "model_call@10");
+  assert_true(csn_str_find(last_effect(&p),
+                           CSN_STR("\"instructions\":9,\"without\":[\"x\",\"t*\"]"),
+                           0) != SIZE_MAX);
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":10,\"items\":[" CALL("a", "two") "]}",
+       "tool_call@12");
+  STR_EQ(last_effect(&p),
+         "{\"call_id\":\"a\",\"name\":\"two\",\"arguments\":\"{}\",\"answer\":\"This "
+         "tool is not available now.\"}");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(12, "a"), "callback@14 callback@15");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":14}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":15,\"error\":{\"message\":\"gone\"}}",
+       "finish@18");
+  assert_string_equal(p.st.reason, "callback");
+  assert_string_equal(p.st.message, "gone");
+  end(&p);
+
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "callback@2 callback@3 callback@4");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4,\"trip\":true,\"message\":\"no\"}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":2}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"text\":\"\"}", "finish@8");
+  assert_string_equal(p.st.reason, "guardrail");
+  assert_int_equal(p.st.turns, 0);
+  end(&p);
+}
+
+TEST(preparing_can_be_cancelled_timed_out_and_lose_its_sandbox)
+{
+  static const char agent[] = "{\"instructions\":{\"callback\":\"i\"},\"limits\":{\"wall_ms\":50}}";
+  static const struct {
+    enum csn_event_kind kind;
+    const char *data, *reason;
+  } ends[] = {{CSN_EV_CANCEL_REQUESTED, "{}", "cancelled"},
+              {CSN_EV_TIMER_FIRED, "{\"effect\":2}", "wall"},
+              {CSN_EV_SANDBOX_LOST, "{\"error\":{}}", "sandbox"}};
+  for (size_t i = 0; i < CSN_COUNT(ends); i++) {
+    struct play p;
+    begin(&p, agent);
+    play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 callback@3");
+    play(&p, ends[i].kind, ends[i].data, "");
+    play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"text\":\"x\"}",
+         ends[i].kind == CSN_EV_TIMER_FIRED ? "finish@6" : "timer_cancel@6 finish@7");
+    assert_string_equal(p.st.reason, ends[i].reason);
+    end(&p);
+  }
+}
+
+TEST(the_answer_is_reviewed_and_withheld_when_a_guardrail_objects)
+{
+  struct play p;
+  static const char agent[] = "{\"guardrails\":[" GUARD("a", "output") "," GUARD(
+      "b", "output") "],\"limits\":{\"wall_ms\":50}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 model_call@3");
+  assert_true(csn_str_find(last_effect(&p), CSN_STR("\"gate\":true"), 0) != SIZE_MAX);
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(3, "hello"), "callback@5 callback@6");
+  play(&p, CSN_EV_RESUMED, "{}", "");
+  play(&p, CSN_EV_INTERRUPTED, "{}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":5}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":6}", "timer_cancel@11 finish@12");
+  assert_string_equal(p.st.output, "hello");
+  end(&p);
+
+  static const struct {
+    enum csn_event_kind kind;
+    const char *data, *reason;
+  } ends[] = {{CSN_EV_CALLBACK_RETURNED, "{\"effect\":5,\"trip\":true}", "guardrail"},
+              {CSN_EV_CANCEL_REQUESTED, "{}", "cancelled"},
+              {CSN_EV_TIMER_FIRED, "{\"effect\":2}", "wall"},
+              {CSN_EV_SANDBOX_LOST, "{\"error\":{}}", "sandbox"}};
+  for (size_t i = 0; i < CSN_COUNT(ends); i++) {
+    begin(&p, agent);
+    play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 model_call@3");
+    play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(3, "hello"), "callback@5 callback@6");
+    play(&p, ends[i].kind, ends[i].data, "");
+    bool first = ends[i].kind == CSN_EV_CALLBACK_RETURNED;
+    if (!first)
+      play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":5}", "");
+    play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":6}",
+         first                                ? "timer_cancel@9 finish@10"
+         : ends[i].kind == CSN_EV_TIMER_FIRED ? "finish@10"
+                                              : "timer_cancel@10 finish@11");
+    assert_string_equal(p.st.reason, ends[i].reason);
+    assert_string_equal(p.st.output, "");
+    end(&p);
+  }
+}
+
+TEST(guardrails_stand_before_and_behind_a_call)
+{
+  struct play p;
+  static const char agent[] =
+      "{\"guardrails\":[{\"callback\":\"i\",\"on\":\"tool_input\",\"tool\":\"t*\"},"
+      "{\"callback\":\"j\",\"on\":\"tool_input\"},"
+      "{\"callback\":\"o\",\"on\":\"tool_output\",\"tool\":\"t2\"}]}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "t1") "," CALL("b", "t2") "," CALL("c", "u") "]}",
+       "callback@4 callback@5 callback@6");
+  STR_EQ(p.fx.v[0].data, "{\"for\":\"tool_input\",\"callbacks\":[\"i\",\"j\"],\"call_id\":\"a\"}");
+  STR_EQ(p.fx.v[2].data, "{\"for\":\"tool_input\",\"callbacks\":[\"j\"],\"call_id\":\"c\"}");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4,\"reject\":\"not so\"}", "tool_call@8");
+  assert_true(csn_str_find(last_effect(&p), CSN_STR("\"answer\":\"not so\""), 0) != SIZE_MAX);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(8, "a"), "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":5}", "tool_call@11");
+  csn_err err;
+  csn_event ev = {.kind = CSN_EV_TOOL_RETURNED, .seq = p.seq};
+  OK(csn_json_parse(p.arena, CSN_STR(OUTPUT(11, "b")), &ev.data, &err), &err);
+  assert_int_equal(csn_step(&p.st, &ev, &p.fx, &err), CSN_E_INVALID); /* it must be held */
+  play(&p, CSN_EV_TOOL_RETURNED, "{\"effect\":11,\"held\":true,\"items\":[{\"secret\":1}]}",
+       "callback@13");
+  STR_EQ(last_effect(&p),
+         "{\"for\":\"tool_output\",\"callbacks\":[\"o\"],\"call_id\":\"b\",\"of\":12}");
+  assert_int_equal(p.st.items_to, 9);
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":13,\"items\":[{\"x\":1}]}", "");
+  assert_int_equal(p.st.items_to, 14);
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":6,\"trip\":true,\"message\":\"stop\"}",
+       "finish@16");
+  assert_string_equal(p.st.message, "stop");
+  end(&p);
+}
+
 TEST(calls_wait_for_the_guardrail_that_is_still_out)
 {
   struct play p;
-  begin(&p, "{\"guardrails\":[\"g\"]}");
+  begin(&p, "{\"guardrails\":[" GUARD("g", "input") "]}");
   play(&p, CSN_EV_INPUT, HELLO, "model_call@2 callback@3");
   play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "");
   play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"trip\":false}", "tool_call@6");
@@ -534,6 +688,11 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(a_decision_may_hold_for_a_pattern_and_may_deny),
           RUN(what_a_human_edited_is_what_is_called),
           RUN(a_guardrail_beside_the_model_call_cancels_it),
+          RUN(a_guardrail_that_is_slower_than_the_answer_still_counts),
+          RUN(what_blocks_is_asked_before_the_model),
+          RUN(preparing_can_be_cancelled_timed_out_and_lose_its_sandbox),
+          RUN(the_answer_is_reviewed_and_withheld_when_a_guardrail_objects),
+          RUN(guardrails_stand_before_and_behind_a_call),
           RUN(calls_wait_for_the_guardrail_that_is_still_out),
           RUN(cancel_now_awaits_what_it_cancels), RUN(cancel_in_setup_awaits_the_sandbox),
           RUN(cancel_while_the_model_thinks_cancels_the_call),

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * agent_callbacks.c - the sections of agent.yaml that name functions of the
+ * program: `guardrails` and `tool_settings`. */
+#include "run/agent_read.h"
+
+int
+csn_agent_add_callback(csn_agent *a, const csn_callback *cb, csn_err *err)
+{
+  if (!cb->name || !*cb->name || !cb->fn)
+    return csn_fail(err, CSN_E_INVALID, "a callback needs a name and a function");
+  if (csn_agent_callback(a, csn_cstr(cb->name)))
+    return csn_fail(err, CSN_E_EXISTS, "agent %s has a callback %s already", a->name, cb->name);
+  a->callbacks = csn_realloc(a->callbacks, a->n_callbacks + 1, sizeof *a->callbacks);
+  a->callbacks[a->n_callbacks] = *cb;
+  a->callbacks[a->n_callbacks++].name = csn_arena_dup(a->arena, csn_cstr(cb->name)).p;
+  return 0;
+}
+
+const csn_callback *
+csn_agent_callback(const csn_agent *a, csn_str name)
+{
+  for (size_t i = 0; i < a->n_callbacks; i++)
+    if (csn_str_eq(name, csn_cstr(a->callbacks[i].name)))
+      return &a->callbacks[i];
+  return NULL;
+}
+
+static int
+need(const csn_agent *a, csn_str name, const char *where, csn_err *err)
+{
+  if (!name.n || csn_agent_callback(a, name))
+    return 0;
+  return csn_fail(err, CSN_E_INVALID, "agent %s: %s names a callback %.*s that is not bound",
+                  a->name, where, (int)(name.n & 0xff), name.p);
+}
+
+int
+csn_agent_check_callbacks(const csn_agent *a, csn_err *err)
+{
+  int rc = need(a, csn_cstr(a->instructions_callback), "instructions", err);
+  csn_json_each (g, a->guardrails)
+    if (rc == 0)
+      rc = need(a, csn_json_str(g, "callback", CSN_STR("")), "guardrails", err);
+  csn_json_each (t, a->tool_settings)
+    if (rc == 0)
+      rc = need(a, csn_json_str(csn_json_get(t, "enabled"), "callback", CSN_STR("")),
+                "tool_settings", err);
+  return rc;
+}
+
+static void
+member(csn_jw *w, const char *key, csn_str s)
+{
+  csn_jw_key(w, key);
+  csn_jw_str(w, s);
+}
+
+/* ---- guardrails ---- */
+
+static int
+read_on(const struct csn_agent_reader *r, const csn_json *g, bool *is_input, bool *is_tool,
+        csn_jw *w)
+{
+  static const char *const words[] = {"input", "output", "tool_input", "tool_output"};
+  csn_str on = csn_json_str(g, "on", CSN_STR(""));
+  for (size_t i = 0; i < CSN_COUNT(words); i++)
+    if (csn_str_eq(on, csn_cstr(words[i]))) {
+      member(w, "on", on);
+      *is_input = i == 0;
+      *is_tool = i >= 2;
+      return 0;
+    }
+  return csn_agent_complain(
+      r, g, "guardrails: each needs `on: input`, output, tool_input or tool_output");
+}
+
+static int
+read_guardrail(const struct csn_agent_reader *r, const csn_json *g, csn_jw *w)
+{
+  static const char *const keys[] = {"callback", "on", "blocking", "tool", NULL};
+  bool is_input = false, is_tool = false;
+  csn_str name = CSN_STR(""), tool = CSN_STR("");
+  int rc = csn_agent_want(r, g, "guardrails", CSN_JSON_OBJECT);
+  if (rc == 0)
+    rc = csn_agent_only(r, g, "guardrails.", keys);
+  if (rc == 0)
+    rc = csn_agent_text(r, g, "callback", &name);
+  if (rc == 0 && !name.n)
+    rc = csn_agent_complain(r, g, "guardrails: each needs the name of a `callback`");
+  csn_jw_obj(w);
+  member(w, "callback", name);
+  if (rc == 0)
+    rc = read_on(r, g, &is_input, &is_tool, w);
+  const csn_json *blocking = csn_json_get(g, "blocking");
+  if (rc == 0 && blocking && (!is_input || blocking->kind != CSN_JSON_BOOL))
+    rc = csn_agent_complain(r, blocking, "guardrails.blocking: true or false, with `on: input`");
+  if (rc == 0 && blocking && blocking->truth) {
+    csn_jw_key(w, "blocking");
+    csn_jw_bool(w, true);
+  }
+  if (rc == 0)
+    rc = csn_agent_text(r, g, "tool", &tool);
+  if (rc == 0 && tool.n && !is_tool)
+    rc = csn_agent_complain(r, g, "guardrails.tool: only with `on: tool_input` or tool_output");
+  if (tool.n)
+    member(w, "tool", tool);
+  csn_jw_end(w);
+  return rc;
+}
+
+/* A list, each of whose members `one` reads and writes. */
+static int
+read_list(const struct csn_agent_reader *r, const csn_json *m, const char *key,
+          int (*one)(const struct csn_agent_reader *r, const csn_json *v, csn_jw *w),
+          const csn_json **out)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_arr(&w);
+  int rc = csn_agent_want(r, m, key, CSN_JSON_ARRAY);
+  csn_json_each (v, m) {
+    if (rc < 0)
+      return rc;
+    rc = one(r, v, &w);
+  }
+  csn_jw_end(&w);
+  return rc < 0 ? rc : csn_agent_keep(r, &w, out);
+}
+
+static void
+write_list(const csn_json *list, const char *key, csn_jw *w)
+{
+  if (!list || !list->n)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_value(w, list);
+}
+
+int
+csn_agent_read_guardrails(const struct csn_agent_reader *r, const csn_json *m)
+{
+  return read_list(r, m, "guardrails", read_guardrail, &r->a->guardrails);
+}
+
+void
+csn_agent_write_guardrails(const csn_agent *a, csn_jw *w)
+{
+  write_list(a->guardrails, "guardrails", w);
+}
+
+/* ---- tool_settings ---- */
+
+static int
+read_enabled(const struct csn_agent_reader *r, const csn_json *m, csn_jw *w)
+{
+  static const char *const keys[] = {"callback", NULL};
+  csn_str name = CSN_STR("");
+  int rc = 0;
+  if (m->kind == CSN_JSON_OBJECT) {
+    rc = csn_agent_only(r, m, "tool_settings.enabled.", keys);
+    if (rc == 0)
+      rc = csn_agent_text(r, m, "callback", &name);
+  }
+  if (rc == 0 && m->kind != CSN_JSON_BOOL && !name.n)
+    rc =
+        csn_agent_complain(r, m, "tool_settings.enabled: expected true, false or {callback: NAME}");
+  csn_jw_key(w, "enabled");
+  csn_jw_value(w, m);
+  return rc;
+}
+
+static int
+read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
+{
+  static const char *const keys[] = {"tool", "enabled", NULL};
+  csn_str tool = CSN_STR("");
+  int rc = csn_agent_want(r, t, "tool_settings", CSN_JSON_OBJECT);
+  if (rc == 0)
+    rc = csn_agent_only(r, t, "tool_settings.", keys);
+  if (rc == 0)
+    rc = csn_agent_text(r, t, "tool", &tool);
+  if (rc == 0 && (!tool.n || memchr(tool.p, '\n', tool.n)))
+    rc = csn_agent_complain(r, t, "tool_settings: each needs a `tool`, a name or a pattern");
+  csn_jw_obj(w);
+  member(w, "tool", tool);
+  const csn_json *enabled = csn_json_get(t, "enabled");
+  if (rc == 0 && enabled)
+    rc = read_enabled(r, enabled, w);
+  csn_jw_end(w);
+  return rc;
+}
+
+int
+csn_agent_read_tool_settings(const struct csn_agent_reader *r, const csn_json *m)
+{
+  return read_list(r, m, "tool_settings", read_setting, &r->a->tool_settings);
+}
+
+void
+csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w)
+{
+  write_list(a->tool_settings, "tool_settings", w);
+}
