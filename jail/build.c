@@ -56,17 +56,6 @@ place_descriptors(struct csn_jail_plan *plan)
   sys_close_range(CSN_JAIL_FDS, 0);
 }
 
-/* The host's out-of-memory killer should take commands before the harness. */
-static void
-offer_to_oom_killer(void)
-{
-  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd >= 0) {
-    (void)!write(fd, "500", 3);
-    close(fd);
-  }
-}
-
 static void
 raise_loopback(void)
 {
@@ -77,36 +66,40 @@ raise_loopback(void)
   close(fd);
 }
 
+/* -1 leaves what the harness has. */
 static void
-set_limits(void)
+set_limit(int resource, const char *name, int64_t soft, int64_t hard)
 {
-  static const struct {
-    int resource;
-    rlim_t soft, hard;
-    const char *name;
-  } limits[] = {
-      {RLIMIT_NOFILE, 1024, 4096, "open files"},
-      {RLIMIT_CORE, 1, 1, "core files"}, /* no file; see also jail/seccomp_gen.c */
-      {RLIMIT_NPROC, 1024, 1024, "processes"},
-      {RLIMIT_FSIZE, 16ull << 30, 16ull << 30, "file size"},
-      {RLIMIT_MSGQUEUE, 0, 0, "message queues"},
-      {RLIMIT_STACK, 8 << 20, 64 << 20, "stack"},
-      {RLIMIT_MEMLOCK, 64 << 10, 64 << 10, "locked memory"},
-      {RLIMIT_NICE, 0, 0, "priority"},
-      {RLIMIT_RTPRIO, 0, 0, "real-time priority"},
-      {RLIMIT_SIGPENDING, 1024, 1024, "queued signals"},
-  };
-  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-    struct rlimit now, want = {limits[i].soft, limits[i].hard};
-    if (getrlimit(limits[i].resource, &now) < 0)
-      csn_jail_fail("read the limit of", limits[i].name);
-    if (want.rlim_max > now.rlim_max)
-      want.rlim_max = now.rlim_max;
-    if (want.rlim_cur > want.rlim_max)
-      want.rlim_cur = want.rlim_max;
-    if (setrlimit(limits[i].resource, &want) < 0)
-      csn_jail_fail("limit", limits[i].name);
-  }
+  struct rlimit now;
+  if (getrlimit(resource, &now) < 0)
+    csn_jail_fail("read the limit of", name);
+  if (hard >= 0 && (rlim_t)hard < now.rlim_max)
+    now.rlim_max = (rlim_t)hard;
+  if (soft >= 0)
+    now.rlim_cur = (rlim_t)soft;
+  if (now.rlim_cur > now.rlim_max)
+    now.rlim_cur = now.rlim_max;
+  if (setrlimit(resource, &now) < 0)
+    csn_jail_fail("limit", name);
+}
+
+static void
+set_limits(const struct csn_jail_plan *plan)
+{
+  const csn_jail_limits *l = &plan->open.limits;
+  /* With one user id the warden is counted, too. */
+  int64_t processes = l->pids < 0 ? -1 : l->pids + !plan->ranged;
+  set_limit(RLIMIT_NOFILE, "open files", l->open_files, l->most_open_files);
+  set_limit(RLIMIT_NPROC, "processes", processes, processes);
+  set_limit(RLIMIT_FSIZE, "file size", l->file_size, l->file_size);
+  set_limit(RLIMIT_DATA, "writable memory", l->data, l->data);
+  set_limit(RLIMIT_CORE, "core files", 1, 1); /* no file; see also jail/seccomp_gen.c */
+  set_limit(RLIMIT_MSGQUEUE, "message queues", 0, 0);
+  set_limit(RLIMIT_STACK, "stack", 8 << 20, 64 << 20);
+  set_limit(RLIMIT_MEMLOCK, "locked memory", 64 << 10, 64 << 10);
+  set_limit(RLIMIT_NICE, "priority", 0, 0);
+  set_limit(RLIMIT_RTPRIO, "real-time priority", 0, 0);
+  set_limit(RLIMIT_SIGPENDING, "queued signals", 1024, 1024);
 }
 
 /* Waits until the user ids are written; ends with the spawner. */
@@ -115,7 +108,6 @@ await_ids(const struct csn_jail_plan *plan)
 {
   char go;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  offer_to_oom_killer(); /* as long as /proc is the host's and the file ours */
   if (read(CSN_JAIL_LIFE, &go, 1) != 1)
     _exit(1);
   if (!plan->ranged)
@@ -140,7 +132,7 @@ csn_jail_build(struct csn_jail_plan *plan)
     csn_jail_fail("set the host name", "");
   raise_loopback();
   setsid();
-  set_limits();
+  set_limits(plan);
   syscall(SYS_execveat, CSN_JAIL_WARDEN, "", argv, envp, AT_EMPTY_PATH);
   csn_jail_fail("execute the warden", "");
 }

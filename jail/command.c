@@ -204,13 +204,23 @@ unpack(struct warden *w, size_t n, csn_jail_exec *x, struct start *s)
 }
 
 static void
+rank(const struct warden *w, const char *number)
+{
+  if (w->rank >= 0)
+    (void)!pwrite(w->rank, number, strlen(number), 0);
+}
+
+static void
 start_command(struct warden *w, struct start *s, int *channel, int master)
 {
   static _Alignas(16) char stack[CHILD_STACK];
   s->warden = w;
+  rank(w, w->rank_of_commands);
   pid_t pid = clone(child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+  int e = errno;
+  rank(w, w->own_rank);
   if (pid < 0) {
-    csn_warden_tell(*channel, CSN_COMMAND_FAILED, errno, CSN_COMMAND_AT_SETUP, -1);
+    csn_warden_tell(*channel, CSN_COMMAND_FAILED, e, CSN_COMMAND_AT_SETUP, -1);
     return;
   }
   if (s->failure) {

@@ -19,10 +19,10 @@
 
 #include "jail/build.h"
 #include "jail/sys.h"
+#include "jail/text.h"
 
 enum { SAFE = ATTR_NOSUID | ATTR_NODEV, LOCKED = SAFE | ATTR_RDONLY, ETC_FILE_MAX = 1 << 20 };
-
-#define TMPFS_LIMITS "size=1g,nr_inodes=262144,"
+enum { SHM_BYTES = 256 << 20, SHM_FILES = 1 << 14 };
 
 /* ---- small steps ---- */
 
@@ -73,6 +73,21 @@ mount_new(const char *type, const char *path, unsigned long flags, const char *o
     step_name(what, sizeof what, "mount", type);
     csn_jail_fail(what, path);
   }
+}
+
+/* A writable folder of memory.  All of them together take less than the jail
+ * may have, so that a full one is "no space left" and not the end of whoever
+ * asks for memory next. */
+static void
+mount_memory(const char *path, unsigned long flags, const char *more, int64_t bytes, int64_t files)
+{
+  char options[120];
+  size_t n = text_add(options, sizeof options, 0, "size=");
+  n = text_number(options, sizeof options, n, (uint64_t)bytes);
+  n = text_add(options, sizeof options, n, ",nr_inodes=");
+  n = text_number(options, sizeof options, n, (uint64_t)files);
+  text_add(options, sizeof options, n, more);
+  mount_new("tmpfs", path, MS_NOSUID | MS_NODEV | flags, options);
 }
 
 /* Attaches a detached tree and closes it. */
@@ -288,7 +303,7 @@ folder_programs(int tree)
 /* ---- devices and processes ---- */
 
 static void
-devices(void)
+devices(const struct csn_jail_plan *plan)
 {
   static const char *const nodes[] = {"/dev/null",   "/dev/zero",    "/dev/full",
                                       "/dev/random", "/dev/urandom", "/dev/tty"};
@@ -298,8 +313,8 @@ devices(void)
   make_folder("dev/pts");
   make_folder("dev/shm");
   mount_new("devpts", "dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
-  mount_new("tmpfs", "dev/shm", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-            "size=256m,nr_inodes=16384,mode=1777");
+  mount_memory("dev/shm", MS_NOEXEC, ",mode=1777", csn_jail_share(&plan->open.limits, SHM_BYTES, 8),
+               SHM_FILES);
   make_link("pts/ptmx", "dev/ptmx");
   make_link("/proc/self/fd", "dev/fd");
   make_link("/proc/self/fd/0", "dev/stdin");
@@ -346,12 +361,14 @@ processes(void)
 static void
 own_folders(const struct csn_jail_plan *plan, int workspace)
 {
+  const csn_jail_limits *l = &plan->open.limits;
   const char *root = plan->open.root + 1; /* it is absolute */
+  /* An asked for workspace of memory may take half of it. */
+  int64_t own = csn_jail_share(l, CSN_JAIL_OWN_BYTES, workspace < 0 && l->disk >= 0 ? 8 : 4);
   make_folder("tmp");
-  mount_new("tmpfs", "tmp", MS_NOSUID | MS_NODEV, TMPFS_LIMITS "mode=1777");
+  mount_memory("tmp", 0, ",mode=1777", own, CSN_JAIL_OWN_FILES);
   make_folders(CSN_JAIL_HOME + 1);
-  mount_new("tmpfs", CSN_JAIL_HOME + 1, MS_NOSUID | MS_NODEV,
-            TMPFS_LIMITS "mode=755,uid=1000,gid=1000");
+  mount_memory(CSN_JAIL_HOME + 1, 0, ",mode=755,uid=1000,gid=1000", own, CSN_JAIL_OWN_FILES);
   make_folder("root");
   make_folder("run");
   make_folder("sys");
@@ -362,7 +379,8 @@ own_folders(const struct csn_jail_plan *plan, int workspace)
   if (workspace >= 0)
     attach(workspace, root, SAFE);
   else
-    mount_new("tmpfs", root, MS_NOSUID | MS_NODEV, TMPFS_LIMITS "mode=755,uid=1000,gid=1000");
+    mount_memory(root, 0, ",mode=755,uid=1000,gid=1000", csn_jail_workspace_bytes(l),
+                 l->inodes >= 0 ? l->inodes : CSN_JAIL_OWN_FILES);
 }
 
 void
@@ -377,7 +395,7 @@ csn_jail_mounts(const struct csn_jail_plan *plan)
     folder_programs(rootfs);
   else
     host_programs();
-  devices();
+  devices(plan);
   processes();
   own_folders(plan, workspace);
   if (mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)

@@ -46,14 +46,59 @@ enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 }
 
 enum { CSN_JAIL_ROOT_MAX = 512 };
 
+/* What a jail may use; -1: as much as there is.  The harness has filled in all
+ * of it but memory, where 0 asks for a share of what this machine has. */
+typedef struct csn_jail_limits {
+  int64_t memory, swap; /* bytes */
+  int64_t pids;
+  int64_t cpu;                         /* thousandths of a processor */
+  int64_t disk, inodes;                /* of a workspace that is in memory */
+  int64_t open_files, most_open_files; /* a process may raise its own up to the second */
+  int64_t file_size;
+  int64_t wall_ms; /* -1 or since the jail was made */
+  int64_t data;    /* writable memory of one process, where no group counts all of it */
+} csn_jail_limits;
+
+enum { CSN_JAIL_OWN_BYTES = 1 << 30, CSN_JAIL_OWN_FILES = 1 << 18 };
+
+/* The size of one of the jail's folders of memory: the wish, or a part of the
+ * memory of all that leaves most to the others. */
+static inline int64_t
+csn_jail_share(const csn_jail_limits *l, int64_t wish, int part)
+{
+  return l->memory > 0 && l->memory / part < wish ? l->memory / part : wish;
+}
+
+/* A workspace of memory. */
+static inline int64_t
+csn_jail_workspace_bytes(const csn_jail_limits *l)
+{
+  return l->disk >= 0 ? csn_jail_share(l, l->disk, 2) : csn_jail_share(l, CSN_JAIL_OWN_BYTES, 4);
+}
+
+/* Who holds a limit: 0 nobody, else the version of control groups. */
+typedef struct csn_jail_held {
+  int64_t memory_bytes; /* the limit itself; -1: none */
+  uint8_t memory, swap, pids, cpu;
+} csn_jail_held;
+
+/* On the life pipe, when nothing of the jail is left. */
+typedef struct csn_jail_end {
+  uint32_t is_late;         /* the wall time was over, so the spawner ended it */
+  uint32_t kills, refusals; /* by the kernel at the memory limit; of new processes */
+} csn_jail_end;
+
 typedef struct csn_jail_open {
-  uint32_t with;                /* CSN_JAIL_WITH() of each descriptor */
+  uint32_t with; /* CSN_JAIL_WITH() of each descriptor */
+  csn_jail_limits limits;
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */
 } csn_jail_open;
 
 typedef struct csn_jail_opened {
-  int32_t error; /* an errno, with `step` naming what failed; 0: two descriptors */
-  int32_t uid;   /* owner of the workspace's files on the host; -1: whoever the harness is */
+  int32_t error;   /* an errno, with `step` naming what failed; 0: two descriptors */
+  int32_t uid;     /* owner of the workspace's files on the host; -1: whoever the harness is */
+  uint32_t events; /* of the descriptors after the first two: 1 memory, 2 processes */
+  csn_jail_held held;
   char step[120];
 } csn_jail_opened;
 
@@ -66,7 +111,8 @@ typedef struct csn_jail_note {
   char step[120];   /* FAILED: what was being done */
 } csn_jail_note;
 
-enum csn_jail_frame_kind { CSN_JAIL_EXEC = 1 };
+/* KILL, without a body: all processes but the warden. */
+enum csn_jail_frame_kind { CSN_JAIL_EXEC = 1, CSN_JAIL_KILL = 2 };
 
 /* Bytes of a frame's body: what one execve(2) may take, and no more. */
 enum { CSN_JAIL_BODY_MAX = 1 << 20, CSN_JAIL_STRINGS_MAX = 16384 };

@@ -23,8 +23,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "jail/build.h"
+#include "jail/cgroup.h"
 #include "jail/sys.h"
 
 #ifndef CLONE_PIDFD
@@ -36,12 +38,16 @@ struct jail {
   int lock; /* -1: none */
   int life; /* write end; its closing tells the warden that we are gone, and
                the harness that the jail has ended and the lock is free */
+  struct csn_cgroup group;
+  int64_t deadline_ms; /* when its wall time is over; INT64_MAX: never */
+  bool is_late;
 };
 
 struct spawner {
   struct jail *jails;
   size_t n, room;
   bool ranged; /* root of this machine: jails get user ids of their own */
+  struct csn_cgroups groups;
 };
 
 struct request {
@@ -207,51 +213,97 @@ take_trees(const struct spawner *s, struct request *r)
   return NULL;
 }
 
-/* The kernel's clone(2) like fork: the child goes on here with a copy. */
+/* The kernel's clone(2) like fork: the child goes on here with a copy.  Only
+ * clone3(2) can put it into a control group. */
 static pid_t
-clone_process(unsigned long flags, int *pidfd)
+clone_process(unsigned long flags, int group, int *pidfd)
 {
+  struct clone_request q = {.flags = flags | CLONE_PIDFD | INTO_CGROUP,
+                            .pidfd = (uint64_t)(uintptr_t)pidfd,
+                            .exit_signal = SIGCHLD,
+                            .cgroup = (uint64_t)group};
+  if (group >= 0)
+    return (pid_t)syscall(NR_clone3, &q, sizeof q);
   return (pid_t)syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, NULL, pidfd, NULL, 0);
 }
 
-static const char *
-start_jail(struct spawner *s, struct request *r, int fds[2])
+/* What the jail may use: decides what was left to us, and sets what groups
+ * hold.  Memory that none holds is at least limited for each process, where it
+ * was asked for. */
+static void
+set_limits(const struct spawner *s, const struct csn_cgroup *group, csn_jail_limits *l,
+           csn_jail_held *held)
 {
-  int life[2], pidfd = -1;
+  bool asked = l->memory > 0;
+  if (l->memory == 0)
+    l->memory = (int64_t)(s->groups.available / 4 * 3);
+  csn_cgroup_limit(&s->groups, group, l, held);
+  l->data = asked && !held->memory ? l->memory : -1;
+  if (held->pids && l->pids >= 0)
+    l->pids += 64; /* RLIMIT_NPROC stays behind the group, which counts refusals */
+  if (!asked && !held->memory)
+    l->memory = -1;
+}
+
+static int64_t
+now_ms(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Clones the first process and writes its ids; fds are as the harness gets
+ * them.  What failed, with errno. */
+static const char *
+start_first(struct spawner *s, struct csn_jail_plan *plan, struct jail *j, int fds[2])
+{
+  int life[2];
   if (pipe2(life, O_CLOEXEC) < 0)
     return "pipe";
-  struct csn_jail_plan plan = {.ranged = s->ranged, .open = r->open};
-  memcpy(plan.fds, r->fds, sizeof r->fds);
-  plan.fds[CSN_JAIL_LIFE] = life[0];
-  plan.fds[CSN_JAIL_WARDEN] = CSN_SPAWNER_WARDEN;
-  pid_t pid = clone_process(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS, &pidfd);
-  if (pid == 0)
-    csn_jail_build(&plan);
+  plan->fds[CSN_JAIL_LIFE] = fds[1] = life[0];
+  plan->fds[CSN_JAIL_WARDEN] = CSN_SPAWNER_WARDEN;
+  j->life = life[1];
+  int group = csn_cgroup_target(&s->groups, &j->group);
+  j->pid = clone_process(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS, group, &fds[0]);
+  if (j->pid == 0)
+    csn_jail_build(plan);
   int e = errno;
-  if (pid < 0) {
-    close(life[0]);
-    close(life[1]);
-    errno = e;
+  close_fd(group);
+  errno = e;
+  if (j->pid < 0)
     return "make user, process and mount namespaces";
-  }
-  const char *failed = write_maps(s, pid);
+  const char *failed = write_maps(s, j->pid);
   if (!failed && write(life[1], "", 1) != 1)
     failed = "start the first process";
-  struct jail j = {.pid = pid, .lock = r->fds[CSN_JAIL_LOCK], .life = life[1]};
+  return failed;
+}
+
+static const char *
+start_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
+{
+  struct csn_jail_plan plan = {.ranged = s->ranged, .open = r->open};
+  struct jail j = {.pid = -1, .lock = r->fds[CSN_JAIL_LOCK], .life = -1, .deadline_ms = INT64_MAX};
+  memcpy(plan.fds, r->fds, sizeof r->fds);
+  csn_cgroups_take(&s->groups, &j.group);
+  set_limits(s, &j.group, &plan.open.limits, &a->held);
+  if (plan.open.limits.wall_ms >= 0)
+    j.deadline_ms = now_ms() + plan.open.limits.wall_ms;
+  const char *failed = start_first(s, &plan, &j, fds);
   if (!failed && !remember(s, j))
     failed = "remember the jail";
   if (!failed) {
     r->fds[CSN_JAIL_LOCK] = -1; /* the table's now */
-    fds[0] = pidfd;
-    fds[1] = life[0];
+    csn_cgroup_events(&s->groups, &j.group, fds + 2);
     return NULL;
   }
-  e = errno;
-  kill(pid, SIGKILL);
-  waitpid(pid, NULL, 0);
-  close(life[0]);
-  close(life[1]);
-  close(pidfd);
+  int e = errno;
+  if (j.pid > 0) {
+    kill(j.pid, SIGKILL);
+    waitpid(j.pid, NULL, 0);
+  }
+  close_fd(j.life);
+  csn_cgroup_drop(&s->groups, &j.group);
   errno = e;
   return failed;
 }
@@ -259,20 +311,26 @@ start_jail(struct spawner *s, struct request *r, int fds[2])
 /* ---- the socket ---- */
 
 static void
-answer(const csn_jail_opened *a, const int fds[2])
+answer(csn_jail_opened *a, const int fds[4])
 {
   union {
     struct cmsghdr head;
-    char room[CMSG_SPACE(2 * sizeof(int))];
-  } c = {.head = {.cmsg_len = CMSG_LEN(2 * sizeof(int)),
-                  .cmsg_level = SOL_SOCKET,
-                  .cmsg_type = SCM_RIGHTS}};
-  struct iovec iov = {(void *)(uintptr_t)a, sizeof *a};
+    char room[CMSG_SPACE(4 * sizeof(int))];
+  } c = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+  struct iovec iov = {a, sizeof *a};
   struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-  if (a->error == 0) {
-    memcpy(CMSG_DATA(&c.head), fds, 2 * sizeof *fds);
+  int sent[4];
+  size_t n = 0;
+  for (size_t i = 0; i < 4 && a->error == 0; i++)
+    if (fds[i] >= 0) {
+      a->events |= i >= 2 ? 1u << (i - 2) : 0;
+      sent[n++] = fds[i];
+    }
+  if (n) {
+    c.head.cmsg_len = CMSG_LEN(n * sizeof(int));
+    memcpy(CMSG_DATA(&c.head), sent, n * sizeof(int));
     m.msg_control = &c;
-    m.msg_controllen = sizeof c;
+    m.msg_controllen = CMSG_SPACE(n * sizeof(int));
   }
   (void)!sendmsg(CSN_SPAWNER_SOCKET, &m, MSG_NOSIGNAL);
 }
@@ -281,17 +339,17 @@ static void
 handle(struct spawner *s, struct request *r)
 {
   csn_jail_opened a = {.uid = s->ranged ? CSN_JAIL_BASE + CSN_JAIL_UID : -1};
-  int fds[2] = {-1, -1};
+  int fds[4] = {-1, -1, -1, -1};
   const char *failed = take_trees(s, r);
   if (!failed)
-    failed = start_jail(s, r, fds);
+    failed = start_jail(s, r, &a, fds);
   if (failed) {
     a.error = errno ? errno : EIO;
     step_name(a.step, sizeof a.step, failed, "");
   }
   answer(&a, fds);
-  close_fd(fds[0]);
-  close_fd(fds[1]);
+  for (size_t i = 0; i < 4; i++)
+    close_fd(fds[i]);
 }
 
 /* Puts the descriptors to their numbers; false when they are not those that
@@ -344,6 +402,18 @@ serve(struct spawner *s)
   return true;
 }
 
+/* Says on the life pipe how it was, and gives back what it had. */
+static void
+bury(struct spawner *s, struct jail *j)
+{
+  csn_jail_end end = {.is_late = j->is_late};
+  csn_cgroup_count(&s->groups, &j->group, &end);
+  close_fd(j->lock);
+  (void)!write(j->life, &end, sizeof end);
+  close_fd(j->life);
+  csn_cgroup_drop(&s->groups, &j->group);
+}
+
 static void
 reap(struct spawner *s, int flags)
 {
@@ -351,11 +421,28 @@ reap(struct spawner *s, int flags)
   while ((pid = waitpid(-1, NULL, flags)) > 0)
     for (size_t i = 0; i < s->n; i++)
       if (s->jails[i].pid == pid) {
-        close_fd(s->jails[i].lock);
-        close_fd(s->jails[i].life);
+        bury(s, &s->jails[i]);
         s->jails[i] = s->jails[--s->n];
         break;
       }
+}
+
+/* Ends the jails whose wall time is over; milliseconds to the next such, -1
+ * when there is none. */
+static int
+end_late(struct spawner *s)
+{
+  int64_t next = INT64_MAX, now = now_ms();
+  for (size_t i = 0; i < s->n; i++) {
+    struct jail *j = &s->jails[i];
+    if (j->deadline_ms <= now) {
+      j->is_late = true;
+      j->deadline_ms = INT64_MAX;
+      kill(j->pid, SIGKILL);
+    }
+    next = j->deadline_ms < next ? j->deadline_ms : next;
+  }
+  return next == INT64_MAX ? -1 : next - now > INT32_MAX ? INT32_MAX : (int)(next - now);
 }
 
 /* The harness that made our socket; its end must not be missed when its
@@ -377,14 +464,16 @@ int
 main(void)
 {
   struct spawner s = {0};
-  sigset_t child;
+  sigset_t child, blocked;
   prctl(PR_SET_NAME, "caisson-spawner");
   close(CSN_SPAWNER_IMAGE);
   fcntl(CSN_SPAWNER_SOCKET, F_SETFD, FD_CLOEXEC);
   fcntl(CSN_SPAWNER_WARDEN, F_SETFD, FD_CLOEXEC);
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
-  sigprocmask(SIG_SETMASK, &child, NULL);
+  blocked = child;
+  sigaddset(&blocked, SIGPIPE); /* a harness may have left a life pipe */
+  sigprocmask(SIG_SETMASK, &blocked, NULL);
   struct rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
@@ -398,19 +487,27 @@ main(void)
   };
   if (fds[1].fd < 0 || chdir("/") < 0)
     return 1;
-  for (bool alive = true; alive;) {
+  csn_cgroups_open(&s.groups);
+  for (bool alive = true, idle = false; alive;) {
     struct signalfd_siginfo info;
-    if (poll(fds, 3, -1) < 0)
+    int wait_ms = end_late(&s), ready = poll(fds, 3, idle ? wait_ms : 0);
+    if (ready < 0)
       continue;
+    if (ready == 0 && !idle) { /* nobody waits: now is the time */
+      csn_cgroups_prepare(&s.groups);
+      idle = true;
+    }
     if (fds[1].revents) {
       while (read(fds[1].fd, &info, sizeof info) > 0)
         continue;
       reap(&s, WNOHANG);
     }
+    idle &= fds[0].revents == 0;
     alive = fds[2].revents == 0 && (fds[0].revents == 0 || serve(&s));
   }
   for (size_t i = 0; i < s.n; i++)
     kill(s.jails[i].pid, SIGKILL);
   reap(&s, 0);
+  csn_cgroups_close(&s.groups);
   return 0;
 }

@@ -17,6 +17,7 @@
 enum {
   NR_open_tree = 428,
   NR_move_mount = 429,
+  NR_clone3 = 435,
   NR_close_range = 436,
   NR_mount_setattr = 442,
   NR_landlock_create_ruleset = 444,
@@ -38,6 +39,12 @@ enum {
 struct mount_attributes {
   uint64_t set, clear, propagation, userns_fd;
 };
+
+struct clone_request {
+  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+  uint64_t set_tid, set_tid_size, cgroup;
+};
+#define INTO_CGROUP 0x200000000ull
 
 static inline int
 sys_open_tree(int dir, const char *path, unsigned flags)

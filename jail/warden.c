@@ -12,6 +12,7 @@
 #include "jail/warden.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -22,6 +23,7 @@
 #include "core/command.h"
 #include "jail/seal.h"
 #include "jail/sys.h"
+#include "jail/text.h"
 
 /* Marks of what epoll reports, beside the numbers of leaders (2 and up). */
 enum { ON_CONTROL = 0, ON_SIGNAL = 1, ON_LIFE = INT32_MAX };
@@ -148,8 +150,11 @@ serve_control(struct warden *w)
     memcpy(fds, CMSG_DATA(h), count * sizeof(int));
   }
   if (n == 0 || !read_all((char *)&head + n, sizeof head - (size_t)n) ||
-      head.kind != CSN_JAIL_EXEC || head.length > CSN_JAIL_BODY_MAX ||
-      !read_all(w->body, head.length))
+      head.length > CSN_JAIL_BODY_MAX || !read_all(w->body, head.length))
+    return false;
+  if (head.kind == CSN_JAIL_KILL && count == 0)
+    return kill(-1, SIGKILL) == 0 || errno == ESRCH; /* not us */
+  if (head.kind != CSN_JAIL_EXEC)
     return false;
   return csn_warden_exec(w, head.length, fds, count);
 }
@@ -186,6 +191,21 @@ serve(struct warden *w)
   }
 }
 
+/* Commands are ranked before us with the out-of-memory killer: the one of the
+ * jail's own limit and the host's.  They inherit the rank that we have while
+ * they are cloned. */
+static void
+take_rank(struct warden *w)
+{
+  char text[16] = "";
+  w->rank = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+  ssize_t n = w->rank < 0 ? -1 : read(w->rank, text, sizeof text - 1);
+  const char *at = text;
+  int own = n > 0 && *at == '-' ? (at++, -(int)text_take(&at)) : (int)text_take(&at);
+  snprintf(w->own_rank, sizeof w->own_rank, "%d", own);
+  snprintf(w->rank_of_commands, sizeof w->rank_of_commands, "%d", own < 500 ? own + 500 : 1000);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -209,6 +229,7 @@ main(int argc, char **argv)
   watch(w, CSN_JAIL_CONTROL, ON_CONTROL);
   watch(w, CSN_JAIL_LIFE, ON_LIFE);
   watch(w, w->signals, ON_SIGNAL);
+  take_rank(w); /* the seal makes the file root's */
   csn_jail_note ready = {.kind = CSN_JAIL_READY, .landlock = csn_jail_seal(w->ranged, w->root)};
   if (send(CSN_JAIL_CONTROL, &ready, sizeof ready, MSG_NOSIGNAL) != sizeof ready)
     return 1;

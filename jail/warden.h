@@ -19,6 +19,8 @@ struct warden {
   bool ranged;
   const char *root;
   int epoll, signals;
+  int rank; /* our own oom_score_adj, or -1 */
+  char rank_of_commands[16], own_rank[16];
   struct leader *leaders;
   size_t n, room;
   char *strings[CSN_JAIL_STRINGS_MAX];

@@ -23,6 +23,55 @@ extern "C" {
 typedef struct csn_sandbox csn_sandbox;
 typedef struct csn_proc csn_proc;
 
+/* How much a sandbox may use.  0: the back-end's own choice, which may be no
+ * limit (docs/jail.md has the jail's); CSN_UNLIMITED: as much as there is. */
+typedef struct csn_sandbox_limits {
+  int64_t memory_bytes;    /* RAM of all processes, with /tmp, home and a workspace in memory */
+  int64_t swap_bytes;      /* beside it; the default is none */
+  int64_t pids;            /* processes and threads at once */
+  int64_t cpu_milli;       /* thousandths of a processor: 1500 is one and a half */
+  int64_t disk_bytes;      /* of the workspace */
+  int64_t inodes;          /* files and folders of the workspace */
+  int64_t open_files;      /* of one process */
+  int64_t file_bytes;      /* of one file */
+  int64_t command_wall_ms; /* of one command */
+  int64_t wall_ms;         /* since the sandbox was opened */
+  int64_t output_bytes;    /* that one command may write to its output */
+  bool strict;             /* refuse to open where one that is asked for is not enforced */
+} csn_sandbox_limits;
+enum { CSN_UNLIMITED = -1 };
+
+enum csn_limit {
+  CSN_LIMIT_MEMORY,
+  CSN_LIMIT_SWAP,
+  CSN_LIMIT_PIDS,
+  CSN_LIMIT_CPU,
+  CSN_LIMIT_DISK,
+  CSN_LIMIT_INODES,
+  CSN_LIMIT_OPEN_FILES,
+  CSN_LIMIT_FILE_SIZE,
+  CSN_LIMIT_COMMAND_WALL,
+  CSN_LIMIT_WALL,
+  CSN_LIMIT_OUTPUT,
+  CSN_LIMITS
+};
+
+/* How a limit is kept: not at all; by what a command can get round or is only
+ * looked at from time to time; by the kernel or the harness, always. */
+enum csn_limit_state { CSN_LIMIT_ABSENT, CSN_LIMIT_SOFT, CSN_LIMIT_ENFORCED };
+
+/* What an open sandbox has. */
+typedef struct csn_sandbox_held {
+  int64_t value[CSN_LIMITS]; /* in the units above; CSN_UNLIMITED: none */
+  uint8_t state[CSN_LIMITS]; /* enum csn_limit_state; of one without a value: what it would be */
+} csn_sandbox_held;
+
+/* How often its limits were reached since it was opened. */
+typedef struct csn_sandbox_usage {
+  int64_t reached[CSN_LIMITS];
+  bool is_dead; /* no command can run in it any more */
+} csn_sandbox_usage;
+
 /* What a sandbox is made from.  Borrowed during open. */
 typedef struct csn_sandbox_spec {
   const char *backend; /* "jail" (NULL too), "local", "fake" */
@@ -34,6 +83,7 @@ typedef struct csn_sandbox_spec {
   const char *const
       *environment;        /* NAME=VALUE list for all commands, NULL-terminated, may be NULL */
   const csn_json *options; /* further options of the back-end, or NULL */
+  const csn_sandbox_limits *limits; /* NULL: the defaults */
 } csn_sandbox_spec;
 
 /* A command to start.  Borrowed during spawn. */
@@ -53,6 +103,7 @@ typedef struct csn_exec {
  * 128 + signal. */
 typedef struct csn_exit {
   int code, signal;
+  unsigned reached; /* 1 << enum csn_limit of those that were reached while it ran */
 } csn_exit;
 
 /* Output is delivered by the caller's wish, so that a flood costs no memory:
@@ -67,6 +118,8 @@ typedef struct csn_sandbox_ops {
   int (*spawn)(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err);
   /* optional: what this instance enforces, as members of an open JSON object */
   void (*describe)(csn_sandbox *sb, csn_jw *w);
+  /* optional: which limits were reached, and whether it is dead */
+  void (*usage)(csn_sandbox *sb, csn_sandbox_usage *u);
 } csn_sandbox_ops;
 
 typedef struct csn_proc_ops {
@@ -94,10 +147,13 @@ struct csn_sandbox {
   char *root;       /* the workspace's path inside */
   int workspace_fd; /* the workspace on this host, or -1 when it is elsewhere */
   int uid, gid;     /* owner that files made by the harness in the workspace need; -1: leave them */
+  csn_sandbox_held held;
+  int64_t deadline_ns; /* the port's: when its wall time is over; INT64_MAX: never */
 };
 struct csn_proc {
   const csn_proc_ops *ops;
   bool tty;
+  struct csn_guard *guard; /* the port's: what holds the command's limits */
 };
 
 CSN_API int csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
@@ -121,6 +177,15 @@ CSN_API void csn_proc_close_stdin(csn_proc *p);
 CSN_API int csn_proc_signal(csn_proc *p, int sig, csn_err *err) CSN_MUST;
 CSN_API int csn_proc_resize(csn_proc *p, int rows, int cols, csn_err *err) CSN_MUST;
 CSN_API void csn_proc_close(csn_proc *p);
+
+/* The word of agent.yaml, "memory". */
+CSN_API const char *csn_limit_name(enum csn_limit which);
+/* Says what reached a limit means for a command that ended so: "killed: the
+ * sandbox's memory limit of 1 GiB was reached".  Adds nothing when none was;
+ * several are separated by "; ". */
+CSN_API void csn_exit_explain(const csn_sandbox *sb, const csn_exit *exit, csn_buf *out);
+/* The limits as an object: {"memory": {"state": "enforced", "value": 1073741824}}. */
+CSN_API void csn_sandbox_limits_to_json(const csn_sandbox *sb, csn_jw *w);
 
 static inline void
 csn_sandbox_closep(csn_sandbox **p)

@@ -21,6 +21,7 @@ struct csn_agent_tool {
 struct csn_agent_sandbox {
   const char *backend, *rootfs;
   const char *const *environment; /* NAME=VALUE, NULL-terminated */
+  csn_sandbox_limits limits;
 };
 
 struct csn_agent {

@@ -51,5 +51,10 @@ void csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w);
 /* agent_policy.c */
 int csn_agent_read_approvals(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_approvals(const csn_agent *a, csn_jw *w);
+/* Parts of it: agent_limits.c */
+int csn_agent_read_limits(const struct csn_agent_reader *r, const csn_json *limits);
+void csn_agent_write_limits(const csn_agent *a, csn_jw *w);
+int csn_agent_read_strict(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_strict(const csn_agent *a, csn_jw *w);
 
 #endif

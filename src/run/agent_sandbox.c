@@ -111,6 +111,8 @@ static const struct part parts[] = {
     {"backend", read_backend, write_backend},
     {"rootfs", read_rootfs, write_rootfs},
     {"environment", read_environment, write_environment},
+    {"limits", csn_agent_read_limits, csn_agent_write_limits},
+    {"strict", csn_agent_read_strict, csn_agent_write_strict},
 };
 
 int

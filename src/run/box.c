@@ -102,6 +102,7 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .lock_fd = b->lock_fd,
       .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,
       .rootfs = a->sandbox.rootfs,
+      .limits = &a->sandbox.limits,
   };
   csn_arena *tmp = csn_arena_new(0);
   const char *const *more = a->manifest ? csn_manifest_environment(a->manifest) : NULL;

@@ -21,10 +21,12 @@ typedef struct csn_jail_ask {
   int fds[CSN_JAIL_GIVEN];
 } csn_jail_ask;
 
-/* What came of it: two descriptors, the caller's now. */
+/* What came of it: descriptors, the caller's now. */
 typedef struct csn_jail_got {
   int pidfd, life; /* as jail/proto.h says */
+  int events[2];   /* of the memory and the process limit; -1: no group holds it */
   int uid;         /* owns what is made in the workspace; -1: the harness */
+  csn_jail_held held;
 } csn_jail_got;
 
 /* Asks the spawner for a jail. */

@@ -83,7 +83,7 @@ csn_jail_start(csn_err *err)
  * nobody waits for would be taken for the next one's; the spawner only clones
  * a process for it. */
 static int
-ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[2], csn_err *err)
+ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
 {
   csn_jail_open open = ask->open;
   int fds[CSN_JAIL_GIVEN], rc = start(err);
@@ -101,7 +101,7 @@ ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[2], csn_err *err)
     rc = csn_poll(NULL, &fd, 1, err);
   if (rc < 0)
     return rc;
-  if (csn_fds_recv(hub.sock, a, sizeof *a, got, 2) != sizeof *a)
+  if (csn_fds_recv(hub.sock, a, sizeof *a, got, 4) != sizeof *a)
     return csn_fail(err, CSN_E_SANDBOX, "the spawner of the jails was killed");
   a->step[sizeof a->step - 1] = '\0';
   return 0;
@@ -111,7 +111,7 @@ int
 csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err)
 {
   csn_jail_opened a = {0};
-  int fds[2] = {-1, -1};
+  int fds[4];
   pthread_mutex_lock(&hub.lock);
   int rc = ask_once(ask, &a, fds, err);
   if (rc == CSN_E_SANDBOX) { /* it died since the last one; the jails it had are gone */
@@ -125,6 +125,10 @@ csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err)
     errno = a.error;
     return csn_jail_explain(csn_fail_errno(err, "%s", a.step), a.step, err);
   }
-  *got = (csn_jail_got){.pidfd = fds[0], .life = fds[1], .uid = a.uid};
+  *got = (csn_jail_got){
+      .pidfd = fds[0], .life = fds[1], .events = {-1, -1}, .uid = a.uid, .held = a.held};
+  for (int i = 0, at = 2; i < 2; i++)
+    if (a.events & 1u << i)
+      got->events[i] = fds[at++];
   return 0;
 }

@@ -10,6 +10,7 @@
 #include "caisson/sandbox.h"
 #include "core/fd.h"
 #include "sandbox/jail.h"
+#include "sandbox/limits.h"
 
 enum { NR_landlock_create_ruleset = 444 };
 
@@ -132,22 +133,38 @@ file_has(const char *path, const char *what)
   return csn_str_find(csn_buf_str(&text), csn_cstr(what), 0) != SIZE_MAX;
 }
 
+/* What one that is asked for would be, and what a jail has when none is. */
 static void
-add_limits(struct lines *l)
+add_limits(struct lines *l, const csn_sandbox *sb)
 {
-  static const char *const controllers[] = {"memory", "pids", "cpu"};
-  add(l, "limit: processes", "soft", "RLIMIT_NPROC 1024");
-  add(l, "limit: open files", "soft", "RLIMIT_NOFILE 1024");
-  add(l, "limit: file size", "soft", "RLIMIT_FSIZE 16 GiB; /tmp and home are 1 GiB each");
-  for (size_t i = 0; i < CSN_COUNT(controllers); i++) {
-    char v1[64];
-    static const char *const names[] = {"limit: memory", "limit: pids", "limit: cpu"};
-    snprintf(v1, sizeof v1, "/sys/fs/cgroup/%s", controllers[i]);
-    bool two = file_has("/sys/fs/cgroup/cgroup.controllers", controllers[i]);
-    add(l, names[i], "absent", "this version sets none; the machine has the controller on %s",
-        two                     ? "cgroup v2"
-        : access(v1, F_OK) == 0 ? "cgroup v1"
-                                : "no cgroup");
+  static const char *const names[CSN_LIMITS] = {
+      [CSN_LIMIT_MEMORY] = "limit: memory",
+      [CSN_LIMIT_SWAP] = "limit: swap",
+      [CSN_LIMIT_PIDS] = "limit: pids",
+      [CSN_LIMIT_CPU] = "limit: cpu",
+      [CSN_LIMIT_DISK] = "limit: disk",
+      [CSN_LIMIT_INODES] = "limit: inodes",
+      [CSN_LIMIT_OPEN_FILES] = "limit: open_files",
+      [CSN_LIMIT_FILE_SIZE] = "limit: file_size",
+      [CSN_LIMIT_COMMAND_WALL] = "limit: command_wall",
+      [CSN_LIMIT_WALL] = "limit: wall",
+      [CSN_LIMIT_OUTPUT] = "limit: output",
+  };
+  for (enum csn_limit i = 0; i < CSN_LIMITS; i++) {
+    csn_auto(csn_buf_finip) csn_buf value = CSN_BUF(64);
+    enum csn_limit_state state = sb ? (enum csn_limit_state)sb->held.state[i] : CSN_LIMIT_ABSENT;
+    if (sb)
+      csn_limit_tell(i, sb->held.value[i], &value);
+    if (i == CSN_LIMIT_DISK || i == CSN_LIMIT_INODES)
+      add(l, names[i], csn_limit_state_name(CSN_LIMIT_SOFT),
+          "a workspace in memory is limited; a folder is looked at while commands run");
+    else if (i == CSN_LIMIT_MEMORY && state == CSN_LIMIT_ABSENT)
+      add(l, names[i], csn_limit_state_name(CSN_LIMIT_SOFT), "of each process, not of all; %s",
+          csn_limit_remedy(i));
+    else
+      add(l, names[i], csn_limit_state_name(state), "%s%s",
+          state == CSN_LIMIT_ENFORCED ? "unless given: " : "",
+          state == CSN_LIMIT_ENFORCED ? value.p : csn_limit_remedy(i));
   }
 }
 
@@ -171,7 +188,6 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
     bool there = access(path, F_OK) == 0;
     add(&l, names[i], word(works && there), "%s", there ? "" : "this kernel lacks it");
   }
-  csn_sandbox_close(sb);
   add(&l, "seccomp", word(works), "an allow-list; foreign system call tables kill");
   long abi = syscall(NR_landlock_create_ruleset, NULL, 0, 1);
   if (abi > 0)
@@ -179,7 +195,8 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
   else
     add(&l, "landlock", "absent", "not in this kernel, or not in its lsm= list");
   add(&l, "capabilities", word(works), "none, and no_new_privs");
-  add_limits(&l);
+  add_limits(&l, sb);
+  csn_sandbox_close(sb);
   int64_t noexec = setting("/proc/sys/vm/memfd_noexec", 0);
   add(&l, "memfd", noexec < 2 ? "enforced" : "absent", "%s",
       noexec < 2 ? "programs of the jail run from sealed memory"

@@ -8,6 +8,8 @@
 #include <signal.h>
 
 #include "sandbox/backends.h"
+#include "sandbox/guard.h"
+#include "sandbox/limits.h"
 
 /* Every back-end of this build; the first is the default. */
 static const csn_sandbox_ops *const backends[] = {
@@ -65,7 +67,16 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
   if (rc == 0 && spec->root && spec->root[0] != '/')
     rc = csn_fail(err, CSN_E_INVALID, "root \"%.100s\" is not absolute", spec->root);
   if (rc == 0)
-    rc = ops->open(out, sc, spec, err);
+    rc = csn_limits_check(spec->limits, err);
+  csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
+  if (rc == 0)
+    rc = ops->open(&sb, sc, spec, err);
+  if (rc == 0) {
+    csn_guard_open(sb, spec->limits);
+    rc = csn_limits_strict(sb, spec->limits, err);
+  }
+  if (rc == 0)
+    *out = csn_steal(sb);
   return csn_wrap(err, rc, "sandbox %s", name);
 }
 
@@ -96,6 +107,8 @@ csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **
   if (rc < 0)
     return rc;
   rc = check_exec(x, err);
+  if (rc == 0)
+    rc = csn_guard_check(sb, err);
   if (rc < 0)
     return csn_wrap(err, rc, "sandbox %s", sb->ops->name);
   csn_exec full = *x;
@@ -103,7 +116,13 @@ csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **
     full.rows = full.rows ? full.rows : 24;
     full.cols = full.cols ? full.cols : 80;
   }
+  struct csn_guard *g = csn_guard_new(sb);
   rc = sb->ops->spawn(sb, sc, &full, out, err);
+  if (rc == 0)
+    (*out)->guard = g;
+  else
+    csn_guard_free(g);
+  rc = csn_guard_explain(sb, rc, err);
   return csn_wrap(err, rc, "sandbox %s: %.60s", sb->ops->name, x->argv[0]);
 }
 
@@ -148,14 +167,14 @@ csn_proc_read(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max, enum csn_str
   if (max == 0 || out->n >= out->cap)
     return csn_fail(err, CSN_E_LIMIT, "no room to read output into");
   int rc = csn_scope_check(sc, err);
-  return rc < 0 ? rc : p->ops->read(p, sc, out, max, which ? which : &ignored, err);
+  return rc < 0 ? rc : csn_guard_read(p, sc, out, max, which ? which : &ignored, err);
 }
 
 int
 csn_proc_wait(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err)
 {
   int rc = csn_scope_check(sc, err);
-  return rc < 0 ? rc : p->ops->wait(p, sc, exit, err);
+  return rc < 0 ? rc : csn_guard_wait(p, sc, exit, err);
 }
 
 int
@@ -192,8 +211,10 @@ csn_proc_resize(csn_proc *p, int rows, int cols, csn_err *err)
 void
 csn_proc_close(csn_proc *p)
 {
-  if (p)
-    p->ops->close(p);
+  if (!p)
+    return;
+  csn_guard_free(p->guard);
+  p->ops->close(p);
 }
 
 const char *const *

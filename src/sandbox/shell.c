@@ -21,7 +21,7 @@
 #include "sandbox/session.h"
 
 enum { DEFAULT_TOKENS = 10000, YIELD_MIN = 250, YIELD_MAX = 30000, POLL_MIN = 5000, SETTLE = 100 };
-enum { MOST_TOKENS = 1 << 24 };
+enum { MOST_TOKENS = 1 << 24, LIMITS_TEXT = 1000 };
 
 struct csn_shell {
   csn_sandbox *sb;
@@ -164,13 +164,25 @@ refuse_args(csn_buf *out, const char *tool, const csn_buf *bad, csn_err *err)
   return csn_buf_done(out, "the tool's result", err);
 }
 
+/* A last line that says which limits were reached, and so tells a kill from a
+ * crash. */
+static void
+add_limits(csn_buf *text, const csn_sandbox *sb, const csn_exit *exit)
+{
+  csn_auto(csn_buf_finip) csn_buf why = CSN_BUF(LIMITS_TEXT);
+  csn_exit_explain(sb, exit, &why);
+  if (!why.n)
+    return;
+  csn_buf_addf(text, "%s[%s]\n", text->n && text->p[text->n - 1] != '\n' ? "\n" : "", why.p);
+}
+
 /* What is collected so far, framed; the session leaves the table once its end
  * is told. */
 static int
 report(csn_shell *sh, csn_session *s, int id, int64_t tokens, struct frame *f, csn_buf *out,
        csn_err *err)
 {
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF((size_t)sh->ceiling * 4 + 64);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF((size_t)sh->ceiling * 4 + 64 + LIMITS_TEXT);
   csn_session_state state;
   int rc = csn_session_take(s, tokens, &text, &state, err);
   if (id && (rc < 0 || state.ended))
@@ -181,6 +193,8 @@ report(csn_shell *sh, csn_session *s, int id, int64_t tokens, struct frame *f, c
     csn_buf_addf(&text, "write_stdin failed: PTY session not found: %d", id);
     return add_failure(out, f->began_ns, csn_buf_str(&text), err);
   }
+  if (state.ended)
+    add_limits(&text, sh->sb, &state.exit);
   f->ended = state.ended;
   f->tokens = state.tokens;
   f->number = !state.ended ? id : state.exit.signal ? -state.exit.signal : state.exit.code;

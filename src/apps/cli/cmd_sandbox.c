@@ -22,6 +22,7 @@
 #include "caisson/sandbox.h"
 #include "commands.h"
 #include "core/fd.h"
+#include "sandbox/limits.h"
 
 enum { CHUNK = 64 << 10 };
 
@@ -31,7 +32,14 @@ enum { STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
 struct run_opts {
   const char *backend, *rootfs, *workspace, *cwd;
   cli_list env;
+  const char *limits[CSN_LIMITS];
+  bool strict;
 };
+
+#define LIMIT(name, value, help, which)                                                            \
+  {                                                                                                \
+    name, 0, value, help, CLI_STR(struct run_opts, limits[CSN_LIMIT_##which])                      \
+  }
 
 static const cli_opt opts[] = {
     {"backend", 0, "jail|local", "How to isolate it; local does not",
@@ -43,6 +51,18 @@ static const cli_opt opts[] = {
     {"chdir", 0, "PATH", "Start in PATH of the workspace", CLI_STR(struct run_opts, cwd)},
     {"env", 'e', "NAME=VALUE", "Set a variable; may be given several times",
      CLI_LIST(struct run_opts, env)},
+    LIMIT("memory", "SIZE", "Most memory of all processes, /tmp and home; 1GiB, say", MEMORY),
+    LIMIT("swap", "SIZE", "Most swap beside it; none unless given", SWAP),
+    LIMIT("pids", "N", "Most processes and threads at once", PIDS),
+    LIMIT("cpu", "N", "Processors; 1.5 is one and a half", CPU),
+    LIMIT("disk", "SIZE", "Size of the workspace", DISK),
+    LIMIT("inodes", "N", "Most files and folders in the workspace", INODES),
+    LIMIT("open-files", "N", "Most open files of one process", OPEN_FILES),
+    LIMIT("file-size", "SIZE", "Largest file", FILE_SIZE),
+    LIMIT("wall", "TIME", "End it after this time; 90s, 10m or 1h", WALL),
+    LIMIT("output", "SIZE", "Most output", OUTPUT),
+    {"strict", 0, NULL, "Refuse where a limit that is given is not enforced",
+     CLI_BOOL(struct run_opts, strict)},
     {0},
 };
 
@@ -191,8 +211,18 @@ pump_output(session *s, csn_scope *sc, csn_err *err)
   }
 }
 
+/* On stderr, so that a limit's kill is told from a crash. */
+static void
+tell_limits(cli *c, const csn_sandbox *sb, const csn_exit *ended)
+{
+  csn_auto(csn_buf_finip) csn_buf why = CSN_BUF(1000);
+  csn_exit_explain(sb, ended, &why);
+  if (why.n)
+    cli_error(c, "%s", why.p);
+}
+
 static int
-run_session(cli *c, session *s, bool with_stdin, csn_err *err)
+run_session(cli *c, session *s, bool with_stdin, csn_exit *ended, csn_err *err)
 {
   static const int signals[] = {SIGINT,  SIGTERM, SIGHUP,   SIGQUIT, SIGUSR1,
                                 SIGUSR2, SIGCONT, SIGWINCH, 0};
@@ -205,18 +235,15 @@ run_session(cli *c, session *s, bool with_stdin, csn_err *err)
     if (errno != 0)
       return csn_fail_errno(err, "cannot start the thread that moves input");
   }
-  csn_exit ended = {0};
   rc = pump_output(s, &c->scope, err);
   if (rc >= 0)
-    rc = csn_proc_wait(s->proc, &c->scope, &ended, err);
+    rc = csn_proc_wait(s->proc, &c->scope, ended, err);
   if (with_stdin) {
     csn_scope_cancel(&s->input);
     (void)!eventfd_write(s->end_fd, 1);
     pthread_join(input, NULL);
   }
-  if (rc < 0)
-    return rc;
-  return ended.signal ? 128 + ended.signal : ended.code;
+  return rc;
 }
 
 /* Everything but an empty stdin needs a thread. */
@@ -239,12 +266,31 @@ end_session(session *s)
 }
 
 static int
+read_limits(const struct run_opts *o, csn_sandbox_limits *l, csn_err *err)
+{
+  int rc = 0;
+  *l = (csn_sandbox_limits){.strict = o->strict};
+  for (enum csn_limit i = 0; i < CSN_LIMITS && rc == 0; i++) {
+    int64_t value = 0;
+    if (!o->limits[i])
+      continue;
+    rc = csn_limit_parse(i, csn_cstr(o->limits[i]), &value, err);
+    csn_limit_ask(l, i, value);
+  }
+  return rc;
+}
+
+static int
 run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
   const struct run_opts *o = opt;
   for (size_t i = 0; i < o->env.n; i++)
     if (!strchr(o->env.v[i], '=') || o->env.v[i][0] == '=')
       return csn_fail(err, CSN_E_INVALID, "option --env: '%s' should be NAME=VALUE", o->env.v[i]);
+  csn_sandbox_limits limits;
+  int rc = read_limits(o, &limits, err);
+  if (rc < 0)
+    return rc;
   csn_auto(csn_closep) int workspace = -1;
   if (o->workspace) {
     workspace = open(o->workspace, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -255,7 +301,8 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
                            .workspace_fd = workspace,
                            .lock_fd = -1,
                            .rootfs = o->rootfs,
-                           .environment = o->env.v};
+                           .environment = o->env.v,
+                           .limits = &limits};
   bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
   csn_exec x = {.argv = (const char *const *)argv,
                 .cwd = o->cwd,
@@ -267,7 +314,7 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
     window_size(&x.rows, &x.cols);
   cli_no_sigpipe();
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
-  int rc = csn_sandbox_open(&sb, &c->scope, &spec, err);
+  rc = csn_sandbox_open(&sb, &c->scope, &spec, err);
   if (rc < 0)
     return rc;
   session *s = csn_arena_alloc(c->arena, sizeof *s); /* outlives this call, for the signals */
@@ -285,9 +332,13 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   s->err.is_shown = !tty && isatty(STDERR_FILENO);
   if (tty)
     make_raw(s);
-  rc = run_session(c, s, x.with_stdin, err);
+  csn_exit ended = {0};
+  rc = run_session(c, s, x.with_stdin, &ended, err);
   end_session(s);
-  return rc;
+  if (rc < 0)
+    return rc;
+  tell_limits(c, sb, &ended);
+  return ended.code;
 }
 
 static const cli_cmd sandbox_run = {
@@ -295,7 +346,8 @@ static const cli_cmd sandbox_run = {
     .args = "CMD...",
     .brief = "Run one command in a fresh sandbox",
     .help = "The status is the command's; 126 and 127 mean that it could not be executed or was "
-            "not found, and 128 plus a number that a signal ended it. Without a workspace it "
+            "not found, and 128 plus a number that a signal ended it; when that was a limit, a "
+            "line on stderr says which. Without a workspace it "
             "gets an empty one that goes away with it.\n\n"
             "When both stdin and stdout are a terminal the command gets one of its own and ours "
             "does what it says; else its control characters are shown on a terminal, not sent.\n\n"

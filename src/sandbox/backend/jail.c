@@ -17,7 +17,9 @@
 
 #include "core/poll.h"
 #include "sandbox/backends.h"
+#include "sandbox/disk_watch.h"
 #include "sandbox/jail.h"
+#include "sandbox/jail_limits.h"
 #include "sandbox/proc.h"
 #include "sandbox/strings.h"
 
@@ -28,6 +30,8 @@ struct jail {
   pthread_mutex_t sending; /* one frame at a time on `control` */
   csn_arena *arena;        /* of the environment's strings */
   const char **environment;
+  csn_jail_counts counts;
+  csn_disk_watch *watch; /* of a workspace folder's size, or NULL */
 };
 
 static const char *const defaults[] = {
@@ -163,6 +167,7 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
   ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
   ask.fds[CSN_JAIL_WORKSPACE] = j->base.workspace_fd;
   ask.fds[CSN_JAIL_ROOTFS] = rootfs;
+  csn_jail_limits_ask(spec->limits, &ask.open.limits);
   int rc = csn_jail_request(&ask, &got, err);
   if (rc < 0)
     return rc;
@@ -170,13 +175,42 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
   j->pidfd = got.pidfd;
   j->life = got.life;
   j->base.uid = j->base.gid = got.uid;
+  memcpy(j->counts.events, got.events, sizeof got.events);
+  j->counts.control = j->control;
+  j->counts.life = j->life;
+  csn_jail_counts_open(&j->counts);
+  csn_jail_limits_held(&j->base.held, spec->limits, &got.held, j->base.workspace_fd < 0);
   return await_ready(j, sc, err);
+}
+
+/* Ends all commands, but not the jail: what is too much can be removed. */
+static void
+end_commands(void *user)
+{
+  struct jail *j = user;
+  csn_jail_frame frame = {.kind = CSN_JAIL_KILL};
+  csn_err is_dead;
+  pthread_mutex_lock(&j->sending);
+  (void)!csn_fds_send(j->control, NULL, csn_strn((const char *)&frame, sizeof frame), NULL, 0,
+                      &is_dead);
+  pthread_mutex_unlock(&j->sending);
+}
+
+static int
+watch_disk(struct jail *j, const csn_sandbox_limits *l, csn_err *err)
+{
+  if (j->base.workspace_fd < 0 || !l || (l->disk_bytes <= 0 && l->inodes <= 0))
+    return 0;
+  return csn_disk_watch_new(&j->watch, j->base.workspace_fd,
+                            l->disk_bytes > 0 ? l->disk_bytes : CSN_UNLIMITED,
+                            l->inodes > 0 ? l->inodes : CSN_UNLIMITED, end_commands, j, err);
 }
 
 static void
 jail_close(csn_sandbox *sb)
 {
   struct jail *j = jail_of(sb);
+  csn_disk_watch_free(j->watch);
   /* The kernel ends all of a process namespace with its first process; the
    * life pipe ends when that is done and the lock is free. */
   if (j->pidfd >= 0)
@@ -187,7 +221,10 @@ jail_close(csn_sandbox *sb)
   csn_closep(&j->control);
   csn_closep(&j->pidfd);
   csn_closep(&j->life);
+  csn_closep(&j->counts.events[0]);
+  csn_closep(&j->counts.events[1]);
   csn_closep(&sb->workspace_fd);
+  pthread_mutex_destroy(&j->counts.lock);
   pthread_mutex_destroy(&j->sending);
   csn_arena_free(j->arena);
   free(j->environment);
@@ -214,11 +251,14 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
                      .pidfd = -1,
                      .life = -1};
   pthread_mutex_init(&j->sending, NULL);
+  csn_jail_counts_init(&j->counts);
   j->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
   make_environment(j, spec->environment);
   rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
     rc = start(j, sc, spec, err);
+  if (rc == 0)
+    rc = watch_disk(j, spec->limits, err);
   if (rc < 0)
     return rc;
   *out = &csn_steal(j)->base;
@@ -357,16 +397,16 @@ jail_describe(csn_sandbox *sb, csn_jw *w)
   csn_jw_key(w, "user_ids");
   csn_jw_strz(w, sb->uid >= 0 ? "own range" : "one");
   csn_jw_key(w, "limits");
-  csn_jw_obj(w);
-  static const struct {
-    const char *name, *state;
-  } limits[] = {{"processes", "soft"}, {"open_files", "soft"}, {"file_size", "soft"},
-                {"memory", "absent"},  {"cpu", "absent"},      {"disk", "absent"}};
-  for (size_t i = 0; i < CSN_COUNT(limits); i++) {
-    csn_jw_key(w, limits[i].name);
-    csn_jw_strz(w, limits[i].state);
-  }
-  csn_jw_end(w);
+  csn_sandbox_limits_to_json(sb, w);
+}
+
+static void
+jail_usage(csn_sandbox *sb, csn_sandbox_usage *u)
+{
+  struct jail *j = jail_of(sb);
+  csn_jail_counts_get(&j->counts, u);
+  if (j->watch)
+    csn_disk_watch_count(j->watch, u);
 }
 
 const csn_sandbox_ops csn_sandbox_jail = {
@@ -376,4 +416,5 @@ const csn_sandbox_ops csn_sandbox_jail = {
     .close = jail_close,
     .spawn = jail_spawn,
     .describe = jail_describe,
+    .usage = jail_usage,
 };

@@ -223,7 +223,7 @@ local_describe(csn_sandbox *sb, csn_jw *w)
     csn_jw_strz(w, "host");
   }
   csn_jw_key(w, "limits");
-  csn_jw_strz(w, "absent");
+  csn_sandbox_limits_to_json(sb, w);
 }
 
 const csn_sandbox_ops csn_sandbox_local = {
