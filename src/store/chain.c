@@ -109,6 +109,7 @@ read_row(struct reading *rd, sqlite3_stmt *st, int64_t expected, const csn_diges
       .ts_ms = sqlite3_column_int64(st, 1),
       .kind = column(st, 2),
       .data = stored,
+      .stored = stored,
       .prev = *prev,
   };
   if (r->seq != expected)

@@ -150,9 +150,6 @@ struct csn_journal {
   bool owns;
   char id[32];
 };
-/* SHA-256(prev || "<seq> <ts> <kind>\n" || data as stored) */
-csn_digest csn_chain_hash(const csn_digest *prev, int64_t seq, int64_t ts_ms, csn_str kind,
-                          csn_str stored);
 /* [A-Za-z0-9_.:-], 1 to 64 bytes */
 bool csn_kind_check(csn_str kind);
 

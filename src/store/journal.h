@@ -35,6 +35,7 @@ typedef struct csn_record {
    * Each must exist (CSN_E_NOT_FOUND).  Not filled by read. */
   const csn_digest *blobs;
   size_t n_blobs;
+  csn_str stored; /* by read: the bytes that the hash covers; data, or what stands in its place */
   bool is_erased; /* by read: its data was a blob and csn_blob_drop() took it; data is "null" */
 } csn_record;
 
@@ -84,6 +85,9 @@ int csn_journal_append(csn_journal *j, csn_record *records, size_t n, const csn_
 int csn_journal_read(csn_journal *j, int64_t from,
                      int (*fn)(void *user, const csn_record *r, csn_err *err), void *user,
                      csn_err *err) CSN_MUST;
+/* The hash of a record, from the one before. */
+csn_digest csn_chain_hash(const csn_digest *prev, int64_t seq, int64_t ts_ms, csn_str kind,
+                          csn_str stored);
 /* Greatest seq of a record of that kind, or -1. */
 int64_t csn_journal_last(csn_journal *j, const char *kind);
 
