@@ -254,11 +254,12 @@ abuse_case_40(struct abuse *a)
 {
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
   csn_exit end;
-  const char *argv[] = {
-      "sh", "-c",
-      "trap '' TERM INT HUP; (setsid sleep 471100 &); (setsid sh -c 'sleep 471100 "
-      "& sleep 471100' >/dev/null 2>&1 &); nohup sleep 471100",
-      NULL};
+  char time[16]; /* that no other run of this test counts */
+  snprintf(time, sizeof time, "47%d", getpid());
+  const char *argv[] = {"sh", "-c",
+                        "trap '' TERM INT HUP; (setsid sleep $0 &); (setsid sh -c 'sleep $0 "
+                        "& sleep $0' $0 >/dev/null 2>&1 &); nohup sleep $0",
+                        time, NULL};
   int64_t began = csn_now_ns();
   int rc = abuse_run(a, argv, &out, 300, &end);
   bool late = csn_now_ns() - began > 5000000000;
@@ -266,7 +267,7 @@ abuse_case_40(struct abuse *a)
   csn_sandbox *again;
   csn_sandbox_close(a->sb);
   csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = a->work_fd, .lock_fd = -1};
-  int left = count_processes("sleep", "471100");
+  int left = count_processes("sleep", time);
   abuse_tell(a, "living on after the sandbox", left < 0 ? 3 : left ? WORKED : REFUSED, "%d", left);
   OK(csn_sandbox_open(&again, NULL, &spec, &a->err), &a->err);
   a->sb = again;
