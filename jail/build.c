@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "jail/network.h"
 #include "jail/sys.h"
 
 #ifndef CLONE_NEWCGROUP
@@ -127,10 +128,12 @@ csn_jail_build(struct csn_jail_plan *plan)
   if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
     csn_jail_fail("make network, ipc, uts and cgroup namespaces", "");
   umask(022);
+  raise_loopback();
+  if (plan->open.networked)
+    csn_jail_network(&plan->open);
   csn_jail_mounts(plan);
   if (sethostname("caisson", 7) < 0)
     csn_jail_fail("set the host name", "");
-  raise_loopback();
   setsid();
   set_limits(plan);
   syscall(SYS_execveat, CSN_JAIL_WARDEN, "", argv, envp, AT_EMPTY_PATH);

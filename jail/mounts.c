@@ -17,7 +17,7 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
-#include "jail/build.h"
+#include "jail/network.h"
 #include "jail/sys.h"
 #include "jail/text.h"
 
@@ -398,6 +398,8 @@ csn_jail_mounts(const struct csn_jail_plan *plan)
   devices(plan);
   processes();
   own_folders(plan, workspace);
+  if (plan->open.networked)
+    csn_jail_trust();
   if (mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
     csn_jail_fail("make the root read-only", "");
   if (syscall(SYS_pivot_root, ".", ".") < 0)
