@@ -171,7 +171,7 @@ csn_dns_reply_parse(csn_dns_reply *r, csn_str packet, uint16_t id, csn_str name,
                     enum csn_dns_type type, csn_err *err)
 {
   struct reader in = {.p = (const unsigned char *)packet.p, .n = packet.n};
-  char wanted[CSN_DNS_NAME_TEXT];
+  char wanted[CSN_DNS_NAME_TEXT] = {0};
   unsigned got = take16(&in), flags = take16(&in), questions = take16(&in), answers = take16(&in);
   take32(&in); /* the other counts: those sections are not read */
   *r = (csn_dns_reply){

@@ -371,6 +371,12 @@ csn_tls_sent(csn_tls *t, size_t n)
 }
 
 bool
+csn_tls_has_input(const csn_tls *t)
+{
+  return t->in.n > t->in.at || SSL_pending(t->ssl) > 0;
+}
+
+bool
 csn_tls_is_ready(const csn_tls *t)
 {
   return SSL_is_init_finished(t->ssl);

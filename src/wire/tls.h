@@ -57,6 +57,8 @@ void csn_tls_close(csn_tls *t);
 csn_str csn_tls_pending(const csn_tls *t);
 void csn_tls_sent(csn_tls *t, size_t n);
 
+/* Bytes were fed that csn_tls_read() has not taken yet; perhaps too few. */
+bool csn_tls_has_input(const csn_tls *t);
 bool csn_tls_is_ready(const csn_tls *t); /* the handshake is done */
 bool csn_tls_ended(const csn_tls *t);    /* the peer said that it writes no more */
 
