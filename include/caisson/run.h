@@ -64,11 +64,12 @@ enum csn_run_state {
 typedef struct csn_result {
   const char *run; /* its id */
   enum csn_run_state state;
-  csn_str reason;  /* "final", "turns", "wall", "model", "sandbox", "refusal", ... */
+  csn_str reason;  /* "final", "turns", "wall", "budget_exhausted", "loop_detected", "model", ... */
   csn_str output;  /* the final answer, or what there was of it */
   csn_str message; /* when it failed: what, where, and the next step */
   int64_t turns, tool_calls;
   csn_usage usage;
+  double cost_usd; /* -1: the model's price is not known */
 } csn_result;
 
 /* Starts a run and returns at once.  The agent must outlive it. */

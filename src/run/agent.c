@@ -19,8 +19,9 @@ csn_agent_new(const char *name)
       .name = csn_arena_dup(arena, csn_cstr(name)).p,
       .model = "",
       .folder = csn_arena_dup(arena, csn_cstr(here ? here : "/")).p,
-      .max_turns = CSN_DEFAULT_TURNS,
-      .output_tokens = CSN_DEFAULT_OUTPUT_TOKENS,
+      .limits = {.turns = CSN_DEFAULT_TURNS,
+                 .output_tokens = CSN_DEFAULT_OUTPUT_TOKENS,
+                 .repeats = CSN_DEFAULT_REPEATS},
   };
   return a;
 }
@@ -58,13 +59,13 @@ csn_agent_set_instructions_callback(csn_agent *a, const char *name)
 void
 csn_agent_set_turns(csn_agent *a, int64_t turns)
 {
-  a->max_turns = turns;
+  a->limits.turns = turns;
 }
 
 void
 csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms)
 {
-  a->wall_ms = wall_ms;
+  a->limits.wall_ms = wall_ms;
 }
 
 const char *
@@ -207,6 +208,12 @@ csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
                     a->name);
   int rc = csn_route_find(p, csn_cstr(a->model), &route, err);
   csn_route_fini(&route);
+  if (rc == 0 && a->limits.soft_model) {
+    rc = csn_route_find(p, csn_cstr(a->limits.soft_model), &route, err);
+    csn_route_fini(&route);
+  }
+  if (rc == 0)
+    rc = csn_agent_check_prices(a, p, err);
   if (rc == 0)
     rc = csn_agent_check_callbacks(a, err);
   return rc < 0 ? rc : csn_agent_check_approvals(a, err);
@@ -268,15 +275,7 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
   }
   if (a->has_sandbox)
     csn_agent_sandbox_to_json(a, w);
-  csn_jw_key(w, "limits");
-  csn_jw_obj(w);
-  csn_jw_key(w, "turns");
-  csn_jw_int(w, a->max_turns);
-  csn_jw_key(w, "wall_ms");
-  csn_jw_int(w, a->wall_ms);
-  csn_jw_key(w, "output");
-  csn_jw_int(w, a->output_tokens);
-  csn_jw_end(w);
+  csn_agent_write_budget(a, w);
   if (a->n_outputs)
     outputs_to_json(a, w);
   csn_agent_write_sections(a, w);

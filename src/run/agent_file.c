@@ -14,45 +14,6 @@
 
 enum { INSTRUCTIONS_MAX_BYTES = 1 << 20 };
 
-/* 90, "90s", "30m", "2h". */
-static int
-read_wall(const struct csn_agent_reader *r, const csn_json *limits)
-{
-  const csn_json *m = csn_json_get(limits, "wall");
-  if (!m)
-    return csn_agent_whole(r, limits, "wall_ms", 0, &r->a->wall_ms);
-  csn_str s = m->text;
-  int64_t unit = 1000, n;
-  if (m->kind == CSN_JSON_STRING && s.n) {
-    char last = s.p[s.n - 1];
-    unit = last == 'h' ? 3600000 : last == 'm' ? 60000 : 1000;
-    if (last == 'h' || last == 'm' || last == 's')
-      s.n--;
-  }
-  if ((m->kind != CSN_JSON_STRING && m->kind != CSN_JSON_NUMBER) || !csn_str_int(s, &n) || n < 1 ||
-      n > INT64_MAX / 3600000 / 2)
-    return csn_agent_complain(r, m, "wall: expected a time like 90s, 30m or 2h");
-  r->a->wall_ms = n * unit;
-  return 0;
-}
-
-static int
-read_limits(const struct csn_agent_reader *r, const csn_json *v)
-{
-  static const char *const keys[] = {"turns", "wall", "wall_ms", "output", NULL};
-  const csn_json *m = csn_json_get(v, "limits");
-  if (!m)
-    return 0;
-  int rc = csn_agent_want(r, m, "limits", CSN_JSON_OBJECT);
-  if (rc == 0)
-    rc = csn_agent_only(r, m, "limits.", keys);
-  if (rc == 0)
-    rc = csn_agent_whole(r, m, "turns", 1, &r->a->max_turns);
-  if (rc == 0)
-    rc = csn_agent_whole(r, m, "output", 1, &r->a->output_tokens);
-  return rc < 0 ? rc : read_wall(r, m);
-}
-
 static int
 read_capabilities(const struct csn_agent_reader *r, const csn_json *v)
 {
@@ -209,9 +170,17 @@ resolve_model(csn_agent *a)
 static int
 read_agent(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const keys[] = {
-      "name",     "model",   "instructions", "instructions_file", "settings", "capabilities",
-      "manifest", "sandbox", "limits",       "outputs",           "folder",   NULL};
+  static const char *const keys[] = {"name",
+                                     "model",
+                                     "instructions",
+                                     "instructions_file",
+                                     "settings",
+                                     "capabilities",
+                                     "manifest",
+                                     "sandbox",
+                                     "outputs",
+                                     "folder",
+                                     NULL};
   const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
   size_t n = CSN_COUNT(keys) - 1;
   memcpy(all, keys, sizeof keys);
@@ -238,8 +207,8 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
     a->folder = folder.p;
   resolve_model(a);
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
-      read_instructions,      read_settings, read_capabilities, read_manifest,
-      csn_agent_read_sandbox, read_limits,   read_outputs,      csn_agent_read_sections};
+      read_instructions,      read_settings, read_capabilities,      read_manifest,
+      csn_agent_read_sandbox, read_outputs,  csn_agent_read_sections};
   for (size_t i = 0; i < CSN_COUNT(parts); i++) {
     rc = parts[i](r, v);
     if (rc < 0)

@@ -24,6 +24,15 @@ struct csn_agent_sandbox {
   csn_sandbox_limits limits;
 };
 
+/* The section `limits`; 0: none. */
+struct csn_agent_limits {
+  int64_t turns, wall_ms, output_tokens; /* output_tokens: of one result of a tool */
+  int64_t tokens, tool_calls, repeats;
+  double cost_usd;
+  int64_t soft_percent; /* of tokens or cost, at which somebody is asked or the model changes */
+  const char *soft_model;
+};
+
 struct csn_agent {
   csn_arena *arena;                  /* owns everything below */
   const char *name, *model, *folder; /* folder: what relative paths start from */
@@ -36,7 +45,7 @@ struct csn_agent {
   struct csn_agent_sandbox sandbox;
   csn_manifest *manifest;
   const csn_json *manifest_json;
-  int64_t max_turns, wall_ms, output_tokens;
+  struct csn_agent_limits limits;
   const csn_json *guardrails, *tool_settings; /* resolved sections; NULL: none */
   csn_callback *callbacks;
   size_t n_callbacks;
@@ -47,7 +56,7 @@ struct csn_agent {
   size_t n_tools;
 };
 
-enum { CSN_DEFAULT_TURNS = 40, CSN_DEFAULT_OUTPUT_TOKENS = 10000 };
+enum { CSN_DEFAULT_TURNS = 40, CSN_DEFAULT_OUTPUT_TOKENS = 10000, CSN_DEFAULT_REPEATS = 10 };
 
 /* Adds the tools of the capabilities and writes full_instructions. */
 int csn_agent_finish(csn_agent *a, csn_err *err) CSN_MUST;
@@ -66,6 +75,14 @@ int csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out,
 const csn_callback *csn_agent_callback(const csn_agent *a, csn_str name);
 /* Whether all that the sections name is bound. */
 int csn_agent_check_callbacks(const csn_agent *a, csn_err *err) CSN_MUST;
+
+/* The section `limits`: agent_budget.c */
+void csn_agent_write_budget(const csn_agent *a, csn_jw *w);
+/* A limit of cost needs the price of each model. */
+int csn_agent_check_prices(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
+/* An object of the known prices of its models, for record 0. */
+int csn_agent_write_prices(const csn_agent *a, const struct csn_project *p, csn_jw *w,
+                           csn_err *err) CSN_MUST;
 
 /* Of the resolved form: agent_sections.c */
 void csn_agent_write_sections(const csn_agent *a, csn_jw *w);

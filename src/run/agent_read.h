@@ -42,6 +42,9 @@ int csn_agent_read_sections(const struct csn_agent_reader *r, const csn_json *v)
 /* Keeps JSON that was written for a section. */
 int csn_agent_keep(const struct csn_agent_reader *r, csn_jw *w, const csn_json **out);
 
+/* agent_budget.c */
+int csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m);
+
 /* agent_callbacks.c */
 int csn_agent_read_guardrails(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_guardrails(const csn_agent *a, csn_jw *w);

@@ -13,6 +13,7 @@ struct section {
 
 /* In the order in which the resolved form has them. */
 static const struct section sections[] = {
+    {"limits", csn_agent_read_budget, NULL}, /* written before them */
     {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
     {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},
     {"approvals", csn_agent_read_approvals, csn_agent_write_approvals},
@@ -59,7 +60,8 @@ void
 csn_agent_write_sections(const csn_agent *a, csn_jw *w)
 {
   for (size_t i = 0; i < CSN_COUNT(sections); i++)
-    sections[i].write(a, w);
+    if (sections[i].write)
+      sections[i].write(a, w);
 }
 
 int

@@ -21,6 +21,7 @@ enum {
 struct ask {
   csn_job base;
   csn_arena *arena; /* of one attempt's reply */
+  csn_arena *own;   /* of the call's settings; or NULL */
   struct csn_route route;
   csn_model_request rq;
   csn_str *items;
@@ -33,7 +34,10 @@ struct ask {
   csn_str instructions; /* JSON string that a callback gave; empty: the agent's text */
   char *without;        /* patterns of tools that are not offered */
   csn_buf composed;     /* instructions that a callback gave, with what is added */
-  bool is_gated;        /* text is held back until guardrails have passed it */
+  char *model;          /* in the place of the agent's; or NULL */
+  int64_t max_output;   /* cap of the reply; 0: as the settings say */
+  const csn_json *settings;
+  bool is_gated; /* text is held back until guardrails have passed it */
   bool is_cancelled, has_streamed;
   int attempt;
   int feed_rc;
@@ -61,9 +65,11 @@ ask_free(csn_job *j)
   free(a->items);
   free(a->tools);
   free(a->without);
+  free(a->model);
   csn_buf_fini(&a->composed);
   csn_route_fini(&a->route);
   csn_arena_free(a->arena);
+  csn_arena_free(a->own);
   free(a);
 }
 
@@ -200,7 +206,7 @@ collect_request(struct ask *a)
       .n_items = n,
       .tools = a->tools,
       .n_tools = n_tools,
-      .settings = ag->settings,
+      .settings = a->settings,
       .stream = !r->opts.no_stream,
   };
 }
@@ -233,11 +239,17 @@ deliver_reply(struct ask *a, const csn_model_reply *reply)
   return csn_run_deliver(a->base.run, CSN_EV_MODEL_REPLIED, csn_buf_str(&b), true);
 }
 
+static const char *
+model_of(const struct ask *a)
+{
+  return a->model ? a->model : csn_agent_model(a->base.run->agent);
+}
+
 static csn_job *
 give_up(struct ask *a)
 {
   csn_err err = a->err;
-  csn_wrap(&err, err.code, "model %s", csn_agent_model(a->base.run->agent));
+  csn_wrap(&err, err.code, "model %s", model_of(a));
   return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
 }
 
@@ -413,14 +425,38 @@ try_once(csn_job *j)
   return CSN_JOB_PARKED;
 }
 
+/* The agent's settings, with the cap of this reply. */
+static int
+settle(struct ask *a, csn_err *err)
+{
+  const csn_json *own = a->base.run->agent->settings;
+  a->settings = own;
+  if (!a->max_output)
+    return 0;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  csn_json_each (m, own) {
+    csn_jw_keyn(&w, m->key);
+    csn_jw_value(&w, m);
+  }
+  csn_jw_key(&w, "max_tokens");
+  csn_jw_int(&w, a->max_output);
+  csn_jw_end(&w);
+  int rc = csn_jw_done(&w, err);
+  a->own = csn_arena_new(0);
+  csn_str json = csn_arena_dup(a->own, csn_buf_str(&text));
+  return rc < 0 ? rc : csn_json_parse(a->own, json, &a->settings, err);
+}
+
 static csn_job *
 first_try(csn_job *j)
 {
   struct ask *a = ask_of(j);
   csn_err err;
-  if (compose(a, &err) < 0 ||
-      csn_route_find(j->run->rt->project, csn_cstr(csn_agent_model(j->run->agent)), &a->route,
-                     &err) < 0) {
+  if (compose(a, &err) < 0 || settle(a, &err) < 0 ||
+      csn_route_find(j->run->rt->project, csn_cstr(model_of(a)), &a->route, &err) < 0) {
     a->err = err;
     return give_up(a);
   }
@@ -451,5 +487,7 @@ csn_model_job_new(csn_run *r)
   a->instructions = r->state.instructions >= 0 ? r->instructions : CSN_STR("");
   a->without = r->state.disabled ? csn_dupz(csn_cstr(r->state.disabled)) : NULL;
   a->is_gated = csn_state_is_gated(&r->state);
+  a->model = r->state.model ? csn_dupz(csn_cstr(r->state.model)) : NULL;
+  a->max_output = r->state.budget.max_output;
   return &a->base;
 }

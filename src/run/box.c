@@ -120,7 +120,7 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   rc = csn_sandbox_open(&b->sb, sc, &spec, err);
   csn_arena_free(tmp);
   if (rc == 0)
-    b->shell = csn_shell_new(b->sb, a->output_tokens);
+    b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
   return rc;
 }
 

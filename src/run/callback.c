@@ -130,6 +130,7 @@ take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *
   case CSN_FOR_INPUT:
   case CSN_FOR_OUTPUT:
   case CSN_FOR_NONE:
+  case CSN_FOR_BUDGET:
   case CSN_FOR_COUNT:
     break;
   }

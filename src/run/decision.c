@@ -89,6 +89,8 @@ static int
 check(const csn_decision *d, const csn_pending *p, csn_err *err)
 {
   bool sticks = d->always || d->like.n;
+  if (p->purpose == CSN_FOR_BUDGET && (sticks || d->edited.n))
+    return csn_fail(err, CSN_E_INVALID, "a budget is allowed or denied as it is");
   if (d->edited.n && !d->allow)
     return csn_fail(err, CSN_E_INVALID, "a call that is denied is not edited");
   if (d->edited.n && sticks)
@@ -127,7 +129,7 @@ csn_decision_write(const csn_decision *d, const csn_state *st, const csn_pending
     member(&w, p->is_custom ? "input" : "arguments", d->edited);
   if (d->always || d->like.n)
     write_always(&w, d, st, p);
-  if (!d->allow) {
+  if (!d->allow && p->purpose != CSN_FOR_BUDGET) {
     csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(d->reason.n + by.n + 100);
     csn_buf_addf(&text, "The call was not made: it was denied by %.*s%s", (int)by.n, by.p,
                  d->reason.n ? ": " : ".");

@@ -105,6 +105,10 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
     number(&w, "instructions", st->instructions);
   if (st->disabled && *st->disabled)
     without(&w, csn_cstr(st->disabled));
+  if (st->model)
+    member(&w, "model", st->model);
+  if (st->budget.max_output)
+    number(&w, "max_output", st->budget.max_output);
   if (csn_state_is_gated(st)) {
     csn_jw_key(&w, "gate");
     csn_jw_bool(&w, true);
@@ -214,6 +218,21 @@ csn_emit_sandbox_close(csn_effects *e, const csn_event *ev)
   return bare(e, ev, CSN_DO_SANDBOX_CLOSE);
 }
 
+/* Which limit it was, and the numbers. */
+static void
+limit(csn_jw *w, const csn_state *st)
+{
+  bool is_cost = strcmp(st->limit_what, "cost_usd") == 0;
+  csn_jw_key(w, "limit");
+  csn_jw_obj(w);
+  member(w, "what", st->limit_what);
+  csn_jw_key(w, "max");
+  csn_jw_double(w, (double)st->limit_max / (is_cost ? 1e12 : 1));
+  csn_jw_key(w, "used");
+  csn_jw_double(w, (double)st->limit_used / (is_cost ? 1e12 : 1));
+  csn_jw_end(w);
+}
+
 int64_t
 csn_emit_finish(csn_effects *e, const csn_event *ev, const csn_state *st)
 {
@@ -228,5 +247,11 @@ csn_emit_finish(csn_effects *e, const csn_event *ev, const csn_state *st)
   number(&w, "tool_calls", st->tool_calls);
   csn_jw_key(&w, "usage");
   csn_usage_to_json(&st->usage, &w);
+  if (st->cfg.prices) {
+    csn_jw_key(&w, "cost_usd");
+    csn_jw_double(&w, (double)st->budget.cost_pusd / 1e12);
+  }
+  if (st->limit_what)
+    limit(&w, st);
   return end(e, f, &w);
 }

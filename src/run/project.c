@@ -8,6 +8,7 @@
 #include "base/yaml.h"
 #include "core/fd.h"
 #include "model/reply.h"
+#include "run/prices.h"
 #include "run/statedir.h"
 
 /* Providers that need no caisson.yaml, by the prefix of the model's name.  The
@@ -101,9 +102,26 @@ check_provider(const struct csn_project *p, const csn_json *v, csn_err *err)
 }
 
 static int
+check_prices(const struct csn_project *p, csn_err *err)
+{
+  const csn_json *prices = csn_json_get(p->root, "prices");
+  csn_price price;
+  if (prices && prices->kind != CSN_JSON_OBJECT)
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: prices: expected an object", p->file, prices->line);
+  csn_json_each (v, prices) {
+    int rc = v->kind == CSN_JSON_OBJECT ? csn_price_from_json(v, &price, err)
+                                        : csn_fail(err, CSN_E_INVALID, "expected an object");
+    if (rc < 0)
+      return csn_wrap(err, rc, "%s:%u: prices.%.*s", p->file, v->line, (int)(v->key.n & 0xff),
+                      v->key.p);
+  }
+  return 0;
+}
+
+static int
 check(const struct csn_project *p, csn_err *err)
 {
-  static const char *const keys[] = {"model", "providers", NULL};
+  static const char *const keys[] = {"model", "providers", "prices", NULL};
   int rc = check_keys(p, p->root, keys, "", err);
   if (rc == 0)
     rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
@@ -118,7 +136,7 @@ check(const struct csn_project *p, csn_err *err)
     if (rc < 0)
       return rc;
   }
-  return 0;
+  return check_prices(p, err);
 }
 
 /* It says which server gets which key, and anybody can make a
@@ -178,6 +196,12 @@ env_or_null(const char *name)
 {
   const char *v = getenv(name);
   return v && *v ? v : NULL;
+}
+
+const csn_json *
+csn_project_prices(const struct csn_project *p)
+{
+  return csn_json_get(p->root, "prices");
 }
 
 const char *

@@ -23,6 +23,9 @@ void csn_project_free(struct csn_project *p);
 /* The model of caisson.yaml or of CAISSON_MODEL, or NULL. */
 const char *csn_project_model(const struct csn_project *p);
 
+/* `prices` of caisson.yaml, checked; or NULL. */
+const csn_json *csn_project_prices(const struct csn_project *p);
+
 struct csn_route {
   const csn_model_ops *ops;
   csn_endpoint endpoint;

@@ -51,7 +51,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
       return rc;
   }
   r->agent = r->own_agent;
-  csn_state_init(&r->state, agent, &rd->salt);
+  csn_state_init(&r->state, agent, csn_json_get(v, "prices"), &rd->salt);
   rd->has_zero = true;
   return 0;
 }

@@ -370,9 +370,26 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   return 0;
 }
 
+/* What the models of the agent cost today. */
+static int
+write_prices(csn_run *r, csn_str *json, const csn_json **prices, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  int rc = csn_agent_write_prices(r->agent, r->rt->project, &w, err);
+  if (rc == 0)
+    rc = csn_jw_done(&w, err);
+  if (rc < 0)
+    return rc;
+  *json = csn_arena_dup(r->keep, csn_buf_str(&text));
+  return json->n > 2 ? csn_json_parse(r->keep, *json, prices, err) : 0;
+}
+
 /* Record 0: what the run is, once and for all.  It is committed with the input. */
 static int
-record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, csn_err *err)
+record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json **prices,
+            csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(64u << 20);
   csn_jw w;
@@ -388,6 +405,10 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, csn_err *err)
     return rc;
   char hex[65];
   csn_digest_hex(salt, hex);
+  csn_str known = CSN_STR("");
+  rc = write_prices(r, &known, prices, err);
+  if (rc < 0)
+    return rc;
   csn_buf_clear(&text);
   csn_jw_init(&w, &text);
   csn_jw_obj(&w);
@@ -401,6 +422,10 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, csn_err *err)
   csn_jw_raw(&w, json);
   csn_jw_key(&w, "agent_sha256");
   csn_jw_strz(&w, hex);
+  if (known.n > 2) {
+    csn_jw_key(&w, "prices");
+    csn_jw_raw(&w, known);
+  }
   csn_jw_end(&w);
   rc = csn_jw_done(&w, err);
   if (rc < 0)
@@ -409,17 +434,30 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, csn_err *err)
   return 0;
 }
 
+/* What each request holds beside the conversation, as tokens at most. */
+static int64_t
+request_bytes(const csn_agent *a)
+{
+  enum { AROUND_TOKENS = 64 };
+  size_t n = a->full_instructions.n + AROUND_TOKENS;
+  for (size_t i = 0; i < a->n_tools; i++) {
+    const csn_tool_decl *d = &a->tools[i].decl;
+    n += d->name.n + d->description.n + d->schema.n + d->format.n + AROUND_TOKENS;
+  }
+  return (int64_t)n;
+}
+
 static int
 begin(csn_run *r, csn_str input, csn_err *err)
 {
   csn_digest salt;
-  const csn_json *agent = NULL;
+  const csn_json *agent = NULL, *prices = NULL;
   int rc = csn_journal_new(r->rt->store, &r->journal, err);
   if (rc == 0)
-    rc = record_zero(r, &salt, &agent, err);
+    rc = record_zero(r, &salt, &agent, &prices, err);
   if (rc < 0)
     return rc;
-  csn_state_init(&r->state, agent, &salt);
+  csn_state_init(&r->state, agent, prices, &salt);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(64u << 20);
   csn_jw w;
   csn_jw_init(&w, &data);
@@ -428,6 +466,10 @@ begin(csn_run *r, csn_str input, csn_err *err)
   csn_jw_arr(&w);
   csn_item_user(&w, input);
   csn_jw_end(&w);
+  if (r->agent->limits.tokens || r->agent->limits.cost_usd > 0) {
+    csn_jw_key(&w, "request_bytes");
+    csn_jw_int(&w, request_bytes(r->agent));
+  }
   csn_jw_end(&w);
   rc = csn_jw_done(&w, err);
   if (rc == 0)
@@ -467,6 +509,7 @@ fill_result(const csn_run *r, csn_result *out)
       .turns = st->turns,
       .tool_calls = st->tool_calls,
       .usage = st->usage,
+      .cost_usd = st->cfg.prices ? (double)st->budget.cost_pusd / 1e12 : -1,
   };
   if (st->phase != CSN_PHASE_ENDED)
     out->state = csn_state_waits(st) ? CSN_RUN_WAITING : CSN_RUN_INTERRUPTED;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * state.c - the state of a run: its birth, its JSON form and its end. */
 #include "run/items.h"
-#include "run/step.h"
+#include "run/step_impl.h"
 
 enum { STATE_FORMAT = 1 };
 
@@ -33,9 +33,9 @@ csn_run_state_name(enum csn_run_state s)
 }
 
 void
-csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt)
+csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, const csn_digest *salt)
 {
-  const csn_json *limits = csn_json_get(agent, "limits");
+  const csn_json *limits = csn_json_get(agent, "limits"), *soft = csn_json_get(limits, "soft");
   *st = (csn_state){
       .items_from = -1, .items_to = -1, .timer_seq = -1, .instructions = -1, .prefix = *salt};
   st->cfg = (csn_step_config){
@@ -43,6 +43,15 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt)
       .has_outputs = csn_json_get(agent, "outputs") && csn_json_get(agent, "outputs")->n > 0,
       .max_turns = csn_json_int(limits, "turns", 0),
       .wall_ms = csn_json_int(limits, "wall_ms", 0),
+      .max_tokens = csn_json_int(limits, "tokens", 0),
+      .max_cost_pusd = (int64_t)(csn_json_double(limits, "cost_usd", 0) * 1e12 + 0.5),
+      .max_tool_calls = csn_json_int(limits, "tool_calls", 0),
+      .max_repeats = csn_json_int(limits, "repeats", 0),
+      .soft_percent = (int64_t)(csn_json_double(soft, "at", 0) * 100 + 0.5),
+      .soft_model = csn_json_str(soft, "model", CSN_STR("")),
+      .reply_tokens = csn_json_int(csn_json_get(agent, "settings"), "max_tokens", 0),
+      .model = csn_json_str(agent, "model", CSN_STR("")),
+      .prices = prices,
       .guardrails = csn_json_get(agent, "guardrails"),
       .tools = csn_json_get(agent, "tool_settings"),
       .instructions = csn_json_str(csn_json_get(agent, "instructions"), "callback", CSN_STR("")),
@@ -54,13 +63,8 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt)
 void
 csn_state_fini(csn_state *st)
 {
-  for (size_t i = 0; i < st->n_pending; i++) {
-    free(st->pending[i].call_id);
-    free(st->pending[i].name);
-    free(st->pending[i].arguments);
-    free(st->pending[i].answer);
-    free(st->pending[i].callbacks);
-  }
+  for (size_t i = 0; i < st->n_pending; i++)
+    csn_pending_free(&st->pending[i]);
   free(st->pending);
   for (size_t i = 0; i < st->n_sticky; i++) {
     free(st->sticky[i].tool);
@@ -70,6 +74,8 @@ csn_state_fini(csn_state *st)
   }
   free(st->sticky);
   free(st->disabled);
+  free(st->limit_what);
+  free(st->model);
   free(st->reason);
   free(st->output);
   free(st->message);
@@ -146,6 +152,58 @@ pending_to_json(const csn_pending *p, csn_jw *w)
   csn_jw_end(w);
 }
 
+static char *
+text_or_null(const csn_json *v, const char *key)
+{
+  const csn_json *m = csn_json_get(v, key);
+  return csn_json_is(m, CSN_JSON_STRING) ? csn_dupz(m->text) : NULL;
+}
+
+static void
+budget_to_json(const csn_state *st, csn_jw *w)
+{
+  const csn_budget *b = &st->budget;
+  csn_auto(csn_buf_finip) csn_buf loops = CSN_BUF(CSN_LOOPS_KEPT * 18 + 1);
+  csn_loops_to_text(st, &loops);
+  if (loops.n)
+    text(w, "loops", loops.p);
+  if (st->handoffs_back)
+    number(w, "handoffs_back", st->handoffs_back);
+  if (st->model)
+    text(w, "model", st->model);
+  if (st->limit_what) {
+    text(w, "limit", st->limit_what);
+    number(w, "limit_max", st->limit_max);
+    number(w, "limit_used", st->limit_used);
+  }
+  if (!st->cfg.max_tokens && !st->cfg.max_cost_pusd && !b->cost_pusd && !b->child_tokens &&
+      !b->is_soft)
+    return;
+  number(w, "cost_pusd", b->cost_pusd);
+  number(w, "context_tokens", b->context_tokens);
+  number(w, "fresh_bytes", b->fresh_bytes);
+  number(w, "max_output", b->max_output);
+  number(w, "child_tokens", b->child_tokens);
+  flag(w, "soft", b->is_soft);
+}
+
+static void
+budget_from_json(csn_state *st, const csn_json *v)
+{
+  st->budget = (csn_budget){.cost_pusd = csn_json_int(v, "cost_pusd", 0),
+                            .context_tokens = csn_json_int(v, "context_tokens", 0),
+                            .fresh_bytes = csn_json_int(v, "fresh_bytes", 0),
+                            .max_output = csn_json_int(v, "max_output", 0),
+                            .child_tokens = csn_json_int(v, "child_tokens", 0),
+                            .is_soft = csn_json_bool(v, "soft", false)};
+  csn_loops_from_text(st, csn_json_str(v, "loops", CSN_STR("")));
+  st->handoffs_back = csn_json_int(v, "handoffs_back", 0);
+  st->model = text_or_null(v, "model");
+  st->limit_what = text_or_null(v, "limit");
+  st->limit_max = csn_json_int(v, "limit_max", 0);
+  st->limit_used = csn_json_int(v, "limit_used", 0);
+}
+
 void
 csn_state_to_json(const csn_state *st, csn_jw *w)
 {
@@ -176,19 +234,13 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   if (st->disabled && *st->disabled)
     text(w, "disabled", st->disabled);
   flag(w, "final", st->is_final);
+  budget_to_json(st, w);
   csn_jw_key(w, "pending");
   csn_jw_arr(w);
   for (size_t i = 0; i < st->n_pending; i++)
     pending_to_json(&st->pending[i], w);
   csn_jw_end(w);
   csn_jw_end(w);
-}
-
-static char *
-text_or_null(const csn_json *v, const char *key)
-{
-  const csn_json *m = csn_json_get(v, key);
-  return csn_json_is(m, CSN_JSON_STRING) ? csn_dupz(m->text) : NULL;
 }
 
 static enum csn_purpose
@@ -265,6 +317,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->timer_seq = csn_json_int(v, "timer", -1);
   st->timer_at_ms = csn_json_int(v, "timer_at_ms", 0);
   st->is_final = csn_json_bool(v, "final", false);
+  budget_from_json(st, v);
   st->instructions = csn_json_int(v, "instructions", -1);
   st->disabled = text_or_null(v, "disabled");
   const csn_json *list = csn_json_get(v, "pending");

@@ -12,6 +12,7 @@
 #include "caisson/run.h"
 #include "core/hash.h"
 #include "run/event.h"
+#include "run/prices.h"
 
 /* Raised whenever the same events could give other effects than before. */
 enum { CSN_STEP_VERSION = 1 };
@@ -36,7 +37,8 @@ enum csn_phase {
   X(TOOL_INPUT, tool_input)     /* guardrail on a call */                                          \
   X(TOOL_OUTPUT, tool_output)   /* guardrail on what a call gave */                                \
   X(INSTRUCTIONS, instructions) /* the instructions of a turn */                                   \
-  X(ENABLED, enabled)           /* whether a tool is there in a turn */
+  X(ENABLED, enabled)           /* whether a tool is there in a turn */                            \
+  X(BUDGET, budget)             /* no callback: a human is asked whether to go on */
 #define X(id, word) CSN_FOR_##id,
 enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
 #undef X
@@ -69,13 +71,32 @@ typedef struct csn_sticky {
 /* What of the agent decides the course of a run; read from record 0. */
 typedef struct csn_step_config {
   bool has_sandbox, has_outputs;
-  int64_t max_turns, wall_ms; /* 0: none */
+  int64_t max_turns, wall_ms; /* 0: none, as the next */
+  int64_t max_tokens, max_cost_pusd, max_tool_calls, max_repeats;
+  int64_t soft_percent, reply_tokens; /* reply_tokens: `max_tokens` of the settings */
+  csn_str soft_model, model;
+  const csn_json *prices;     /* by model, of record 0 */
   const csn_json *guardrails; /* {callback, on, blocking?, tool?} */
   const csn_json *tools;      /* {tool, enabled?}: `tool_settings` */
   csn_str instructions;       /* name of the callback that gives them; empty: a text */
   const csn_json *approvals;  /* rules, see policy.h */
   csn_str agent;              /* its name */
 } csn_step_config;
+
+enum { CSN_LOOPS_KEPT = 32 };
+/* A call with its result, and how often it came since anything new. */
+struct csn_loop_pair {
+  unsigned char hash[8], times;
+};
+
+/* What is used up and what the next request may hold. */
+typedef struct csn_budget {
+  int64_t cost_pusd;                   /* picodollars */
+  int64_t context_tokens, fresh_bytes; /* counted by the model, and what came after */
+  int64_t max_output;                  /* cap of the reply that is out; 0: none */
+  int64_t child_tokens;                /* used by children */
+  bool is_soft;                        /* the soft threshold was passed */
+} csn_budget;
 
 typedef struct csn_state {
   csn_step_config cfg;
@@ -92,11 +113,18 @@ typedef struct csn_state {
   bool is_final;   /* the last reply is the answer, unless a guardrail objects */
   bool turn_ended; /* by the last step: worth a `state` record */
   bool sandbox_open;
-  int64_t timer_seq;    /* of the wall limit's timer_set; -1: none */
-  int64_t timer_at_ms;  /* when it fires, Unix time */
-  int64_t instructions; /* seq of the callback_returned that holds them; -1: none */
-  char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
-  csn_sticky *sticky;   /* not in the JSON form: built from the decisions, which are signed */
+  int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
+  int64_t timer_at_ms; /* when it fires, Unix time */
+  csn_budget budget;
+  struct csn_loop_pair loops[CSN_LOOPS_KEPT];
+  size_t n_loops;
+  int64_t handoffs_back;         /* to agents that were there before, since anything new */
+  char *limit_what;              /* which limit ended the run; or NULL */
+  int64_t limit_max, limit_used; /* in its unit; cost in picodollars */
+  char *model;                   /* in the place of the agent's; or NULL */
+  int64_t instructions;          /* seq of the callback_returned that holds them; -1: none */
+  char *disabled;     /* patterns of tools that are not there in this turn, each ends in \n */
+  csn_sticky *sticky; /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;
 } csn_state;
 
@@ -108,8 +136,9 @@ typedef struct csn_effects {
 } csn_effects;
 
 /* agent: the resolved agent of record 0; must outlive the state.  salt: its
- * hash, with which the prefix starts. */
-void csn_state_init(csn_state *st, const csn_json *agent, const csn_digest *salt);
+ * hash, with which the prefix starts.  prices: of record 0, as long; or NULL. */
+void csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices,
+                    const csn_digest *salt);
 void csn_state_fini(csn_state *st);
 
 /* Errors: CSN_E_INVALID when the event does not belong here (a result for an

@@ -7,6 +7,8 @@
  *   step_life.c     input, the sandbox, timers, cancelling, the end
  *   step_model.c    model calls and what stands beside them
  *   step_tools.c    tool calls and questions about them
+ *   step_budget.c   what may be used up
+ *   step_loop.c     going in circles
  *   step_callback.c guardrails and what else functions of the user answer
  *
  * A handler (on_*) updates the state and emits effects; `enter_*` begins a
@@ -29,7 +31,9 @@ struct csn_step {
 /* ---- step_pending.c ---- */
 
 csn_pending *csn_pending_add(csn_state *st, enum csn_effect_kind kind, int64_t seq);
-void csn_pending_drop(csn_state *st, csn_pending *p);
+void csn_pending_drop(csn_state *st, csn_pending *p); /* both of the next */
+void csn_pending_forget(csn_state *st, csn_pending *p);
+void csn_pending_free(csn_pending *p);
 /* The pending effect of that kind which the event answers; NULL with an error. */
 csn_pending *csn_pending_answered(struct csn_step *s, enum csn_effect_kind kind);
 /* The event's items join the conversation. */
@@ -68,6 +72,29 @@ void csn_step_guard_input(struct csn_step *s);
 char *csn_step_tool_guards(const csn_state *st, const char *on, const char *tool);
 /* The tool is not there in this turn. */
 bool csn_step_is_disabled(const csn_state *st, const char *tool);
+
+/* ---- step_budget.c ---- */
+
+/* Items that join count until the model has counted them. */
+void csn_step_count_items(csn_state *st, const csn_json *items);
+void csn_step_charge(csn_state *st, const csn_json *usage);
+/* Before a model call: caps its reply, or ends the run and returns false. */
+bool csn_step_reserve(struct csn_step *s);
+/* A reply that was capped failed: ends the run and returns true. */
+bool csn_step_was_capped(struct csn_step *s);
+/* Ends the run: `what` of the limits is used up; why: "" or ", because". */
+void csn_step_exhaust(struct csn_step *s, const char *what, int64_t max, const char *why);
+void csn_step_soften(struct csn_step *s);
+void csn_step_soft_decided(struct csn_step *s, csn_pending *p);
+
+/* ---- step_loop.c ---- */
+
+/* The event brought the result of p's call. */
+void csn_step_watch_loops(struct csn_step *s, const csn_pending *p);
+void csn_step_loop_found(struct csn_step *s, const char *what, int64_t times, const char *name,
+                         const char *input);
+void csn_loops_to_text(const csn_state *st, csn_buf *out);
+void csn_loops_from_text(csn_state *st, csn_str s);
 
 /* ---- step_tools.c ---- */
 

@@ -31,6 +31,7 @@ csn_step_on_input(struct csn_step *s)
 {
   csn_state *st = s->st;
   csn_step_absorb(s);
+  st->budget.context_tokens = csn_json_int(s->ev->data, "request_bytes", 0);
   if (st->cfg.wall_ms) {
     st->timer_at_ms = s->ev->ts_ms + st->cfg.wall_ms;
     st->timer_seq = csn_emit_timer(s->out, s->ev, st->timer_at_ms);

@@ -23,7 +23,13 @@ csn_step_enter_prepare(struct csn_step *s)
     csn_step_decide(st, CSN_RUN_LIMIT, "turns", csn_strn(text, (size_t)n));
     return;
   }
+  if (st->cfg.max_tool_calls && st->tool_calls > st->cfg.max_tool_calls) {
+    st->tool_calls = st->cfg.max_tool_calls; /* the others were not made */
+    csn_step_exhaust(s, "tool_calls", st->cfg.max_tool_calls, "");
+    return;
+  }
   st->phase = CSN_PHASE_PREPARE;
+  csn_step_soften(s);
   csn_step_prepare_callbacks(s);
 }
 
@@ -31,6 +37,8 @@ void
 csn_step_enter_model(struct csn_step *s)
 {
   csn_state *st = s->st;
+  if (!csn_step_reserve(s))
+    return;
   st->phase = CSN_PHASE_MODEL;
   bool is_first = st->turns++ == 0;
   csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
@@ -58,6 +66,10 @@ dup_without_nul(csn_str s)
 static void
 queue_call(csn_state *st, const csn_json *item, bool is_custom)
 {
+  if (st->cfg.max_tool_calls && st->tool_calls >= st->cfg.max_tool_calls) {
+    st->tool_calls = st->cfg.max_tool_calls + 1; /* the run ends when those before are done */
+    return;
+  }
   csn_pending *p = csn_pending_add(st, CSN_DO_TOOL_CALL, -1);
   const char *input = is_custom ? "input" : "arguments";
   p->is_custom = is_custom;
@@ -109,6 +121,7 @@ csn_step_on_model_replied(struct csn_step *s)
   csn_pending_drop(st, p);
   csn_step_absorb(s);
   csn_usage_add(&st->usage, csn_json_get(s->ev->data, "usage"));
+  csn_step_charge(st, csn_json_get(s->ev->data, "usage"));
   if (st->outcome != CSN_RUN_RUNNING)
     return 0;
   const csn_json *items = csn_json_get(s->ev->data, "items");
@@ -138,6 +151,7 @@ csn_step_on_model_failed(struct csn_step *s)
   if (!p)
     return CSN_E_INVALID;
   csn_pending_drop(s->st, p);
-  csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_step_error_text(s->ev));
+  if (s->st->outcome != CSN_RUN_RUNNING || !csn_step_was_capped(s))
+    csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_step_error_text(s->ev));
   return 0;
 }

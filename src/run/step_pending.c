@@ -15,16 +15,28 @@ csn_pending_add(csn_state *st, enum csn_effect_kind kind, int64_t seq)
 }
 
 void
-csn_pending_drop(csn_state *st, csn_pending *p)
+csn_pending_free(csn_pending *p)
 {
   free(p->call_id);
   free(p->name);
   free(p->arguments);
   free(p->answer);
   free(p->callbacks);
+}
+
+void
+csn_pending_forget(csn_state *st, csn_pending *p)
+{
   size_t i = (size_t)(p - st->pending);
   memmove(p, p + 1, (st->n_pending - i - 1) * sizeof *p);
   st->n_pending--;
+}
+
+void
+csn_pending_drop(csn_state *st, csn_pending *p)
+{
+  csn_pending_free(p);
+  csn_pending_forget(st, p);
 }
 
 csn_pending *
@@ -58,6 +70,7 @@ csn_step_absorb(struct csn_step *s)
   if (st->items_from < 0)
     st->items_from = s->ev->seq;
   st->items_to = s->ev->seq;
+  csn_step_count_items(st, items);
   csn_json_each (item, items) {
     csn_sha256 h;
     csn_sha256_init(&h);

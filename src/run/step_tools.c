@@ -148,6 +148,16 @@ csn_step_enter_tools(struct csn_step *s)
   csn_step_start_calls(s);
 }
 
+/* Its result has joined. */
+static void
+settle(struct csn_step *s, csn_pending *p)
+{
+  csn_pending done = *p;
+  csn_pending_forget(s->st, p);
+  csn_step_watch_loops(s, &done);
+  csn_pending_free(&done);
+}
+
 void
 csn_step_tool_guarded(struct csn_step *s, csn_pending *p)
 {
@@ -162,8 +172,8 @@ csn_step_tool_guarded(struct csn_step *s, csn_pending *p)
     perform(s, p);
     return;
   }
-  csn_pending_drop(s->st, p);
   csn_step_absorb(s);
+  settle(s, p);
   if (trips)
     csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
                      csn_json_str(data, "message", CSN_STR("a guardrail tripped")));
@@ -187,9 +197,12 @@ csn_step_on_tool_returned(struct csn_step *s)
     guard(s, p, CSN_FOR_TOOL_OUTPUT, guards, s->ev->seq);
     return 0;
   }
-  csn_pending_drop(s->st, p);
-  if (!is_held)
+  if (!is_held) {
     csn_step_absorb(s);
+    settle(s, p);
+  } else {
+    csn_pending_drop(s->st, p);
+  }
   return 0;
 }
 
@@ -200,6 +213,10 @@ csn_step_on_decided(struct csn_step *s)
   csn_pending *p = csn_pending_answered(s, CSN_DO_ASK);
   if (!p)
     return CSN_E_INVALID;
+  if (p->purpose == CSN_FOR_BUDGET) {
+    csn_step_soft_decided(s, p);
+    return 0;
+  }
   csn_state_remember(s->st, s->ev->data);
   if (csn_json_bool(s->ev->data, "allow", false)) {
     const csn_json *edited = csn_json_get(s->ev->data, p->is_custom ? "input" : "arguments");

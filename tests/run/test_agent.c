@@ -47,7 +47,7 @@ TEST(a_file_is_read_whole)
          "\"settings\":{\"temperature\":0.5,\"max_tokens\":9007199254740993},"
          "\"capabilities\":[\"shell\"],"
          "\"sandbox\":{\"backend\":\"local\",\"environment\":{\"A\":\"b\"}},"
-         "\"limits\":{\"turns\":3,\"wall_ms\":120000,\"output\":100},"
+         "\"limits\":{\"turns\":3,\"wall_ms\":120000,\"output\":100,\"repeats\":10},"
          "\"outputs\":[{\"path\":\"out/a.txt\"},{\"path\":\"b\",\"to\":\"c\"}],"
          "\"folder\":\"/home/of/agent\"}");
   assert_int_equal(a->n_tools, 2);
@@ -62,6 +62,9 @@ TEST(the_resolved_form_reads_back_to_itself)
       "true}, {callback: y, "
       "on: tool_input, tool: t}]\ntool_settings: [{tool: x, enabled: false}, {tool: y, enabled: "
       "{callback: z}}]\n",
+      "name: a\nlimits: {tokens: 9, cost_usd: 0.5, tool_calls: 3, repeats: 0, soft: "
+      "{at: 80%, do: "
+      "switch, model: x/y}}\n",
       "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
       "\"2026-12-31T01:02:03Z\"}]\n",
       "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",
@@ -96,6 +99,12 @@ static const struct {
     {"name: a\nmodle: x\n", "agent.yaml:2: unknown key modle"},
     {"name: a\nlimits:\n  turn: 3\n", "agent.yaml:3: unknown key limits.turn"},
     {"name: a\nlimits: {turns: 0}\n", "turns: expected a whole number of at least 1"},
+    {"name: a\nlimits: {cost_usd: 0}\n", "cost_usd: expected an amount"},
+    {"name: a\nlimits: {repeats: 1}\n", "repeats: expected 0"},
+    {"name: a\nlimits: {tokens: -1}\n", "tokens: expected a whole number"},
+    {"name: a\nlimits: {soft: {at: 2, do: ask}}\n", "limits.soft.at"},
+    {"name: a\nlimits: {soft: {at: 80%, do: stop}}\n", "limits.soft.do"},
+    {"name: a\nlimits: {soft: {at: 80%, do: switch}}\n", "limits.soft.model"},
     {"name: a\nlimits: {wall: soon}\n", "wall: expected a time like 90s, 30m or 2h"},
     {"name: a\nlimits: {wall: 99999999999999999h}\n", "wall: expected a time"},
     {"name: [a]\n", "name: expected a string, got a list"},

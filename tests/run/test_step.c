@@ -3,73 +3,8 @@
  * The machine of a run, event by event.  A scenario is a list of events and
  * the effects that each must give; the last test fails when a row of the table
  * was never taken. */
-#include <stdio.h>
-
-#include "check.h"
+#include "play.h"
 #include "run/policy.h"
-#include "run/step.h"
-
-static bool taken[CSN_PHASE_COUNT][CSN_EV_COUNT];
-
-struct play {
-  csn_arena *arena;
-  csn_state st;
-  csn_effects fx;
-  int64_t seq, ts;
-};
-
-static void
-begin(struct play *p, const char *agent)
-{
-  *p = (struct play){.arena = csn_arena_new(0), .seq = 1, .ts = 1000};
-  const csn_json *v;
-  csn_err err;
-  OK(csn_json_parse(p->arena, csn_cstr(agent), &v, &err), &err);
-  csn_digest salt = csn_sha256_of(csn_cstr(agent));
-  csn_state_init(&p->st, v, &salt);
-}
-
-static void
-end(struct play *p)
-{
-  csn_state_fini(&p->st);
-  csn_effects_fini(&p->fx);
-  csn_arena_free(p->arena);
-}
-
-/* One event; `want` names the effects with their seqs: "model_call@2 ask@3". */
-static void
-play(struct play *p, enum csn_event_kind kind, const char *data, const char *want)
-{
-  csn_event ev = {.kind = kind, .seq = p->seq, .ts_ms = p->ts};
-  csn_err err;
-  OK(csn_json_parse(p->arena, csn_arena_dup(p->arena, csn_cstr(data)), &ev.data, &err), &err);
-  enum csn_phase from = p->st.phase;
-  OK(csn_step(&p->st, &ev, &p->fx, &err), &err);
-  taken[from][kind] = true;
-  csn_auto(csn_buf_finip) csn_buf got = CSN_BUF(1000);
-  for (size_t i = 0; i < p->fx.n; i++)
-    csn_buf_addf(&got, "%s%s@%lld", i ? " " : "", csn_effect_name(p->fx.v[i].kind),
-                 (long long)p->fx.v[i].seq);
-  STR_EQ(csn_strn(got.n ? got.p : "", got.n), want);
-  p->seq += 1 + (int64_t)p->fx.n;
-}
-
-static csn_str
-last_effect(struct play *p)
-{
-  return p->fx.v[p->fx.n - 1].data;
-}
-
-#define HELLO "{\"items\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
-#define MESSAGE(effect, text)                                                                      \
-  "{\"effect\":" #effect ",\"items\":[{\"type\":\"message\",\"content\":[{\"type\":"               \
-  "\"output_text\",\"text\":\"" text "\"}]}],\"usage\":{\"total_tokens\":7}}"
-#define CALL(id, name)                                                                             \
-  "{\"type\":\"function_call\",\"call_id\":\"" id "\",\"name\":\"" name "\",\"arguments\":\"{}\"}"
-#define OUTPUT(effect, id)                                                                         \
-  "{\"effect\":" #effect ",\"items\":[{\"type\":\"function_call_output\",\"call_id\":\"" id        \
-  "\",\"output\":\"ok\"}]}"
 
 TEST(a_reply_without_calls_is_the_final_answer)
 {
@@ -614,6 +549,17 @@ TEST(after_a_crash_a_human_may_be_asked_about_a_call)
   end(&p);
 }
 
+TEST(a_human_may_be_asked_whether_a_budget_may_be_used_up)
+{
+  struct play p;
+  begin(&p, "{\"limits\":{\"tool_calls\":2,\"soft\":{\"at\":0.5,\"do\":\"ask\"}}}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "ask@6");
+  play(&p, CSN_EV_DECIDED, "{\"effect\":6,\"allow\":true}", "model_call@8");
+  end(&p);
+}
+
 TEST(events_that_do_not_belong_are_refused_and_change_nothing)
 {
   struct play p;
@@ -701,5 +647,6 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(a_refusal_and_a_failed_model_end_the_run),
           RUN(work_of_hosted_tools_without_a_message_runs_again),
           RUN(after_a_crash_a_human_may_be_asked_about_a_call),
+          RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
           RUN(events_that_do_not_belong_are_refused_and_change_nothing),
           RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))

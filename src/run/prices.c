@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * prices.c - see prices.h. */
+#include "run/prices.h"
+
+#include "prices_text.h"
+#include "run/glob.h"
+#include "run/project.h"
+
+#define PICO_OF_MILLION 1e6 /* USD per 1e6 tokens -> picodollars per token */
+
+static bool
+to_pico(const csn_json *m, int64_t *out)
+{
+  double usd = csn_json_to_double(m);
+  if (!csn_json_is(m, CSN_JSON_NUMBER) || !(usd >= 0 && usd <= 1e6))
+    return false;
+  *out = (int64_t)(usd * PICO_OF_MILLION + 0.5);
+  return true;
+}
+
+int
+csn_price_from_json(const csn_json *v, csn_price *out, csn_err *err)
+{
+  *out = (csn_price){.is_known = true};
+  csn_json_each (m, v) {
+    bool ok;
+    if (csn_str_eq(m->key, CSN_STR("input")))
+      ok = to_pico(m, &out->input);
+    else if (csn_str_eq(m->key, CSN_STR("cached")))
+      ok = to_pico(m, &out->cached);
+    else if (csn_str_eq(m->key, CSN_STR("output")))
+      ok = to_pico(m, &out->output);
+    else if (csn_str_eq(m->key, CSN_STR("max_output")))
+      ok = csn_json_to_int(m, &out->max_output) && out->max_output > 0;
+    else
+      return csn_fail(err, CSN_E_INVALID,
+                      "unknown key %.*s; the keys here are: input, cached, output, max_output",
+                      (int)(m->key.n & 0xff), m->key.p);
+    if (!ok)
+      return csn_fail(err, CSN_E_INVALID, "%.*s: expected USD per 1,000,000 tokens", (int)m->key.n,
+                      m->key.p);
+  }
+  if (!csn_json_get(v, "input") || !csn_json_get(v, "output"))
+    return csn_fail(err, CSN_E_INVALID, "a price needs `input` and `output`");
+  if (!csn_json_get(v, "cached"))
+    out->cached = out->input;
+  return 0;
+}
+
+/* "chat/x" costs what "openai/x" does; "x-2025-04-14" what "x" does. */
+static csn_str
+canonical(csn_arena *a, csn_str model)
+{
+  static const char *const openai[] = {"chat/", "responses/"};
+  for (size_t i = 0; i < CSN_COUNT(openai); i++)
+    if (csn_str_starts(model, csn_cstr(openai[i]))) {
+      size_t n = strlen(openai[i]);
+      model = csn_arena_printf(a, "openai/%.*s", (int)(model.n - n), model.p + n);
+    }
+  static const char date[] = "-dddd-dd-dd", brief[] = "-dddddddd";
+  const char *forms[] = {date, brief};
+  for (size_t f = 0; f < CSN_COUNT(forms); f++) {
+    size_t n = strlen(forms[f]), i = 0;
+    if (model.n <= n)
+      continue;
+    const char *tail = model.p + model.n - n;
+    while (i < n && (forms[f][i] == 'd' ? tail[i] >= '0' && tail[i] <= '9' : tail[i] == '-'))
+      i++;
+    if (i == n)
+      model.n -= n;
+  }
+  return model;
+}
+
+static csn_price
+in_table(csn_arena *a, csn_str model)
+{
+  const csn_json *table;
+  csn_price price = {0};
+  if (csn_json_parse(a, csn_strn(prices_text, sizeof prices_text - 1), &table, NULL) < 0)
+    return price;
+  csn_str name = canonical(a, model);
+  csn_json_each (m, csn_json_get(table, "models"))
+    if (csn_str_eq(m->key, name) && csn_price_from_json(m, &price, NULL) < 0)
+      price.is_known = false;
+  return price;
+}
+
+csn_price
+csn_price_find(const struct csn_project *p, csn_str model)
+{
+  csn_price price = {0};
+  csn_json_each (m, csn_project_prices(p))
+    if (csn_glob(m->key, model) && csn_price_from_json(m, &price, NULL) == 0)
+      return price;
+  if (csn_str_starts(model, CSN_STR("script:")) || csn_str_starts(model, CSN_STR("replay:")) ||
+      csn_str_starts(model, CSN_STR("script/")) || csn_str_starts(model, CSN_STR("replay/")))
+    return (csn_price){.is_known = true};
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  return in_table(a, model);
+}
+
+void
+csn_price_to_json(const csn_price *p, csn_jw *w)
+{
+  csn_jw_obj(w);
+  csn_jw_key(w, "input");
+  csn_jw_int(w, p->input);
+  csn_jw_key(w, "cached");
+  csn_jw_int(w, p->cached);
+  csn_jw_key(w, "output");
+  csn_jw_int(w, p->output);
+  csn_jw_key(w, "max_output");
+  csn_jw_int(w, p->max_output);
+  csn_jw_end(w);
+}
+
+csn_price
+csn_price_of(const csn_json *v)
+{
+  return (csn_price){.is_known = csn_json_is(v, CSN_JSON_OBJECT),
+                     .input = csn_json_int(v, "input", 0),
+                     .cached = csn_json_int(v, "cached", 0),
+                     .output = csn_json_int(v, "output", 0),
+                     .max_output = csn_json_int(v, "max_output", 0)};
+}
+
+int64_t
+csn_price_cost(const csn_price *p, const csn_usage *u)
+{
+  int64_t cached = u->cached_tokens < u->input_tokens ? u->cached_tokens : u->input_tokens;
+  __int128 cost = (__int128)(u->input_tokens - cached) * p->input + (__int128)cached * p->cached +
+                  (__int128)u->output_tokens * p->output;
+  return cost > INT64_MAX ? INT64_MAX : (int64_t)cost;
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Budgets and circles: what is reserved, when a run ends and with which
+ * numbers; what models cost. */
+#include "bench.h"
+#include "play.h"
+#include "run/prices.h"
+#include "run/project.h"
+
+#define REPLY(effect, in, out, total, items)                                                       \
+  "{\"effect\":" #effect ",\"items\":[" items "],\"usage\":{\"input_tokens\":" #in                 \
+  ",\"output_tokens\":" #out ",\"total_tokens\":" #total "}}"
+
+TEST(a_reply_is_capped_to_what_is_left_of_the_tokens)
+{
+  struct play p;
+  static const char agent[] = "{\"limits\":{\"tokens\":30000}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT,
+       "{\"request_bytes\":1000,\"items\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+       "model_call@2");
+  last_holds(&p, "\"max_output\":28954"); /* 30000 - 1000 - 30 - 16 */
+  play(&p, CSN_EV_MODEL_REPLIED, REPLY(2, 100, 9900, 10000, CALL("a", "t")), "tool_call@4");
+  assert_int_equal(p.st.usage.total_tokens, 10000);
+  reread(&p, agent);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@6");
+  last_holds(&p, "\"max_output\":9925"); /* 30000 - 10000 - 10000 - 59 - 16 */
+  play(&p, CSN_EV_MODEL_REPLIED, REPLY(6, 9900, 50, 9950, CALL("a", "t")), "tool_call@8");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(8, "a"), "finish@10");
+  assert_int_equal(p.st.outcome, CSN_RUN_LIMIT);
+  assert_string_equal(p.st.reason, "budget_exhausted");
+  last_holds(&p, "\"limit\":{\"what\":\"tokens\",\"max\":30000,\"used\":19950}");
+  end(&p);
+}
+
+#define PRICES                                                                                     \
+  "\"prices\":{\"m\":{\"input\":1000000,\"cached\":100000,\"output\":10000000,\"max_output\":%d}}"
+
+TEST(a_reply_is_capped_to_what_is_left_of_the_money)
+{
+  struct play p;
+  char agent[300];
+  snprintf(agent, sizeof agent, "{\"model\":\"m\",\"limits\":{\"cost_usd\":0.05}," PRICES "}",
+           128000);
+  begin(&p, agent);
+  /* 5 cents: 1,000 + 47 tokens of input at 1 USD a million, then 10 a million. */
+  play(&p, CSN_EV_INPUT,
+       "{\"request_bytes\":1000,\"items\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+       "model_call@2");
+  last_holds(&p, "\"max_output\":4895");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL(
+           "a", "t") "],\"usage\":{\"input_tokens\":900,\"cached_tokens\":500,"
+                     "\"output_tokens\":4000,\"total_tokens\":4900}}",
+       "tool_call@4");
+  assert_int_equal(p.st.budget.cost_pusd, 400 * 1000000LL + 500 * 100000LL + 4000 * 10000000LL);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@6");
+  play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":6,\"error\":{\"message\":\"incomplete\"}}",
+       "finish@8");
+  assert_string_equal(p.st.reason, "budget_exhausted");
+  last_holds(
+      &p, "\"cost_usd\":0.04045,\"limit\":{\"what\":\"cost_usd\",\"max\":0.05,\"used\":0.04045}");
+  end(&p);
+
+  /* No cap is sent that the model has by itself. */
+  snprintf(agent, sizeof agent, "{\"model\":\"m\",\"limits\":{\"cost_usd\":0.05}," PRICES "}",
+           4000);
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  assert_int_equal(p.st.budget.max_output, 0);
+  play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":2,\"error\":{}}", "finish@4");
+  assert_string_equal(p.st.reason, "model");
+  end(&p);
+
+  begin(&p, "{\"model\":\"m\",\"limits\":{\"cost_usd\":0.000001},\"prices\":{\"m\":{\"input\":"
+            "1000000}}}");
+  play(&p, CSN_EV_INPUT, HELLO, "finish@2");
+  assert_string_equal(p.st.reason, "budget_exhausted");
+  assert_int_equal(p.st.turns, 0);
+  end(&p);
+}
+
+TEST(calls_over_the_limit_are_not_made_and_those_before_are)
+{
+  struct play p;
+  begin(&p, "{\"limits\":{\"tool_calls\":3}}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "," CALL("b", "t") "]}",
+       "tool_call@4 tool_call@5");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "model_call@8");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":8,\"items\":[" CALL("c", "t") "," CALL("d", "t") "]}",
+       "tool_call@10");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(10, "c"), "finish@12");
+  assert_int_equal(p.st.tool_calls, 3);
+  last_holds(&p, "\"limit\":{\"what\":\"tool_calls\",\"max\":3,\"used\":3}");
+  end(&p);
+
+  begin(&p, "{\"limits\":{\"tool_calls\":1}}"); /* none of a turn's calls fits */
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@6");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":6,\"items\":[" CALL("b", "t") "]}", "finish@8");
+  assert_string_equal(p.st.reason, "budget_exhausted");
+  end(&p);
+}
+
+TEST(a_soft_threshold_changes_the_model_or_asks)
+{
+  struct play p;
+  static const char switches[] = "{\"model\":\"m\",\"limits\":{\"tokens\":40000,\"soft\":{\"at\":0."
+                                 "25,\"do\":\"switch\",\"model\":\"s\"}}}";
+  begin(&p, switches);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, REPLY(2, 100, 9900, 10000, CALL("a", "t")), "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@6");
+  last_holds(&p, "\"model\":\"s\"");
+  reread(&p, switches);
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(6, "done"), "finish@8");
+  end(&p);
+
+  static const char asks[] =
+      "{\"limits\":{\"tokens\":40000,\"soft\":{\"at\":0.25,\"do\":\"ask\"}}}";
+  for (int allow = 0; allow < 2; allow++) {
+    begin(&p, asks);
+    play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+    play(&p, CSN_EV_MODEL_REPLIED, REPLY(2, 100, 9900, 10000, CALL("a", "t")), "tool_call@4");
+    play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "ask@6");
+    assert_true(csn_state_waits(&p.st));
+    last_holds(&p, "\"why\":\"budget\"");
+    reread(&p, asks);
+    if (allow) {
+      play(&p, CSN_EV_DECIDED, "{\"effect\":6,\"allow\":true}", "model_call@8");
+      play(&p, CSN_EV_MODEL_REPLIED, REPLY(8, 10, 0, 10, CALL("a", "t")), "tool_call@10");
+      play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(10, "a"), "model_call@12");
+    } else {
+      play(&p, CSN_EV_DECIDED, "{\"effect\":6,\"allow\":false}", "finish@8");
+      last_holds(&p, "a human allowed no more");
+      assert_int_equal(p.st.outcome, CSN_RUN_LIMIT);
+    }
+    end(&p);
+  }
+}
+
+/* One turn with one call of x and its result. */
+static void
+turn(struct play *p, int64_t effect, const char *args, const char *result, const char *want)
+{
+  char reply[400], output[400], call[40];
+  snprintf(
+      reply, sizeof reply,
+      "{\"effect\":%lld,\"items\":[{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"x\","
+      "\"arguments\":\"%s\"}]}",
+      (long long)effect, args);
+  snprintf(call, sizeof call, "tool_call@%lld", (long long)effect + 2);
+  snprintf(output, sizeof output,
+           "{\"effect\":%lld,\"items\":[{\"type\":\"function_call_output\",\"output\":\"%s\"}]}",
+           (long long)effect + 2, result);
+  play(p, CSN_EV_MODEL_REPLIED, reply, call);
+  play(p, CSN_EV_TOOL_RETURNED, output, want);
+}
+
+TEST(the_same_call_with_the_same_result_is_a_loop)
+{
+  struct play p;
+  static const char agent[] = "{\"limits\":{\"repeats\":3}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  turn(&p, 2, "test", "fails", "model_call@6");
+  turn(&p, 6, "test", "fails", "model_call@10");
+  turn(&p, 10, "patch 1", "ok", "model_call@14"); /* something new */
+  turn(&p, 14, "test", "fails", "model_call@18");
+  turn(&p, 18, "patch 2", "ok", "model_call@22");
+  turn(&p, 22, "test", "fails", "model_call@26");
+  reread(&p, agent);
+  turn(&p, 26, "patch 1", "ok", "model_call@30"); /* tried before: nothing new */
+  turn(&p, 30, "test", "fails", "model_call@34");
+  turn(&p, 34, "test", "fails", "finish@38");
+  assert_int_equal(p.st.outcome, CSN_RUN_LIMIT);
+  assert_string_equal(p.st.reason, "loop_detected");
+  last_holds(&p, "\"limit\":{\"what\":\"repeats\",\"max\":3,\"used\":3}");
+  end(&p);
+}
+
+TEST(waiting_for_a_command_and_other_chunk_ids_are_seen_through)
+{
+  struct play p;
+#define FRAME(id, how)                                                                             \
+  "Chunk ID: " id "\\nWall time: " id ".1 seconds\\nProcess " how                                  \
+  "\\nOriginal token count: 1\\nOutput:\\nnothing"
+  begin(&p, "{\"limits\":{\"repeats\":2}}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  turn(&p, 2, "w", FRAME("1", "running with session ID 5"), "model_call@6");
+  turn(&p, 6, "w", FRAME("2", "running with session ID 5"), "model_call@10");
+  turn(&p, 10, "w", FRAME("3", "running with session ID 5"), "model_call@14");
+  turn(&p, 14, "w", FRAME("4", "exited with code 1"), "model_call@18");
+  turn(&p, 18, "w", FRAME("5", "exited with code 2"), "model_call@22");
+  turn(&p, 22, "w", FRAME("6", "exited with code 2"), "finish@26");
+  assert_string_equal(p.st.reason, "loop_detected");
+  end(&p);
+}
+
+/* ---- prices ---- */
+
+static struct csn_project *
+project(struct bench *b, const char *yaml)
+{
+  struct csn_project *p = NULL;
+  csn_err err;
+  char here[200];
+  bench_write(b, "caisson.yaml", yaml);
+  assert_non_null(getcwd(here, sizeof here));
+  assert_int_equal(chdir(b->folder), 0);
+  int rc = csn_project_load(&p, &err);
+  assert_int_equal(chdir(here), 0);
+  OK(rc, &err);
+  return p;
+}
+
+TEST(prices_come_from_the_project_then_from_the_table)
+{
+  struct bench b;
+  bench_init(&b, "rules: [{name: end, reply: x}]\n");
+  struct csn_project *p = project(
+      &b,
+      "prices: {\"mine/*\": {input: 0.0375, output: 2}, openai/gpt-4o: {input: 1, output: 2}}\n");
+  csn_price x = csn_price_find(p, CSN_STR("mine/large"));
+  assert_true(x.is_known && x.input == 37500 && x.cached == 37500 && x.output == 2000000);
+  assert_int_equal(csn_price_find(p, CSN_STR("openai/gpt-4o")).input, 1000000);
+  assert_int_equal(csn_price_find(p, CSN_STR("chat/gpt-4.1-2025-04-14")).output, 8000000);
+  assert_int_equal(csn_price_find(p, CSN_STR("anthropic/claude-sonnet-4-20250514")).cached, 300000);
+  assert_false(csn_price_find(p, CSN_STR("openai/gpt-unheard-of")).is_known);
+  assert_true(csn_price_find(p, CSN_STR("script:a.yaml")).is_known);
+  csn_project_free(p);
+  bench_fini(&b);
+}
+
+TEST(a_limit_of_cost_needs_a_price_before_the_run)
+{
+  struct bench b;
+  csn_run *r = NULL;
+  csn_err err;
+  bench_init(&b, "rules: [{name: end, reply: x}]\n");
+  setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1", 1);
+  csn_agent_set_model(b.agent, "openai/gpt-unheard-of");
+  bench_set(&b, "limits", "{\"cost_usd\":1}");
+  assert_int_equal(csn_run_start(b.rt, b.agent, CSN_STR("go"), NULL, &r, &err), CSN_E_INVALID);
+  assert_non_null(strstr(err.msg, "the price of model openai/gpt-unheard-of is not known"));
+  unsetenv("OPENAI_BASE_URL");
+  csn_agent_set_model(b.agent, b.model);
+  r = bench_start(&b);
+  assert_true(bench_await(&b, r).cost_usd == 0);
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+TEST(a_loop_ends_a_real_run_with_what_it_has)
+{
+  struct bench b;
+  bench_init(&b, "rules:\n- {name: again, say: I try., reply: [{same: {}}]}\n");
+  bench_tool(&b, "same", bench_count);
+  atomic_store(&b.calls, 0);
+  csn_run *r = bench_start(&b); /* each result is new, so only the turns end it */
+  csn_result res = bench_await(&b, r);
+  STR_EQ(res.reason, "turns");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+RUN_TESTS("run/budget", RUN(a_reply_is_capped_to_what_is_left_of_the_tokens),
+          RUN(a_reply_is_capped_to_what_is_left_of_the_money),
+          RUN(calls_over_the_limit_are_not_made_and_those_before_are),
+          RUN(a_soft_threshold_changes_the_model_or_asks),
+          RUN(the_same_call_with_the_same_result_is_a_loop),
+          RUN(waiting_for_a_command_and_other_chunk_ids_are_seen_through),
+          RUN(prices_come_from_the_project_then_from_the_table),
+          RUN(a_limit_of_cost_needs_a_price_before_the_run),
+          RUN(a_loop_ends_a_real_run_with_what_it_has))
