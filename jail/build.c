@@ -2,15 +2,14 @@
  *
  * build.c - the order of steps from a cloned process to the warden.
  *
- * The process starts with all capabilities over its new user namespace and
- * none over the host.  It waits until the spawner has written its user ids,
- * leaves the host's network, IPC, host name and control group view, builds
- * its root file system, sets the limits every command inherits and executes
- * the warden, which seals itself.  No byte of the sandbox is read here.
+ * The process starts as user 0 of a user namespace (or as the one user there
+ * is), with all capabilities over the jail's namespaces and none over the
+ * host, and with the skeleton as its root.  It adds what is the jail's own,
+ * sets the limits every command inherits, and becomes the warden, which seals
+ * itself.  No byte of the sandbox is read here.
  */
 #include "jail/build.h"
 
-#include <grp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,19 +19,26 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "jail/network.h"
 #include "jail/sys.h"
+#include "jail/warden.h"
 
-#ifndef CLONE_NEWCGROUP
-#define CLONE_NEWCGROUP 0x02000000
-#endif
+static csn_jail_note *listener;
+
+void
+csn_jail_tell(csn_jail_note *note)
+{
+  listener = note;
+}
 
 _Noreturn void
 csn_jail_fail(const char *what, const char *name)
 {
   csn_jail_note note = {.kind = CSN_JAIL_FAILED, .error = errno ? errno : EIO};
   step_name(note.step, sizeof note.step, what, name);
-  (void)!send(CSN_JAIL_CONTROL, &note, sizeof note, MSG_NOSIGNAL);
+  if (listener)
+    *listener = note;
+  else
+    (void)!send(CSN_JAIL_CONTROL, &note, sizeof note, MSG_NOSIGNAL);
   _exit(1);
 }
 
@@ -44,11 +50,10 @@ place_descriptors(struct csn_jail_plan *plan)
     if (plan->fds[i] > 0)
       plan->fds[i] = fcntl(plan->fds[i], F_DUPFD_CLOEXEC, CSN_JAIL_FDS);
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_FDS; i++) {
-    bool kept = i == CSN_JAIL_CONTROL || i == CSN_JAIL_LIFE || i == CSN_JAIL_LOCK;
     if (plan->fds[i] <= 0) {
       close(i);
       plan->fds[i] = -1;
-    } else if (dup3(plan->fds[i], i, kept ? 0 : O_CLOEXEC) < 0) {
+    } else if (dup3(plan->fds[i], i, O_CLOEXEC) < 0) {
       csn_jail_fail("place the descriptors", "");
     } else {
       plan->fds[i] = i;
@@ -57,8 +62,8 @@ place_descriptors(struct csn_jail_plan *plan)
   sys_close_range(CSN_JAIL_FDS, 0);
 }
 
-static void
-raise_loopback(void)
+void
+csn_jail_raise_loopback(void)
 {
   struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -88,10 +93,7 @@ static void
 set_limits(const struct csn_jail_plan *plan)
 {
   const csn_jail_limits *l = &plan->open.limits;
-  /* With one user id the warden is counted, too. */
-  int64_t processes = l->pids < 0 ? -1 : l->pids + !plan->ranged;
   set_limit(RLIMIT_NOFILE, "open files", l->open_files, l->most_open_files);
-  set_limit(RLIMIT_NPROC, "processes", processes, processes);
   set_limit(RLIMIT_FSIZE, "file size", l->file_size, l->file_size);
   set_limit(RLIMIT_DATA, "writable memory", l->data, l->data);
   set_limit(RLIMIT_CORE, "core files", 1, 1); /* no file; see also jail/seccomp_gen.c */
@@ -103,39 +105,31 @@ set_limits(const struct csn_jail_plan *plan)
   set_limit(RLIMIT_SIGPENDING, "queued signals", 1024, 1024);
 }
 
-/* Waits until the user ids are written; ends with the spawner. */
-static void
-await_ids(const struct csn_jail_plan *plan)
+/* Counted for each user namespace, and what is in force when one is made binds
+ * all of its parent's: so the warden asks for it once it is in the last. */
+void
+csn_jail_limit_processes(const struct csn_jail_plan *plan)
 {
-  char go;
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (read(CSN_JAIL_LIFE, &go, 1) != 1)
-    _exit(1);
-  if (!plan->ranged)
-    return;
-  if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-    csn_jail_fail("become user 0 of the jail", "");
-  prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids had cleared it */
+  const csn_jail_limits *l = &plan->open.limits;
+  /* With one user id the warden is counted, too. */
+  int64_t processes = l->pids < 0 ? -1 : l->pids + !plan->ranged;
+  set_limit(RLIMIT_NPROC, "processes", processes, processes);
 }
 
 _Noreturn void
 csn_jail_build(struct csn_jail_plan *plan)
 {
-  char *argv[] = {"caisson-warden", plan->ranged ? "ranged" : "single", plan->open.root, NULL};
-  char *envp[] = {NULL};
   place_descriptors(plan);
-  await_ids(plan);
-  if (unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) < 0)
-    csn_jail_fail("make network, ipc, uts and cgroup namespaces", "");
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  prctl(PR_SET_DUMPABLE, 1); /* as long as our own files of /proc must be ours */
   umask(022);
-  raise_loopback();
-  if (plan->open.networked)
-    csn_jail_network(&plan->open);
-  csn_jail_mounts(plan);
   if (sethostname("caisson", 7) < 0)
     csn_jail_fail("set the host name", "");
+  if (!plan->spare)
+    csn_jail_raise_loopback();
+  csn_jail_mounts(plan);
   setsid();
   set_limits(plan);
-  syscall(SYS_execveat, CSN_JAIL_WARDEN, "", argv, envp, AT_EMPTY_PATH);
-  csn_jail_fail("execute the warden", "");
+  csn_jail_graft(plan);
+  csn_warden_run(plan);
 }

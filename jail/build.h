@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * build.h - the steps from a cloned process to the warden of a jail. */
+ *
+ * build.h - what the spawner and the processes that it clones share: the steps
+ * from a cloned process to the warden of a jail. */
 #ifndef CSN_JAIL_BUILD_H
 #define CSN_JAIL_BUILD_H
 
@@ -9,18 +11,38 @@
 
 struct csn_jail_plan {
   bool ranged;           /* the jail has 65536 user ids, 0 among them; else one, 1000 */
+  bool spare;            /* its network and IPC namespaces are made already */
   csn_jail_open open;    /* what the harness asked for */
   int fds[CSN_JAIL_FDS]; /* by their CSN_JAIL_ number; -1 or 0: not there */
 };
 
-/* In the first process of the new namespaces: makes the jail and executes the
- * warden.  A failure is told on the control stream and ends the process. */
+/* In the first process of the new namespaces, whose "/" is a template: makes
+ * what is this jail's own, becomes the warden and never comes back.  A failure
+ * is told on the control stream and ends the process. */
 _Noreturn void csn_jail_build(struct csn_jail_plan *plan);
 
-/* Tells the failing step with errno, and ends the process. */
+/* Tells the failing step with errno, and ends the process.  Who hears it: the
+ * note when there is one (memory shared with the spawner), else the harness. */
 _Noreturn void csn_jail_fail(const char *what, const char *name);
+void csn_jail_tell(csn_jail_note *note);
 
-/* The file systems; ends with the new root as "/" and as the folder at hand. */
+/* What all jails of a kind share (jail/skeleton.c): makes it in a mount
+ * namespace that is a copy of the host's, and ends with it as "/", read-only.
+ * rootfs: a detached tree, or -1 for the host's programs; taken. */
+void csn_jail_skeleton(const char *root, int rootfs);
+
+/* What is this jail's own (jail/mounts.c), on top of the skeleton as "/". */
 void csn_jail_mounts(const struct csn_jail_plan *plan);
+/* The last of it: the workspace, and what nobody needs to see. */
+void csn_jail_graft(const struct csn_jail_plan *plan);
+
+/* The interface `lo` of the network namespace that the caller is in. */
+void csn_jail_raise_loopback(void);
+/* For the process and those it starts. */
+void csn_jail_limit_processes(const struct csn_jail_plan *plan);
+
+/* The texts that cover files of /proc: in the skeleton, where each jail puts
+ * its own /tmp over them. */
+#define CSN_JAIL_MASKS "/tmp/"
 
 #endif

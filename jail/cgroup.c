@@ -218,12 +218,21 @@ csn_cgroup_limit(const struct csn_cgroups *g, const struct csn_cgroup *c,
   if (p)
     limit_memory(p, c->number, limits, held);
   p = place_of(g, CSN_CGROUP_PIDS, c);
-  /* The warden is one more; so is the spawner while it sits there. */
-  if (p && (limits->pids < 0 || set(p, c->number, "pids.max", limits->pids + 1)))
+  if (p)
     held->pids = (uint8_t)p->version;
   p = place_of(g, CSN_CGROUP_CPU, c);
   if (p && (limits->cpu < 0 || limit_cpu(p, c->number, limits->cpu)))
     held->cpu = (uint8_t)p->version;
+}
+
+void
+csn_cgroup_limit_processes(const struct csn_cgroups *g, const struct csn_cgroup *c,
+                           const csn_jail_limits *limits, csn_jail_held *held)
+{
+  const struct csn_cgroup_place *p = place_of(g, CSN_CGROUP_PIDS, c);
+  /* The warden is one more; so is the spawner while it sits there. */
+  if (p && limits->pids >= 0 && !set(p, c->number, "pids.max", limits->pids + 1))
+    held->pids = 0;
 }
 
 static const char *

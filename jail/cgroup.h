@@ -68,6 +68,9 @@ int csn_cgroup_target(const struct csn_cgroups *g, const struct csn_cgroup *c);
 /* Sets the limits; *held says which are in force, or would be if there were one. */
 void csn_cgroup_limit(const struct csn_cgroups *g, const struct csn_cgroup *c,
                       const csn_jail_limits *limits, csn_jail_held *held);
+/* The same for processes, once the first is there: making it takes more. */
+void csn_cgroup_limit_processes(const struct csn_cgroups *g, const struct csn_cgroup *c,
+                                const csn_jail_limits *limits, csn_jail_held *held);
 /* The files that count events, -1 where there is none: memory, processes. */
 void csn_cgroup_events(const struct csn_cgroups *g, const struct csn_cgroup *c, int fds[2]);
 /* Events of this jail so far. */

@@ -133,8 +133,8 @@ child_main(void *arg)
       give_up(s, CSN_COMMAND_AT_SETUP);
   if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
     give_up(s, CSN_COMMAND_AT_SETUP);
-  if (s->warden->ranged && (setresgid(CSN_JAIL_UID, CSN_JAIL_UID, CSN_JAIL_UID) < 0 ||
-                            setresuid(CSN_JAIL_UID, CSN_JAIL_UID, CSN_JAIL_UID) < 0))
+  if (s->warden->plan->ranged && (setresgid(CSN_JAIL_UID, CSN_JAIL_UID, CSN_JAIL_UID) < 0 ||
+                                  setresuid(CSN_JAIL_UID, CSN_JAIL_UID, CSN_JAIL_UID) < 0))
     give_up(s, CSN_COMMAND_AT_SETUP);
   if (chdir(s->cwd) < 0)
     give_up(s, CSN_COMMAND_AT_CWD);
@@ -151,12 +151,12 @@ static int
 open_terminal(const struct warden *w, struct start *s, const csn_jail_exec *x)
 {
   int unlock = 0;
-  if (w->ranged) {
+  if (w->plan->ranged) {
     setfsgid(CSN_JAIL_UID);
     setfsuid(CSN_JAIL_UID);
   }
   int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-  if (w->ranged) {
+  if (w->plan->ranged) {
     setfsuid(0);
     setfsgid(0);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids clears it */

@@ -11,9 +11,8 @@
  * Harness -> warden, on the control stream: frames, each a csn_jail_frame, its
  * fixed part and its strings.  The descriptors of a frame travel with its
  * first byte.  Warden -> harness: one csn_jail_note when the jail is ready or
- * has failed; before it, of a networked jail, one with its listening sockets.
- * Everything about a running command goes over the command's own channel
- * (core/command.h).  The end of the control stream ends the jail.
+ * has failed.  Everything about a running command goes over the command's own
+ * channel (core/command.h).  The end of the control stream ends the jail.
  */
 #ifndef CSN_JAIL_PROTO_H
 #define CSN_JAIL_PROTO_H
@@ -21,26 +20,28 @@
 #include <stdint.h>
 
 /* Descriptors that the spawner is started with. */
-enum { CSN_SPAWNER_SOCKET = 3, CSN_SPAWNER_WARDEN = 4, CSN_SPAWNER_IMAGE = 5 };
+enum { CSN_SPAWNER_SOCKET = 3, CSN_SPAWNER_IMAGE = 4 };
 
 /* Descriptors of the first process of a jail.  Those up to GIVEN come with the
  * request under the same number: to add one, append it there.  The warden
- * inherits CONTROL, LIFE and LOCK. */
+ * keeps CONTROL, LIFE and LOCK. */
 enum csn_jail_fd {
   CSN_JAIL_CONTROL = 3, /* always there */
   CSN_JAIL_LOCK,
   CSN_JAIL_WORKSPACE,
   CSN_JAIL_ROOTFS,
   CSN_JAIL_GIVEN,
-  CSN_JAIL_LIFE =
-      CSN_JAIL_GIVEN, /* read end of a pipe that the spawner holds open while it lives */
-  CSN_JAIL_WARDEN,
+  /* Read end of a pipe that the spawner holds open while it lives. */
+  CSN_JAIL_LIFE = CSN_JAIL_GIVEN,
+  CSN_JAIL_BLANK, /* an empty mount namespace, for the jail to end in */
+  CSN_JAIL_USERS, /* the commands' user namespace */
   CSN_JAIL_FDS
 };
 #define CSN_JAIL_WITH(fd) (1u << (fd))
 
-/* Who commands are inside, and where a root harness puts the jail's 65536
- * user ids on the host. */
+/* Who commands are inside, and where a root harness puts user ids on the host:
+ * jail after jail has a range of its own, and the first of all is for folders
+ * that must be given away because their file system has no id-mapped mounts. */
 enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 };
 
 #define CSN_JAIL_HOME "/home/user"
@@ -88,34 +89,32 @@ typedef struct csn_jail_end {
   uint32_t is_late;         /* the wall time was over, so the spawner ended it */
   uint32_t kills, refusals; /* by the kernel at the memory limit; of new processes */
 } csn_jail_end;
-/* A networked jail has a proxy's port and a name server's beside its own. */
-enum { CSN_JAIL_PORTS_MAX = 64, CSN_JAIL_PROXY_PORT = 3128, CSN_JAIL_DNS_PORT = 53 };
-/* Sockets of a LISTENING note, in this order; then those of the ports. */
-enum { CSN_JAIL_PROXY_FD, CSN_JAIL_DNS_UDP_FD, CSN_JAIL_DNS_TCP_FD, CSN_JAIL_PORT_FDS };
-enum { CSN_JAIL_LISTENERS_MAX = CSN_JAIL_PORT_FDS + CSN_JAIL_PORTS_MAX };
-
-/* What programs in a networked jail trust: the harness's choice of roots. */
-#define CSN_JAIL_TRUST_FILE "/run/caisson/ca.pem"
 
 typedef struct csn_jail_open {
-  uint32_t with; /* CSN_JAIL_WITH() of each descriptor */
+  uint32_t with;       /* CSN_JAIL_WITH() of each descriptor */
+  uint32_t keep_owner; /* fail rather than give the folder of the workspace away */
   csn_jail_limits limits;
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */
-  /* Networked: reaches nothing but sockets that are made in its own network
-   * and handed to the harness, among them listeners for these TCP ports; waits
-   * for a TRUST frame. */
-  uint16_t networked, n_ports, ports[CSN_JAIL_PORTS_MAX];
 } csn_jail_open;
 
+/* Whose the files of the workspace are on the host. */
+enum csn_jail_owner {
+  CSN_JAIL_SAME,       /* the harness and the commands are the same user */
+  CSN_JAIL_MAPPED,     /* what commands make belongs to the owner of the folder */
+  CSN_JAIL_GIVEN_AWAY, /* the folder and what commands make belong to user 1000001000 */
+};
+
 typedef struct csn_jail_opened {
-  int32_t error;   /* an errno, with `step` naming what failed; 0: two descriptors */
-  int32_t uid;     /* owner of the workspace's files on the host; -1: whoever the harness is */
-  uint32_t events; /* of the descriptors after the first two: 1 memory, 2 processes */
+  int32_t error;    /* an errno, with `step` naming what failed; 0: descriptors come along */
+  int32_t owner;    /* a csn_jail_owner */
+  int32_t uid, gid; /* that files of the harness in the workspace need; -1: leave them */
+  int32_t user;     /* who commands are on the host; -1: whoever the harness is */
+  uint32_t events;  /* of the descriptors after the first two: 1 memory, 2 processes */
   csn_jail_held held;
   char step[120];
 } csn_jail_opened;
 
-enum csn_jail_note_kind { CSN_JAIL_FAILED = 1, CSN_JAIL_READY = 2, CSN_JAIL_LISTENING = 3 };
+enum csn_jail_note_kind { CSN_JAIL_FAILED = 1, CSN_JAIL_READY = 2 };
 
 typedef struct csn_jail_note {
   int32_t kind;
@@ -125,24 +124,10 @@ typedef struct csn_jail_note {
 } csn_jail_note;
 
 /* KILL, without a body: all processes but the warden. */
-enum csn_jail_frame_kind {
-  CSN_JAIL_EXEC = 1,
-  CSN_JAIL_KILL = 2,
-  CSN_JAIL_TRUST = 3,
-  CSN_JAIL_DIAL = 4,
-};
+enum csn_jail_frame_kind { CSN_JAIL_EXEC = 1, CSN_JAIL_KILL = 2 };
 
 /* Bytes of a frame's body: what one execve(2) may take, and no more. */
 enum { CSN_JAIL_BODY_MAX = 1 << 20, CSN_JAIL_STRINGS_MAX = 16384 };
-
-/* TRUST, before READY and not after it: the body is a file of certificates. */
-enum { CSN_JAIL_TRUST_MAX = 8 << 20 };
-
-/* DIAL: one descriptor, the channel of the answer: STARTED with a socket that
- * is or will be connected, or FAILED (core/command.h). */
-typedef struct csn_jail_dial {
-  uint16_t port, v6; /* of the loopback interface */
-} csn_jail_dial;
 
 typedef struct csn_jail_frame {
   uint32_t kind;

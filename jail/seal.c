@@ -22,34 +22,6 @@
 #include "jail/seccomp_filters.h" /* made by the build */
 #include "jail/sys.h"
 
-_Noreturn void
-csn_warden_fail(const char *what, const char *name)
-{
-  csn_jail_note note = {.kind = CSN_JAIL_FAILED, .error = errno ? errno : EIO};
-  step_name(note.step, sizeof note.step, what, name);
-  (void)!send(CSN_JAIL_CONTROL, &note, sizeof note, MSG_NOSIGNAL);
-  _exit(1);
-}
-
-static void
-write_map(const char *path)
-{
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, "1000 1000 1\n", 12) != 12)
-    csn_warden_fail("write", path);
-  close(fd);
-}
-
-/* setgroups is denied already: a child namespace inherits that. */
-static void
-enter_user_namespace(void)
-{
-  if (unshare(CLONE_NEWUSER) < 0)
-    csn_warden_fail("make the commands' user namespace", "");
-  write_map("/proc/self/uid_map");
-  write_map("/proc/self/gid_map");
-}
-
 /* ---- capabilities ---- */
 
 static void
@@ -62,11 +34,11 @@ drop_capabilities(bool ranged)
     if (prctl(PR_CAPBSET_DROP, cap) < 0) {
       if (errno == EINVAL)
         break; /* past the last one of this kernel */
-      csn_warden_fail("drop the bounding capabilities", "");
+      csn_jail_fail("drop the bounding capabilities", "");
     }
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   if (syscall(SYS_capset, &head, caps) < 0)
-    csn_warden_fail("drop the capabilities", "");
+    csn_jail_fail("drop the capabilities", "");
 }
 
 /* ---- Landlock ---- */
@@ -95,7 +67,7 @@ allow_beneath(int rules, const char *path, uint64_t access)
 {
   struct path_rule r = {.access = access, .fd = open(path, O_PATH | O_CLOEXEC)};
   if (r.fd < 0 || syscall(NR_landlock_add_rule, rules, LL_RULE_PATH, &r, 0) < 0)
-    csn_warden_fail("allow by Landlock", path);
+    csn_jail_fail("allow by Landlock", path);
   close(r.fd);
 }
 
@@ -116,7 +88,7 @@ restrict_files(const char *root)
     handled |= LL_IOCTL_DEV;
   int rules = (int)syscall(NR_landlock_create_ruleset, &handled, sizeof handled, 0);
   if (rules < 0)
-    csn_warden_fail("make Landlock rules", "");
+    csn_jail_fail("make Landlock rules", "");
   uint64_t own = handled & ~(uint64_t)(LL_MAKE_CHAR | LL_MAKE_BLOCK);
   const char *const writable[] = {root, "/tmp", CSN_JAIL_HOME, "/dev/shm"};
   allow_beneath(rules, "/", LL_EXECUTE | LL_READ_FILE | LL_READ_DIR);
@@ -126,7 +98,7 @@ restrict_files(const char *root)
   allow_beneath(rules, "/dev", special);
   allow_beneath(rules, "/proc", special);
   if (syscall(NR_landlock_restrict_self, rules, 0) < 0)
-    csn_warden_fail("apply Landlock rules", "");
+    csn_jail_fail("apply Landlock rules", "");
   close(rules);
   return (int)abi;
 }
@@ -139,18 +111,19 @@ load_filter(const struct sock_filter *code, size_t n)
   struct sock_fprog program = {.len = (unsigned short)n,
                                .filter = (struct sock_filter *)(uintptr_t)code};
   if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
-    csn_warden_fail("load the seccomp filter", "");
+    csn_jail_fail("load the seccomp filter", "");
 }
 
 int
-csn_jail_seal(bool ranged, const char *root)
+csn_jail_seal(const struct csn_jail_plan *plan)
 {
-  if (!ranged)
-    enter_user_namespace();
-  drop_capabilities(ranged);
+  if (!plan->ranged && setns(plan->fds[CSN_JAIL_USERS], CLONE_NEWUSER) < 0)
+    csn_jail_fail("enter the commands' user namespace", "");
+  csn_jail_limit_processes(plan);
+  drop_capabilities(plan->ranged);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-    csn_warden_fail("set no_new_privs", "");
-  int landlock = restrict_files(root);
+    csn_jail_fail("set no_new_privs", "");
+  int landlock = restrict_files(plan->open.root);
   prctl(PR_SET_DUMPABLE, 0);
   load_filter(deny_filter, sizeof deny_filter / sizeof *deny_filter);
   load_filter(allow_filter, sizeof allow_filter / sizeof *allow_filter);

@@ -3,15 +3,12 @@
 #ifndef CSN_JAIL_SEAL_H
 #define CSN_JAIL_SEAL_H
 
-#include <stdbool.h>
+#include "jail/build.h"
 
-/* The warden's last privileges go; commands inherit all of it.  `ranged`: it
- * stays user 0 of the jail and keeps what it takes to become user 1000 and to
- * kill.  `root` is the workspace.  Gives the ABI of the Landlock rules in
- * force, 0 for none.  A failure is told to the harness and ends the process. */
-int csn_jail_seal(bool ranged, const char *root);
-
-/* Tells the failing step with errno, and ends the process. */
-_Noreturn void csn_warden_fail(const char *what, const char *name);
+/* The warden's last privileges go; commands inherit all of it.  Where the jail
+ * has a range of user ids it stays user 0 of it and keeps what it takes to
+ * become user 1000 and to kill.  Gives the ABI of the Landlock rules in force,
+ * 0 for none.  A failure is told to the harness and ends the process. */
+int csn_jail_seal(const struct csn_jail_plan *plan);
 
 #endif

@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const allowed[] = {
@@ -95,7 +96,6 @@ static const char *const allowed[] = {
     "newfstatat",
     "open",
     "openat",
-    "openat2",
     "pread64",
     "preadv",
     "preadv2",
@@ -478,6 +478,29 @@ keep_core_limit(scmp_filter_ctx f, uint32_t arch)
   add(f, arch, SCMP_ACT_ERRNO(0), "prlimit64", 2, new);
 }
 
+/* Files of the workspace belong to the owner of its folder, who may be root:
+ * with these bits others of this machine could run one as that user.  The mode
+ * of openat2(2) lies in memory, so that call is not allowed at all. */
+static void
+refuse_set_id(scmp_filter_ctx f, uint32_t arch)
+{
+  static const struct {
+    const char *name;
+    unsigned mode, flags; /* which arguments; flags 0: always a mode */
+  } calls[] = {{"chmod", 1, 0},   {"fchmod", 1, 0}, {"fchmodat", 2, 0}, {"fchmodat2", 2, 0},
+               {"creat", 1, 0},   {"mkdir", 1, 0},  {"mkdirat", 2, 0},  {"mknod", 1, 0},
+               {"mknodat", 2, 0}, {"open", 2, 1},   {"openat", 3, 2},   {"mq_open", 2, 0}};
+  static const scmp_datum_t bits[] = {S_ISUID, S_ISGID}, makes[] = {O_CREAT, O_TMPFILE};
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+    for (size_t b = 0; b < 2; b++)
+      for (size_t m = 0; m < (calls[i].flags ? 2 : 1); m++) {
+        struct scmp_arg_cmp c[] = {
+            SCMP_CMP(calls[i].mode, SCMP_CMP_MASKED_EQ, bits[b], bits[b]),
+            SCMP_CMP(calls[i].flags, SCMP_CMP_MASKED_EQ, makes[m], makes[m])};
+        add(f, arch, SCMP_ACT_ERRNO(EPERM), calls[i].name, calls[i].flags ? 2 : 1, c);
+      }
+}
+
 static scmp_filter_ctx
 deny(uint32_t arch)
 {
@@ -503,6 +526,7 @@ deny(uint32_t arch)
   struct scmp_arg_cmp other = SCMP_A0(SCMP_CMP_NE, 0);
   add(f, arch, no, "prlimit64", 1, &other);
   keep_core_limit(f, arch);
+  refuse_set_id(f, arch);
   /* Families left: AF_UNIX, AF_INET, AF_INET6, and routes of AF_NETLINK. */
   static const int families[] = {0, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15};
   for (size_t i = 0; i < sizeof families / sizeof *families; i++)

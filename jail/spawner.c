@@ -3,38 +3,34 @@
  * spawner.c - the process that makes jails for one harness: single-threaded,
  * small, started from a sealed memfd with nothing of the harness in it.
  *
- * It clones the first process of each jail (jail/build.c does the rest in
- * there), writes the jail's user id map, hands the harness a pidfd and
+ * It keeps what jails have in common (jail/start.c), clones the first process
+ * of each (jail/build.c does the rest in there), hands the harness a pidfd and
  * remembers the lock that belongs to the jail until the kernel reports that
- * its last process has ended.
+ * its last process has ended.  When nobody asks for anything it makes ready
+ * what the next jails need.
  *
  * When the harness closes the socket or dies by whatever signal, every jail is
  * killed before the spawner ends.  When the spawner is killed, the life pipes
  * and PDEATHSIG end the jails.
  */
+#include <limits.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#include "jail/build.h"
 #include "jail/cgroup.h"
-#include "jail/sys.h"
-
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x00001000
-#endif
+#include "jail/start.h"
+#include "jail/steps.h"
 
 struct jail {
   pid_t pid;
+  struct csn_ids *ids;
   int lock; /* -1: none */
   int life; /* write end; its closing tells the warden that we are gone, and
                the harness that the jail has ended and the lock is free */
@@ -43,10 +39,16 @@ struct jail {
   bool is_late;
 };
 
+enum { SPARES = 8 };
+
 struct spawner {
+  struct csn_home home;
+  struct csn_template *templates;
+  struct csn_spare spares[SPARES];
+  size_t n_spares;
   struct jail *jails;
   size_t n, room;
-  bool ranged; /* root of this machine: jails get user ids of their own */
+  size_t served;
   struct csn_cgroups groups;
 };
 
@@ -62,109 +64,86 @@ close_fd(int fd)
     close(fd);
 }
 
-/* ---- user ids ---- */
+/* ---- what the harness gave us ---- */
 
-static bool
-write_text(const char *path, const char *text)
+/* A detached tree of a folder.  Where we see the host's mounts as a copy, as
+ * an ordinary user's spawner does, its path is opened again in that, and must
+ * be the same folder. */
+static int
+tree_of(const struct spawner *s, int fd)
 {
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0)
-    return false;
-  size_t n = strlen(text);
-  bool done = write(fd, text, n) == (ssize_t)n;
-  int e = errno;
-  close(fd);
-  errno = e;
-  return done;
-}
-
-/* The next number of a map's text; stops at its end. */
-static unsigned long
-take_number(const char **text)
-{
-  unsigned long value = 0;
-  while (**text == ' ' || **text == '\n')
-    ++*text;
-  for (; **text >= '0' && **text <= '9'; ++*text)
-    value = value * 10 + (unsigned long)(**text - '0');
-  return value;
-}
-
-/* Whether the ids of the jails' range exist in our own user namespace. */
-static bool
-range_exists(void)
-{
-  char text[512];
-  int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
-  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-  close_fd(fd);
-  text[n > 0 ? n : 0] = '\0';
-  for (const char *p = text; *p >= '0' || *p == ' ';) {
-    unsigned long first = take_number(&p);
-    take_number(&p); /* in the namespace above */
-    unsigned long count = take_number(&p);
-    if (first <= CSN_JAIL_BASE && first + count >= (unsigned long)CSN_JAIL_BASE + CSN_JAIL_RANGE)
-      return true;
-    if (*p == '\n')
-      p++;
-  }
-  return false;
-}
-
-static size_t
-put_number(char *to, unsigned long value)
-{
-  char digits[24];
-  size_t n = 0, at = 0;
-  do
-    digits[n++] = (char)('0' + value % 10);
-  while (value /= 10);
+  char link[40] = "/proc/self/fd/", path[PATH_MAX], digits[12];
+  struct stat a, b;
+  if (s->home.ranged)
+    return sys_open_tree(fd, "", AT_EMPTY_PATH | TREE_RECURSIVE);
+  size_t n = 0, at = strlen(link);
+  for (int left = fd; left || n == 0; left /= 10)
+    digits[n++] = (char)('0' + left % 10);
   while (n)
-    to[at++] = digits[--n];
-  return at;
+    link[at++] = digits[--n];
+  ssize_t len = readlink(link, path, sizeof path - 1);
+  if (len < 0)
+    return -1;
+  path[len] = '\0';
+  int tree = sys_open_tree(AT_FDCWD, path, TREE_RECURSIVE | AT_SYMLINK_NOFOLLOW);
+  if (tree >= 0 &&
+      (fstat(fd, &a) < 0 || fstat(tree, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino)) {
+    close(tree);
+    errno = ESTALE;
+    return -1;
+  }
+  return tree;
 }
 
-static void
-map_line(char *to, unsigned long inside, unsigned long outside, unsigned long count)
+/* The tree of the workspace, in which user 1000 of the jail is its owner. */
+static const char *
+own_tree(struct spawner *s, struct csn_ids **ids, int folder, int tree, bool keep_owner,
+         csn_jail_opened *a)
 {
-  size_t n = put_number(to, inside);
-  to[n++] = ' ';
-  n += put_number(to + n, outside);
-  to[n++] = ' ';
-  n += put_number(to + n, count);
-  to[n++] = '\n';
-  to[n] = '\0';
-}
-
-static void
-proc_path(char *to, pid_t pid, const char *name)
-{
-  memcpy(to, "/proc/", 6);
-  size_t n = 6 + put_number(to + 6, (unsigned long)pid);
-  memcpy(to + n, name, strlen(name) + 1);
+  struct stat st;
+  const char *failed = NULL;
+  if (!s->home.ranged)
+    return sys_tree_protect(tree, CSN_SAFE, -1) < 0 ? "protect the workspace" : NULL;
+  if (fstat(folder, &st) < 0)
+    return "look at the workspace";
+  int owner = csn_ids_owner(*ids, st.st_uid, st.st_gid);
+  if (owner >= 0 && sys_tree_protect(tree, CSN_SAFE, owner) == 0) {
+    bool same = st.st_uid == geteuid() && st.st_gid == getegid();
+    a->owner = CSN_JAIL_MAPPED;
+    a->uid = same ? -1 : (int32_t)st.st_uid;
+    a->gid = same ? -1 : (int32_t)st.st_gid;
+    return NULL;
+  }
+  if (keep_owner)
+    return "map the owner of the workspace";
+  csn_ids_drop(*ids);
+  *ids = csn_ids_take(&s->home.ids, true, &failed);
+  if (failed)
+    return failed;
+  a->owner = CSN_JAIL_GIVEN_AWAY;
+  a->uid = a->gid = CSN_JAIL_BASE + CSN_JAIL_UID;
+  if (fchown(folder, (uid_t)a->uid, (gid_t)a->gid) < 0)
+    return "change the owner of the workspace";
+  return sys_tree_protect(tree, CSN_SAFE, -1) < 0 ? "protect the workspace" : NULL;
 }
 
 static const char *
-write_maps(const struct spawner *s, pid_t pid)
+take_workspace(struct spawner *s, struct request *r, struct csn_ids **ids, csn_jail_opened *a)
 {
-  char path[64], uids[80], gids[80];
-  if (s->ranged) {
-    map_line(uids, 0, CSN_JAIL_BASE, CSN_JAIL_RANGE);
-    map_line(gids, 0, CSN_JAIL_BASE, CSN_JAIL_RANGE);
-  } else {
-    map_line(uids, CSN_JAIL_UID, geteuid(), 1);
-    map_line(gids, CSN_JAIL_UID, getegid(), 1);
-    proc_path(path, pid, "/setgroups");
-    if (!write_text(path, "deny"))
-      return "setgroups of the user namespace";
-  }
-  proc_path(path, pid, "/uid_map");
-  if (!write_text(path, uids))
-    return "uid_map of the user namespace";
-  proc_path(path, pid, "/gid_map");
-  if (!write_text(path, gids))
-    return "gid_map of the user namespace";
-  return NULL;
+  const char *failed = NULL;
+  int folder = r->fds[CSN_JAIL_WORKSPACE];
+  *ids = csn_ids_take(&s->home.ids, false, &failed);
+  if (failed || folder < 0)
+    return failed;
+  int tree = tree_of(s, folder);
+  if (tree < 0)
+    return errno == ESTALE ? "find the folder of the workspace again" : "bind the workspace";
+  r->fds[CSN_JAIL_WORKSPACE] = tree;
+  failed = own_tree(s, ids, folder, tree, r->open.keep_owner, a);
+  int e = errno;
+  close(folder);
+  errno = e;
+  return failed;
 }
 
 /* ---- one jail ---- */
@@ -182,49 +161,6 @@ remember(struct spawner *s, struct jail j)
   }
   s->jails[s->n++] = j;
   return true;
-}
-
-/* A root harness owns folders that the jail's ids cannot reach, so the trees
- * are cloned here; otherwise the jail opens the same paths itself. */
-static const char *
-take_trees(const struct spawner *s, struct request *r)
-{
-  static const struct {
-    int fd;
-    const char *failed;
-  } trees[] = {{CSN_JAIL_WORKSPACE, "clone the mount of the workspace"},
-               {CSN_JAIL_ROOTFS, "clone the mount of the rootfs"}};
-  int workspace = r->fds[CSN_JAIL_WORKSPACE];
-  if (!s->ranged)
-    return NULL;
-  if (workspace >= 0 &&
-      fchown(workspace, CSN_JAIL_BASE + CSN_JAIL_UID, CSN_JAIL_BASE + CSN_JAIL_UID) < 0)
-    return "change the owner of the workspace";
-  for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
-    int *fd = &r->fds[trees[i].fd];
-    if (*fd < 0)
-      continue;
-    int tree = sys_open_tree(*fd, "", AT_EMPTY_PATH | TREE_RECURSIVE);
-    if (tree < 0)
-      return trees[i].failed;
-    close(*fd);
-    *fd = tree;
-  }
-  return NULL;
-}
-
-/* The kernel's clone(2) like fork: the child goes on here with a copy.  Only
- * clone3(2) can put it into a control group. */
-static pid_t
-clone_process(unsigned long flags, int group, int *pidfd)
-{
-  struct clone_request q = {.flags = flags | CLONE_PIDFD | INTO_CGROUP,
-                            .pidfd = (uint64_t)(uintptr_t)pidfd,
-                            .exit_signal = SIGCHLD,
-                            .cgroup = (uint64_t)group};
-  if (group >= 0)
-    return (pid_t)syscall(NR_clone3, &q, sizeof q);
-  return (pid_t)syscall(SYS_clone, flags | CLONE_PIDFD | SIGCHLD, NULL, pidfd, NULL, 0);
 }
 
 /* What the jail may use: decides what was left to us, and sets what groups
@@ -253,43 +189,46 @@ now_ms(void)
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Clones the first process and writes its ids; fds are as the harness gets
- * them.  What failed, with errno. */
+/* Clones the first process; fds are as the harness gets them.  What failed,
+ * with errno. */
 static const char *
-start_first(struct spawner *s, struct csn_jail_plan *plan, struct jail *j, int fds[2])
+start_first(struct spawner *s, const struct csn_template *t, struct csn_jail_plan *plan,
+            struct jail *j, int fds[2])
 {
   int life[2];
+  struct csn_spare spare;
+  bool has_spare = s->n_spares > 0;
   if (pipe2(life, O_CLOEXEC) < 0)
     return "pipe";
   plan->fds[CSN_JAIL_LIFE] = fds[1] = life[0];
-  plan->fds[CSN_JAIL_WARDEN] = CSN_SPAWNER_WARDEN;
   j->life = life[1];
+  if (has_spare)
+    spare = s->spares[--s->n_spares];
   int group = csn_cgroup_target(&s->groups, &j->group);
-  j->pid = clone_process(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS, group, &fds[0]);
-  if (j->pid == 0)
-    csn_jail_build(plan);
+  j->pid = csn_jail_clone(&s->home, t, j->ids, has_spare ? &spare : NULL, group, plan, &fds[0]);
   int e = errno;
   close_fd(group);
+  if (has_spare)
+    csn_spare_drop(&spare);
   errno = e;
-  if (j->pid < 0)
-    return "make user, process and mount namespaces";
-  const char *failed = write_maps(s, j->pid);
-  if (!failed && write(life[1], "", 1) != 1)
-    failed = "start the first process";
-  return failed;
+  return j->pid < 0 ? "make the namespaces of the jail" : NULL;
 }
 
 static const char *
-start_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
+start_jail(struct spawner *s, struct request *r, const struct csn_template *t, struct csn_ids *ids,
+           csn_jail_opened *a, int fds[4])
 {
-  struct csn_jail_plan plan = {.ranged = s->ranged, .open = r->open};
-  struct jail j = {.pid = -1, .lock = r->fds[CSN_JAIL_LOCK], .life = -1, .deadline_ms = INT64_MAX};
+  struct csn_jail_plan plan = {.open = r->open};
+  struct jail j = {
+      .pid = -1, .ids = ids, .lock = r->fds[CSN_JAIL_LOCK], .life = -1, .deadline_ms = INT64_MAX};
   memcpy(plan.fds, r->fds, sizeof r->fds);
+  plan.fds[CSN_JAIL_ROOTFS] = -1; /* the template has it */
   csn_cgroups_take(&s->groups, &j.group);
   set_limits(s, &j.group, &plan.open.limits, &a->held);
   if (plan.open.limits.wall_ms >= 0)
     j.deadline_ms = now_ms() + plan.open.limits.wall_ms;
-  const char *failed = start_first(s, &plan, &j, fds);
+  const char *failed = start_first(s, t, &plan, &j, fds);
+  csn_cgroup_limit_processes(&s->groups, &j.group, &r->open.limits, &a->held);
   if (!failed && !remember(s, j))
     failed = "remember the jail";
   if (!failed) {
@@ -305,6 +244,34 @@ start_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
   close_fd(j.life);
   csn_cgroup_drop(&s->groups, &j.group);
   errno = e;
+  return failed;
+}
+
+static const char *
+make_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
+{
+  csn_jail_note why = {0};
+  struct csn_ids *ids = NULL;
+  const char *failed = csn_home_open(&s->home);
+  int rootfs = r->fds[CSN_JAIL_ROOTFS], tree = rootfs;
+  if (!failed && rootfs >= 0 && (tree = tree_of(s, rootfs)) < 0)
+    failed = "bind the rootfs";
+  if (!failed)
+    failed = take_workspace(s, r, &ids, a);
+  if (!failed) {
+    a->user = s->home.ranged ? (int32_t)(ids->base + CSN_JAIL_UID) : -1;
+    struct csn_template *t = csn_template_find(&s->home, &s->templates, r->open.root, tree, &why);
+    failed = t ? start_jail(s, r, t, ids, a, fds) : why.step;
+    if (!t)
+      errno = why.error;
+  }
+  if (failed) {
+    a->error = errno ? errno : EIO;
+    step_name(a->step, sizeof a->step, failed, "");
+    csn_ids_drop(ids);
+  }
+  if (tree != rootfs)
+    close_fd(tree);
   return failed;
 }
 
@@ -338,18 +305,13 @@ answer(csn_jail_opened *a, const int fds[4])
 static void
 handle(struct spawner *s, struct request *r)
 {
-  csn_jail_opened a = {.uid = s->ranged ? CSN_JAIL_BASE + CSN_JAIL_UID : -1};
+  csn_jail_opened a = {.owner = CSN_JAIL_SAME, .uid = -1, .gid = -1, .user = -1};
   int fds[4] = {-1, -1, -1, -1};
-  const char *failed = take_trees(s, r);
-  if (!failed)
-    failed = start_jail(s, r, &a, fds);
-  if (failed) {
-    a.error = errno ? errno : EIO;
-    step_name(a.step, sizeof a.step, failed, "");
-  }
+  make_jail(s, r, &a, fds);
   answer(&a, fds);
   for (size_t i = 0; i < 4; i++)
     close_fd(fds[i]);
+  s->served++;
 }
 
 /* Puts the descriptors to their numbers; false when they are not those that
@@ -402,6 +364,8 @@ serve(struct spawner *s)
   return true;
 }
 
+/* ---- the loop ---- */
+
 /* Says on the life pipe how it was, and gives back what it had. */
 static void
 bury(struct spawner *s, struct jail *j)
@@ -412,6 +376,7 @@ bury(struct spawner *s, struct jail *j)
   (void)!write(j->life, &end, sizeof end);
   close_fd(j->life);
   csn_cgroup_drop(&s->groups, &j->group);
+  csn_ids_drop(j->ids);
 }
 
 static void
@@ -445,6 +410,22 @@ end_late(struct spawner *s)
   return next == INT64_MAX ? -1 : next - now > INT32_MAX ? INT32_MAX : (int)(next - now);
 }
 
+/* A piece of what the next jails will need, or false when all is there.  Who
+ * wants one jail gets it before anything is made for a second. */
+static bool
+prepare(struct spawner *s)
+{
+  csn_jail_note why = {0};
+  csn_cgroups_prepare(&s->groups);
+  if (!s->served && !s->templates)
+    return !csn_home_open(&s->home) &&
+           csn_template_find(&s->home, &s->templates, "/workspace", -1, &why);
+  size_t wanted = s->served > 1 ? SPARES : s->served == 0;
+  if (s->home.blank <= 0 || s->n_spares >= wanted)
+    return false;
+  return csn_spare_make(&s->spares[s->n_spares]) && ++s->n_spares;
+}
+
 /* The harness that made our socket; its end must not be missed when its
  * descriptors live on in a process it forked. */
 static int
@@ -460,15 +441,34 @@ watch_harness(void)
   return fd;
 }
 
+static void
+run(struct spawner *s, struct pollfd fds[3])
+{
+  for (bool alive = true, more = true; alive;) {
+    struct signalfd_siginfo info;
+    int wait_ms = end_late(s), n = poll(fds, 3, more ? 0 : wait_ms);
+    if (n == 0 && more)
+      more = prepare(s);
+    if (n <= 0)
+      continue;
+    if (fds[1].revents) {
+      while (read(fds[1].fd, &info, sizeof info) > 0)
+        continue;
+      reap(s, WNOHANG);
+    }
+    alive = fds[2].revents == 0 && (fds[0].revents == 0 || serve(s));
+    more |= fds[0].revents != 0;
+  }
+}
+
 int
 main(void)
 {
-  struct spawner s = {0};
+  static struct spawner s;
   sigset_t child, blocked;
   prctl(PR_SET_NAME, "caisson-spawner");
   close(CSN_SPAWNER_IMAGE);
   fcntl(CSN_SPAWNER_SOCKET, F_SETFD, FD_CLOEXEC);
-  fcntl(CSN_SPAWNER_WARDEN, F_SETFD, FD_CLOEXEC);
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   blocked = child;
@@ -479,7 +479,6 @@ main(void)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }
-  s.ranged = geteuid() == 0 && range_exists();
   struct pollfd fds[] = {
       {.fd = CSN_SPAWNER_SOCKET, .events = POLLIN},
       {.fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN},
@@ -488,23 +487,7 @@ main(void)
   if (fds[1].fd < 0 || chdir("/") < 0)
     return 1;
   csn_cgroups_open(&s.groups);
-  for (bool alive = true, idle = false; alive;) {
-    struct signalfd_siginfo info;
-    int wait_ms = end_late(&s), ready = poll(fds, 3, idle ? wait_ms : 0);
-    if (ready < 0)
-      continue;
-    if (ready == 0 && !idle) { /* nobody waits: now is the time */
-      csn_cgroups_prepare(&s.groups);
-      idle = true;
-    }
-    if (fds[1].revents) {
-      while (read(fds[1].fd, &info, sizeof info) > 0)
-        continue;
-      reap(&s, WNOHANG);
-    }
-    idle &= fds[0].revents == 0;
-    alive = fds[2].revents == 0 && (fds[0].revents == 0 || serve(&s));
-  }
+  run(&s, fds);
   for (size_t i = 0; i < s.n; i++)
     kill(s.jails[i].pid, SIGKILL);
   reap(&s, 0);

@@ -19,7 +19,6 @@ enum {
   NR_move_mount = 429,
   NR_clone3 = 435,
   NR_close_range = 436,
-  NR_openat2 = 437,
   NR_mount_setattr = 442,
   NR_landlock_create_ruleset = 444,
   NR_landlock_add_rule = 445,
@@ -29,11 +28,11 @@ enum {
 enum {
   TREE_CLONE = 1,
   MOVE_EMPTY_FROM = 0x4,
-  MOVE_EMPTY_TO = 0x40,
   ATTR_RDONLY = 0x1,
   ATTR_NOSUID = 0x2,
   ATTR_NODEV = 0x4,
   ATTR_NOEXEC = 0x8,
+  ATTR_IDMAP = 0x100000,
   RANGE_CLOEXEC = 4,
 };
 #define TREE_RECURSIVE 0x8000
@@ -60,11 +59,16 @@ sys_move_mount(int tree, int dir, const char *path)
   return (int)syscall(NR_move_mount, tree, "", dir, path, MOVE_EMPTY_FROM);
 }
 
-/* Sets flags on a whole detached tree and cuts it off from the host's mounts. */
+/* Sets flags on a whole detached tree and cuts it off from the host's mounts;
+ * with the descriptor of a user namespace, owners are seen through its map. */
 static inline int
-sys_tree_protect(int tree, uint64_t flags)
+sys_tree_protect(int tree, uint64_t flags, int ids)
 {
   struct mount_attributes a = {.set = flags, .propagation = MS_PRIVATE};
+  if (ids >= 0) {
+    a.set |= ATTR_IDMAP;
+    a.userns_fd = (uint64_t)ids;
+  }
   return (int)syscall(NR_mount_setattr, tree, "", AT_EMPTY_PATH | TREE_RECURSIVE, &a, sizeof a);
 }
 

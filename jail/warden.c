@@ -154,10 +154,9 @@ serve_control(struct warden *w)
     return false;
   if (head.kind == CSN_JAIL_KILL && count == 0)
     return kill(-1, SIGKILL) == 0 || errno == ESRCH; /* not us */
-  if (head.kind != CSN_JAIL_EXEC && head.kind != CSN_JAIL_DIAL)
+  if (head.kind != CSN_JAIL_EXEC)
     return false;
-  return head.kind == CSN_JAIL_DIAL ? csn_warden_dial(w, head.length, fds, count)
-                                    : csn_warden_exec(w, head.length, fds, count);
+  return csn_warden_exec(w, head.length, fds, count);
 }
 
 static void
@@ -165,7 +164,7 @@ watch(const struct warden *w, int fd, uint64_t mark)
 {
   struct epoll_event e = {.events = EPOLLIN, .data.u64 = mark};
   if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) < 0)
-    csn_warden_fail("watch descriptors", "");
+    csn_jail_fail("watch descriptors", "");
 }
 
 static void
@@ -207,20 +206,14 @@ take_rank(struct warden *w)
   snprintf(w->rank_of_commands, sizeof w->rank_of_commands, "%d", own < 500 ? own + 500 : 1000);
 }
 
-int
-main(int argc, char **argv)
+_Noreturn void
+csn_warden_run(const struct csn_jail_plan *plan)
 {
   static struct warden warden;
   struct warden *w = &warden;
   sigset_t all, child;
-  if (argc != 3)
-    return 2;
+  w->plan = plan;
   prctl(PR_SET_NAME, "caisson-warden");
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  for (int fd = CSN_JAIL_CONTROL; fd < CSN_JAIL_FDS; fd++)
-    fcntl(fd, F_SETFD, FD_CLOEXEC); /* most are absent: EBADF is fine */
-  w->ranged = strcmp(argv[1], "ranged") == 0;
-  w->root = argv[2];
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, NULL);
   sigemptyset(&child);
@@ -231,9 +224,8 @@ main(int argc, char **argv)
   watch(w, CSN_JAIL_LIFE, ON_LIFE);
   watch(w, w->signals, ON_SIGNAL);
   take_rank(w); /* the seal makes the file root's */
-  csn_jail_note ready = {.kind = CSN_JAIL_READY, .landlock = csn_jail_seal(w->ranged, w->root)};
-  if (send(CSN_JAIL_CONTROL, &ready, sizeof ready, MSG_NOSIGNAL) != sizeof ready)
-    return 1;
-  serve(w);
-  return 0;
+  csn_jail_note ready = {.kind = CSN_JAIL_READY, .landlock = csn_jail_seal(plan)};
+  if (send(CSN_JAIL_CONTROL, &ready, sizeof ready, MSG_NOSIGNAL) == sizeof ready)
+    serve(w);
+  _exit(0);
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "jail/proto.h"
+#include "jail/build.h"
 
 /* A command whose leader runs; channel is -1 after the harness closed it. */
 struct leader {
@@ -16,8 +16,7 @@ struct leader {
 };
 
 struct warden {
-  bool ranged;
-  const char *root;
+  const struct csn_jail_plan *plan;
   int epoll, signals;
   int rank; /* our own oom_score_adj, or -1 */
   char rank_of_commands[16], own_rank[16];
@@ -27,12 +26,12 @@ struct warden {
   char body[CSN_JAIL_BODY_MAX + 1];
 };
 
+/* The warden of a jail whose root is built; never comes back. */
+_Noreturn void csn_warden_run(const struct csn_jail_plan *plan);
+
 /* Starts what w->body asks for, whose length is `n`, and closes `fds`.  False
  * when it is malformed. */
 bool csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count);
-
-/* The same for a connection to one of the jail's own ports. */
-bool csn_warden_dial(struct warden *w, size_t n, int *fds, size_t count);
 
 /* Sends an event, and a descriptor if it is not -1, on a command's channel. */
 void csn_warden_tell(int channel, int kind, int value, int more, int fd);

@@ -25,12 +25,17 @@ typedef struct csn_jail_ask {
 typedef struct csn_jail_got {
   int pidfd, life; /* as jail/proto.h says */
   int events[2];   /* of the memory and the process limit; -1: no group holds it */
-  int uid;         /* owns what is made in the workspace; -1: the harness */
+  int owner;       /* a csn_jail_owner */
+  int uid, gid;    /* that files of the harness in the workspace need; -1: leave them */
+  int user;        /* who commands are on the host; -1: whoever the harness is */
   csn_jail_held held;
 } csn_jail_got;
 
 /* Asks the spawner for a jail. */
 int csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err) CSN_MUST;
+
+/* Who the commands of an open jail are on this host; -1: the harness's user. */
+int csn_jail_user(const csn_sandbox *sb);
 
 /* One line of what a machine enforces, for `caisson doctor`. */
 typedef struct csn_jail_feature {

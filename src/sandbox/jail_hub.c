@@ -18,9 +18,8 @@
 #include "sandbox/proc.h"
 #include "sandbox/program.h"
 
-/* The programs' bytes; made by the build. */
+/* The program's bytes; made by the build. */
 extern const char csn_spawner_image[], csn_spawner_image_end[];
-extern const char csn_warden_image[], csn_warden_image_end[];
 
 static struct hub {
   pthread_mutex_t lock;
@@ -48,19 +47,15 @@ start(csn_err *err)
     forget();
   csn_str program =
       csn_strn(csn_spawner_image, (size_t)(csn_spawner_image_end - csn_spawner_image));
-  csn_str inner = csn_strn(csn_warden_image, (size_t)(csn_warden_image_end - csn_warden_image));
   csn_auto(csn_closep) int spawner = csn_program_open("caisson-spawner", program, err);
   if (spawner < 0)
     return spawner;
-  csn_auto(csn_closep) int warden = csn_program_open("caisson-warden", inner, err);
-  if (warden < 0)
-    return warden;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
   csn_auto(csn_closep) int theirs = pair[1];
-  const int fds[] = {theirs, warden, spawner};
-  int rc = csn_program_start(&hub.pid, "caisson-spawner", fds, CSN_COUNT(fds), 2, err);
+  const int fds[] = {theirs, spawner};
+  int rc = csn_program_start(&hub.pid, "caisson-spawner", fds, CSN_COUNT(fds), 1, err);
   if (rc < 0) {
     close(pair[0]);
     return rc;
@@ -125,8 +120,14 @@ csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err)
     errno = a.error;
     return csn_jail_explain(csn_fail_errno(err, "%s", a.step), a.step, err);
   }
-  *got = (csn_jail_got){
-      .pidfd = fds[0], .life = fds[1], .events = {-1, -1}, .uid = a.uid, .held = a.held};
+  *got = (csn_jail_got){.pidfd = fds[0],
+                        .life = fds[1],
+                        .events = {-1, -1},
+                        .owner = a.owner,
+                        .uid = a.uid,
+                        .gid = a.gid,
+                        .user = a.user,
+                        .held = a.held};
   for (int i = 0, at = 2; i < 2; i++)
     if (a.events & 1u << i)
       got->events[i] = fds[at++];

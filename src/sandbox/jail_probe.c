@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "caisson/sandbox.h"
 #include "core/fd.h"
+#include "core/poll.h"
 #include "sandbox/jail.h"
+#include "sandbox/jail_limits.h"
 #include "sandbox/limits.h"
 
 enum { NR_landlock_create_ruleset = 444 };
@@ -168,6 +171,43 @@ add_limits(struct lines *l, const csn_sandbox *sb)
   }
 }
 
+/* Whose files of a workspace in the folder at hand would be. */
+static void
+add_owner(struct lines *l, csn_scope *sc)
+{
+  csn_jail_ask ask = {.open = {.keep_owner = 1, .root = "/workspace"}};
+  csn_jail_got got;
+  csn_err err = {0};
+  int pair[2];
+  csn_auto(csn_closep) int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    return;
+  memset(ask.fds, -1, sizeof ask.fds);
+  ask.fds[CSN_JAIL_CONTROL] = pair[1];
+  ask.fds[CSN_JAIL_WORKSPACE] = folder;
+  csn_jail_limits_ask(NULL, &ask.open.limits);
+  int rc = csn_jail_request(&ask, &got, &err);
+  close(pair[1]);
+  close(pair[0]); /* ends the jail, when there is one */
+  if (rc < 0) {
+    add(l, "workspace's owner", "soft", "%s",
+        err.sys_errno == EINVAL || err.sys_errno == EOPNOTSUPP || err.sys_errno == EPERM
+            ? "the file system here has no id-mapped mounts: a workspace's files become user "
+              "1000001000's"
+            : err.msg);
+    return;
+  }
+  struct pollfd end = {.fd = got.life};
+  (void)!csn_poll(sc, &end, 1, NULL);
+  for (int i = 0; i < 2; i++)
+    csn_closep(&got.events[i]);
+  close(got.life);
+  close(got.pidfd);
+  add(l, "workspace's owner", "enforced", "%s",
+      got.owner == CSN_JAIL_MAPPED ? "files made in a workspace here belong to its owner"
+                                   : "files made in a workspace are yours");
+}
+
 int
 csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
 {
@@ -180,14 +220,17 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
   csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = -1, .lock_fd = -1};
   bool works = csn_sandbox_open(&sb, sc, &spec, &err) == 0;
   add(&l, "jail", word(works), "%s",
-      works ? (sb->uid >= 0 ? "as root: user ids of its own" : "as this user: one user id")
-            : err.msg);
+      works
+          ? (csn_jail_user(sb) >= 0 ? "as root: user ids of its own" : "as this user: one user id")
+          : err.msg);
   for (size_t i = 0; i < CSN_COUNT(namespaces); i++) {
     char path[40];
     snprintf(path, sizeof path, "/proc/self/ns/%s", namespaces[i]);
     bool there = access(path, F_OK) == 0;
     add(&l, names[i], word(works && there), "%s", there ? "" : "this kernel lacks it");
   }
+  if (works)
+    add_owner(&l, sc);
   add(&l, "seccomp", word(works), "an allow-list; foreign system call tables kill");
   long abi = syscall(NR_landlock_create_ruleset, NULL, 0, 1);
   if (abi > 0)

@@ -45,11 +45,11 @@ keep_name(sqlite3_vfs *vfs, const char *name, int room, char *out)
 }
 
 static int
-after_commit(void *store, sqlite3 *sq, const char *name, int pages)
+note_log_size(void *store, sqlite3 *sq, const char *name, int pages)
 {
-  (void)name;
+  (void)sq, (void)name;
   ((csn_store *)store)->wal_pages = pages;
-  return csn_log_is_written(sq);
+  return SQLITE_OK;
 }
 
 static int
@@ -180,8 +180,7 @@ make_database(csn_store *s, csn_err *err)
   char sync[40];
   snprintf(sync, sizeof sync, "PRAGMA synchronous = %d", s->synchronous);
   /* auto_vacuum counts only before the first page is written. */
-  int rc = csn_db_exec(s->writer, "PRAGMA synchronous = 0; PRAGMA page_size = 2048; "
-                           "PRAGMA auto_vacuum = INCREMENTAL", err);
+  int rc = csn_db_exec(s->writer, "PRAGMA synchronous = 0; PRAGMA auto_vacuum = INCREMENTAL", err);
   if (rc >= 0)
     rc = use_log(s->writer, err);
   if (rc >= 0)
@@ -230,7 +229,6 @@ csn_store_open(csn_store **out, int dir, enum csn_durability d, csn_err *err)
   s->vfs.pNext = NULL;
   s->vfs.zName = s->vfs_name;
   s->vfs.xFullPathname = keep_name;
-  csn_log_setup(s);
   sqlite3_vfs_register(&s->vfs, 0);
 
   rc = open_database(s, err);
@@ -238,7 +236,7 @@ csn_store_open(csn_store **out, int dir, enum csn_durability d, csn_err *err)
     csn_store_close(s);
     return rc;
   }
-  sqlite3_wal_hook(s->writer->sq, after_commit, s);
+  sqlite3_wal_hook(s->writer->sq, note_log_size, s);
   *out = s;
   return 0;
 }

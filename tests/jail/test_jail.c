@@ -244,9 +244,9 @@ TEST(commands_have_no_capability_and_cannot_gain_any)
   cell_open(&c, (csn_sandbox_spec){0});
   prints(&c, "grep -c -E '^Cap...:\t0000000000000000$' /proc/self/status", "5\n");
   prints(&c, "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status", "NoNewPrivs:\t1\nSeccomp:\t2\n");
-  if (c.sb->uid >= 0) { /* a program of the jail's user 0 with the setuid bit */
+  if (csn_jail_user(c.sb) >= 0) { /* a program of the jail's user 0 with the setuid bit */
     assert_int_equal(sh(&c, "cp /usr/bin/id planted").code, 0);
-    assert_int_equal(fchownat(c.fd, "planted", (uid_t)c.sb->uid - 1000, (gid_t)c.sb->gid, 0), 0);
+    assert_int_equal(fchownat(c.fd, "planted", (uid_t)csn_jail_user(c.sb) - 1000, 0, 0), 0);
     assert_int_equal(fchmodat(c.fd, "planted", 04755, 0), 0);
     prints(&c, "./planted -u", "1000\n");
   }
@@ -275,6 +275,91 @@ TEST(commands_are_user_1000_and_own_the_workspace)
   cell_close(&c);
 }
 
+/* A folder of root may be anybody's to pass through. */
+TEST(no_command_makes_a_file_that_runs_as_its_owner)
+{
+  struct cell c;
+  struct stat st;
+  cell_open(&c, (csn_sandbox_spec){0});
+  sh(&c, "cp probe own; chmod 4755 own; chmod 2755 own; chmod u+s own; chmod g+s own; "
+         "install -m 4755 probe other; mkdir -m 2755 folder; umask 0; cp probe third");
+  static const char *const names[] = {"own", "other", "folder", "third"};
+  for (size_t i = 0; i < CSN_COUNT(names); i++)
+    if (fstatat(c.fd, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mode & 06000)
+      fail_msg("%s has mode %o", names[i], st.st_mode);
+  prints(&c, "chmod 755 own && echo fine; chmod 4755 own 2>/dev/null || echo no", "fine\nno\n");
+  cell_close(&c);
+}
+
+TEST(what_commands_make_belongs_to_the_owner_of_the_folder)
+{
+  struct cell c;
+  struct stat st;
+  const uid_t uid = geteuid() ? geteuid() : 12345;
+  cell_folder(&c);
+  assert_int_equal(fchown(c.fd, uid, getegid()), 0);
+  csn_sandbox_spec spec = {.workspace_fd = c.fd, .lock_fd = -1};
+  int rc = csn_sandbox_open(&c.sb, NULL, &spec, &c.err);
+  if (rc == CSN_E_UNSUPPORTED && !machine_has_namespaces())
+    SKIP("%.190s", c.err.msg);
+  OK(rc, &c.err);
+  assert_int_equal(c.sb->uid, geteuid() ? -1 : 12345);
+  prints(&c, "echo made >inside; mkdir d; ln -s x l; stat -c %U inside d l .",
+         "user\nuser\nuser\nuser\n");
+  static const char *const names[] = {"inside", "d", "l", "."};
+  for (size_t i = 0; i < CSN_COUNT(names); i++) {
+    assert_int_equal(fstatat(c.fd, names[i], &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_int_equal(st.st_uid, uid);
+    assert_int_equal(st.st_gid, getegid());
+  }
+  cell_close(&c);
+}
+
+TEST(a_folder_whose_owner_cannot_be_mapped_is_given_away)
+{
+  if (geteuid() != 0)
+    SKIP("an ordinary user needs no mapping");
+  fflush(stdout);
+  pid_t pid = fork(); /* into mounts of its own, with a file system that has no such mounts */
+  if (pid == 0) {
+    struct cell c;
+    struct stat st;
+    cell_folder(&c);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", c.folder, "ramfs", 0, "mode=755") < 0)
+      _exit(77);
+    close(c.fd);
+    c.fd = open(c.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    csn_sandbox_spec spec = {.workspace_fd = c.fd, .lock_fd = -1};
+    for (int i = 0; i < 2; i++) { /* again: it stays the same user's */
+      OK(csn_sandbox_open(&c.sb, NULL, &spec, &c.err), &c.err);
+      if (c.sb->uid != 1000001000 || csn_jail_user(c.sb) != 1000001000)
+        _exit(1);
+      prints(&c, "echo made >>inside; stat -c %U inside .", "user\nuser\n");
+      csn_sandbox_close(c.sb);
+    }
+    _exit(fstatat(c.fd, "inside", &st, 0) < 0 || st.st_uid != 1000001000 || st.st_size != 10);
+  }
+  int status = -1;
+  waitpid(pid, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+    SKIP("cannot mount a ramfs");
+  assert_int_equal(status, 0);
+}
+
+TEST(a_jails_user_ids_are_no_other_jails)
+{
+  struct cell a, b;
+  cell_open(&a, (csn_sandbox_spec){0});
+  cell_open(&b, (csn_sandbox_spec){0});
+  if (csn_jail_user(a.sb) >= 0)
+    assert_int_not_equal(csn_jail_user(a.sb), csn_jail_user(b.sb));
+  else
+    assert_int_equal(csn_jail_user(b.sb), -1);
+  cell_close(&b);
+  cell_close(&a);
+}
+
 TEST(the_host_is_not_told)
 {
   struct cell c;
@@ -282,6 +367,8 @@ TEST(the_host_is_not_told)
   prints(&c,
          "cat /proc/cmdline /proc/kallsyms /proc/modules /proc/interrupts /proc/keys 2>/dev/null",
          "caisson\n");
+  prints(&c, "cat /proc/self/mountinfo /proc/self/mounts /proc/1/mountinfo | wc -l", "0\n");
+  prints(&c, "uniq -c /proc/stat | grep -c 'cpu.* [1-9]'; wc -c </proc/vmstat", "0\n0\n");
   prints(&c,
          "ls -A /sys /run /root /usr/local /var/tmp /home/user /tmp | grep -v '^/' | tr -d '\\n'",
          "");
@@ -538,6 +625,10 @@ tests(void)
       RUN(a_foreign_system_call_table_kills),
       RUN(commands_have_no_capability_and_cannot_gain_any),
       RUN(commands_are_user_1000_and_own_the_workspace),
+      RUN(no_command_makes_a_file_that_runs_as_its_owner),
+      RUN(what_commands_make_belongs_to_the_owner_of_the_folder),
+      RUN(a_folder_whose_owner_cannot_be_mapped_is_given_away),
+      RUN(a_jails_user_ids_are_no_other_jails),
       RUN(the_host_is_not_told),
       RUN(the_workspace_may_be_anywhere_but_in_the_jails_own_folders),
       RUN(a_folder_can_be_the_root_file_system),

@@ -15,14 +15,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "core/command.h"
 #include "core/poll.h"
 #include "sandbox/backends.h"
 #include "sandbox/disk_watch.h"
-#include "sandbox/egress.h"
 #include "sandbox/jail.h"
 #include "sandbox/jail_limits.h"
-#include "sandbox/network.h"
 #include "sandbox/proc.h"
 #include "sandbox/strings.h"
 
@@ -30,15 +27,13 @@ struct jail {
   csn_sandbox base;
   int control, pidfd, life; /* -1 until they are there */
   int landlock;
+  int owner, user;         /* csn_jail_got's */
   pthread_mutex_t sending; /* one frame at a time on `control` */
-  csn_egress *egress;      /* of a networked jail, else NULL */
   csn_arena *arena;        /* of the environment's strings */
   const char **environment;
   csn_jail_counts counts;
   csn_disk_watch *watch; /* of a workspace folder's size, or NULL */
 };
-
-enum { CONFIG_MAX = 1 << 20 };
 
 static const char *const defaults[] = {
     "PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
@@ -53,6 +48,12 @@ static struct jail *
 jail_of(csn_sandbox *sb)
 {
   return (struct jail *)sb; /* base is the first member */
+}
+
+int
+csn_jail_user(const csn_sandbox *sb)
+{
+  return ((const struct jail *)sb)->user;
 }
 
 /* ---- opening ---- */
@@ -103,13 +104,14 @@ check_spec(const csn_sandbox_spec *spec, csn_err *err)
 }
 
 static void
-make_environment(struct jail *j, const char *const *network, const char *const *given)
+make_environment(struct jail *j, const char *const *given)
 {
-  size_t room = CSN_COUNT(defaults) + csn_strings_count(network) + csn_strings_count(given);
-  j->environment = csn_alloc(room * sizeof *j->environment);
-  size_t n = csn_variables_put(j->environment, 0, defaults);
-  n = csn_variables_put(j->environment, n, network);
+  size_t n = csn_variables_put(
+      j->environment =
+          csn_alloc((CSN_COUNT(defaults) + csn_strings_count(given)) * sizeof *j->environment),
+      0, defaults);
   n = csn_variables_put(j->environment, n, given);
+  j->arena = csn_arena_new(0);
   for (size_t i = 0; i < n; i++)
     j->environment[i] = csn_arena_dup(j->arena, csn_cstr(j->environment[i])).p;
 }
@@ -132,20 +134,20 @@ open_workspace(struct jail *j, int given, csn_err *err)
   return 0;
 }
 
-/* Waits for a word of that kind, or why there is none; n descriptors with it. */
+/* Waits for the word that the jail is ready, or why it is not. */
 static int
-await(struct jail *j, csn_scope *sc, int kind, int *fds, size_t n_fds, csn_err *err)
+await_ready(struct jail *j, csn_scope *sc, csn_err *err)
 {
   csn_jail_note note;
   struct pollfd fd = {.fd = j->control, .events = POLLIN};
   int rc = csn_poll(sc, &fd, 1, err);
   if (rc < 0)
     return csn_wrap(err, rc, "waiting for the jail");
-  ssize_t n = csn_fds_recv(j->control, &note, sizeof note, fds, n_fds);
+  ssize_t n = recv(j->control, &note, sizeof note, MSG_DONTWAIT);
   if (n != sizeof note)
     return csn_fail(err, CSN_E_SANDBOX, "the jail's first process was killed while it started");
   note.step[sizeof note.step - 1] = '\0';
-  if (note.kind == kind) {
+  if (note.kind == CSN_JAIL_READY) {
     j->landlock = note.landlock;
     return 0;
   }
@@ -153,49 +155,8 @@ await(struct jail *j, csn_scope *sc, int kind, int *fds, size_t n_fds, csn_err *
   return csn_jail_explain(csn_fail_errno(err, "%s", note.step), note.step, err);
 }
 
-/* What becomes of a policy: the jail's ports, and what the egress process is
- * told about them. */
-struct network {
-  const csn_network *policy; /* NULL: none */
-  const char *const *placeholders;
-  uint16_t ports[CSN_JAIL_PORTS_MAX];
-  size_t n_ports;
-};
-
-/* The egress process has been starting beside the jail: it gets the jail's
- * listeners, the jail what its programs shall trust. */
 static int
-join_network(struct jail *j, csn_scope *sc, const struct network *net, csn_err *err)
-{
-  csn_auto(csn_arena_freep) csn_arena *tmp = csn_arena_new(0);
-  csn_auto(csn_buf_finip) csn_buf config = CSN_BUF(CONFIG_MAX), file = CSN_BUF(CSN_JAIL_TRUST_MAX);
-  int fds[CSN_JAIL_LISTENERS_MAX];
-  size_t n = CSN_JAIL_PORT_FDS + net->n_ports;
-  csn_str ca_pem;
-  int rc = await(j, sc, CSN_JAIL_LISTENING, fds, n, err);
-  if (rc < 0)
-    return rc;
-  rc = csn_network_config(&config, net->policy, net->placeholders, net->ports, net->n_ports, err);
-  if (rc == 0)
-    rc = csn_egress_configure(j->egress, sc, csn_buf_str(&config), fds, n, tmp, &ca_pem, err);
-  if (config.p)
-    explicit_bzero(config.p, config.n);
-  for (size_t i = 0; i < n; i++)
-    csn_closep(&fds[i]);
-  if (rc == 0)
-    rc = csn_network_bundle(&file, net->policy, ca_pem, err);
-  if (rc < 0)
-    return rc;
-  csn_jail_frame head = {.kind = CSN_JAIL_TRUST, .length = (uint32_t)file.n};
-  rc = csn_fds_send(j->control, sc, csn_strn((const char *)&head, sizeof head), NULL, 0, err);
-  if (rc == 0)
-    rc = csn_fds_send(j->control, sc, csn_buf_str(&file), NULL, 0, err);
-  return rc == CSN_E_SANDBOX ? 0 : rc; /* a jail that ends has said why: it is read next */
-}
-
-static int
-start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct network *net,
-      csn_err *err)
+start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
   csn_jail_ask ask = {0};
   csn_jail_got got;
@@ -204,9 +165,6 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   if (spec->rootfs && spec->rootfs[0] == '/' && (rootfs = open_folder(spec->rootfs, err)) < 0)
     return rootfs;
   snprintf(ask.open.root, sizeof ask.open.root, "%s", j->base.root);
-  ask.open.networked = net->policy != NULL;
-  ask.open.n_ports = (uint16_t)net->n_ports;
-  memcpy(ask.open.ports, net->ports, sizeof net->ports);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
   j->control = pair[0];
@@ -224,15 +182,16 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   theirs = -1;
   j->pidfd = got.pidfd;
   j->life = got.life;
-  j->base.uid = j->base.gid = got.uid;
+  j->base.uid = got.uid;
+  j->base.gid = got.gid;
+  j->owner = got.owner;
+  j->user = got.user;
   memcpy(j->counts.events, got.events, sizeof got.events);
   j->counts.control = j->control;
   j->counts.life = j->life;
   csn_jail_counts_open(&j->counts);
   csn_jail_limits_held(&j->base.held, spec->limits, &got.held, j->base.workspace_fd < 0);
-  if (net->policy)
-    rc = join_network(j, sc, net, err);
-  return rc < 0 ? rc : await(j, sc, CSN_JAIL_READY, NULL, 0, err);
+  return await_ready(j, sc, err);
 }
 
 /* Ends all commands, but not the jail: what is too much can be removed. */
@@ -270,7 +229,6 @@ jail_close(csn_sandbox *sb)
   struct pollfd fd = {.fd = j->life};
   while (j->life >= 0 && poll(&fd, 1, -1) < 0 && errno == EINTR)
     continue;
-  csn_egress_close(j->egress);
   csn_closep(&j->control);
   csn_closep(&j->pidfd);
   csn_closep(&j->life);
@@ -300,27 +258,17 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
     return rc;
   csn_auto(jail_closep) struct jail *j = csn_alloc(sizeof *j);
   *j = (struct jail){.base = {.ops = &csn_sandbox_jail, .workspace_fd = -1, .uid = -1, .gid = -1},
+                     .user = -1,
                      .control = -1,
                      .pidfd = -1,
                      .life = -1};
   pthread_mutex_init(&j->sending, NULL);
   csn_jail_counts_init(&j->counts);
   j->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
-  j->arena = csn_arena_new(0);
-  struct network net = {.policy = spec->network};
-  const char *const *variables = NULL;
-  if (net.policy) {
-    rc = csn_egress_start(&j->egress, net.policy, err);
-    net.placeholders = csn_network_placeholders(j->arena, net.policy);
-    variables = csn_network_variables(j->arena, net.policy, net.placeholders);
-    int n = csn_network_ports(net.policy, net.ports, err);
-    net.n_ports = n < 0 ? 0 : (size_t)n; /* not: it was checked */
-  }
-  make_environment(j, variables, spec->environment);
+  make_environment(j, spec->environment);
+  rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
-    rc = open_workspace(j, spec->workspace_fd, err);
-  if (rc == 0)
-    rc = start(j, sc, spec, &net, err);
+    rc = start(j, sc, spec, err);
   if (rc == 0)
     rc = watch_disk(j, spec->limits, err);
   if (rc < 0)
@@ -387,8 +335,8 @@ ends_close(struct ends *e)
 static int
 give_pipes(const struct jail *j, const struct ends *e, csn_err *err)
 {
-  for (int i = 0; i < 3 && j->base.uid >= 0; i++)
-    if (e->std[i] >= 0 && fchown(e->std[i], (uid_t)j->base.uid, (gid_t)j->base.gid) < 0)
+  for (int i = 0; i < 3 && j->user >= 0; i++)
+    if (e->std[i] >= 0 && fchown(e->std[i], (uid_t)j->user, (gid_t)j->user) < 0)
       return csn_fail_errno(err, "change the owner of a pipe");
   return 0;
 }
@@ -443,88 +391,14 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   return 0;
 }
 
-/* ---- ports ---- */
-
-/* Asks the warden for a socket that it has begun to connect. */
-static int
-ask_dial(struct jail *j, csn_scope *sc, const csn_jail_dial *to, int *fd, csn_err *err)
-{
-  struct {
-    csn_jail_frame head;
-    csn_jail_dial to;
-  } frame = {{CSN_JAIL_DIAL, sizeof frame.to}, *to};
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-    return csn_fail_errno(err, "socketpair");
-  csn_auto(csn_closep) int channel = pair[0];
-  pthread_mutex_lock(&j->sending);
-  int rc = csn_fds_send(j->control, NULL, csn_strn((const char *)&frame, sizeof frame), &pair[1], 1,
-                        err);
-  pthread_mutex_unlock(&j->sending);
-  close(pair[1]);
-  struct pollfd ready = {.fd = channel, .events = POLLIN};
-  if (rc == 0)
-    rc = csn_poll(sc, &ready, 1, err);
-  if (rc < 0)
-    return rc;
-  csn_command_event e;
-  if (csn_fds_recv(channel, &e, sizeof e, fd, 1) != sizeof e)
-    return csn_fail(err, CSN_E_SANDBOX, "the warden of the jail was killed");
-  errno = e.kind == CSN_COMMAND_STARTED && *fd >= 0 ? 0 : e.value ? e.value : EPROTO;
-  return errno ? csn_fail_errno(err, "connect") : 0;
-}
-
-/* Waits for the connection; closes the socket when there is none. */
-static int
-await_connection(csn_scope *sc, int *fd, csn_err *err)
-{
-  struct pollfd ready = {.fd = *fd, .events = POLLOUT};
-  int failed = 0, rc = csn_poll(sc, &ready, 1, err);
-  socklen_t n = sizeof failed;
-  if (rc >= 0 && getsockopt(*fd, SOL_SOCKET, SO_ERROR, &failed, &n) < 0)
-    failed = errno;
-  errno = failed;
-  if (rc >= 0)
-    rc = failed ? csn_fail_errno(err, "connect") : 0;
-  if (rc < 0) {
-    csn_closep(fd);
-    *fd = -1;
-  }
-  return rc;
-}
-
-static int
-jail_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err)
-{
-  csn_err why;
-  int rc = 0;
-  for (uint16_t v6 = 0; v6 < 2; v6++) {
-    csn_jail_dial to = {.port = port, .v6 = v6};
-    rc = ask_dial(jail_of(sb), sc, &to, fd, &why);
-    if (rc == 0)
-      rc = await_connection(sc, fd, &why);
-    if (rc == 0 || why.sys_errno != ECONNREFUSED)
-      break;
-  }
-  if (rc < 0 && why.sys_errno == ECONNREFUSED)
-    return csn_fail(err, CSN_E_UNAVAILABLE, "nobody listens there");
-  if (rc < 0 && err)
-    *err = why;
-  return rc;
-}
-
 static void
 jail_describe(csn_sandbox *sb, csn_jw *w)
 {
   const struct jail *j = jail_of(sb);
-  const struct {
+  static const struct {
     const char *name, *state;
-  } lines[] = {{"isolation", "jail"},
-               {"files", "enforced"},
-               {"network", j->egress ? "policy" : "none"},
-               {"processes", "enforced"},
-               {"devices", "enforced"},
-               {"capabilities", "none"},
+  } lines[] = {{"isolation", "jail"},       {"files", "enforced"},   {"network", "none"},
+               {"processes", "enforced"},   {"devices", "enforced"}, {"capabilities", "none"},
                {"system_calls", "enforced"}};
   for (size_t i = 0; i < CSN_COUNT(lines); i++) {
     csn_jw_key(w, lines[i].name);
@@ -533,7 +407,12 @@ jail_describe(csn_sandbox *sb, csn_jw *w)
   csn_jw_key(w, "landlock_abi");
   csn_jw_int(w, j->landlock);
   csn_jw_key(w, "user_ids");
-  csn_jw_strz(w, sb->uid >= 0 ? "own range" : "one");
+  csn_jw_strz(w, j->user >= 0 ? "own range" : "one");
+  static const char *const owners[] = {[CSN_JAIL_SAME] = "the harness's user",
+                                       [CSN_JAIL_MAPPED] = "the folder's owner",
+                                       [CSN_JAIL_GIVEN_AWAY] = "user 1000001000"};
+  csn_jw_key(w, "files_belong_to");
+  csn_jw_strz(w, sb->workspace_fd < 0 ? "nobody outside" : owners[j->owner]);
   csn_jw_key(w, "limits");
   csn_sandbox_limits_to_json(sb, w);
 }
@@ -553,7 +432,6 @@ const csn_sandbox_ops csn_sandbox_jail = {
     .open = jail_open,
     .close = jail_close,
     .spawn = jail_spawn,
-    .dial = jail_dial,
     .describe = jail_describe,
     .usage = jail_usage,
 };

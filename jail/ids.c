@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ids.c - the user ids of jails on the host; see ids.h.
+ *
+ * A user namespace is made by a process that is cloned into it and ends when
+ * we hold a descriptor of it.  Ranges are kept and used again when their jail
+ * has ended, because making one costs as much as the rest of a jail.  Where
+ * they start differs between spawners, so that jails of two harnesses hardly
+ * ever share ids.
+ */
+#include "jail/ids.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "jail/proto.h"
+#include "jail/sys.h"
+
+/* Ranges that fit between CSN_JAIL_BASE and what an int holds. */
+enum { RANGES = 17000 };
+
+/* ---- small texts ---- */
+
+static bool
+write_text(const char *path, const char *text)
+{
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return false;
+  size_t n = strlen(text);
+  bool done = write(fd, text, n) == (ssize_t)n;
+  int e = errno;
+  close(fd);
+  errno = e;
+  return done;
+}
+
+/* The next number of a map's text; stops at its end. */
+static unsigned long
+take_number(const char **text)
+{
+  unsigned long value = 0;
+  while (**text == ' ' || **text == '\n')
+    ++*text;
+  for (; **text >= '0' && **text <= '9'; ++*text)
+    value = value * 10 + (unsigned long)(**text - '0');
+  return value;
+}
+
+static size_t
+put_number(char *to, unsigned long value)
+{
+  char digits[24];
+  size_t n = 0, at = 0;
+  do
+    digits[n++] = (char)('0' + value % 10);
+  while (value /= 10);
+  while (n)
+    to[at++] = digits[--n];
+  return at;
+}
+
+static void
+map_line(char *to, unsigned long inside, unsigned long outside, unsigned long count)
+{
+  size_t n = put_number(to, inside);
+  to[n++] = ' ';
+  n += put_number(to + n, outside);
+  to[n++] = ' ';
+  n += put_number(to + n, count);
+  to[n++] = '\n';
+  to[n] = '\0';
+}
+
+static void
+proc_path(char *to, pid_t pid, const char *name)
+{
+  memcpy(to, "/proc/", 6);
+  size_t n = 6 + put_number(to + 6, (unsigned long)pid);
+  memcpy(to + n, name, strlen(name) + 1);
+}
+
+/* ---- what ids there are ---- */
+
+static bool
+map_holds(const char *path, unsigned long first, unsigned long count)
+{
+  char text[512];
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0)
+    close(fd);
+  text[n > 0 ? n : 0] = '\0';
+  for (const char *p = text; *p >= '0' || *p == ' ';) {
+    unsigned long from = take_number(&p);
+    take_number(&p); /* in the namespace above */
+    unsigned long length = take_number(&p);
+    if (from <= first && from + length >= first + count)
+      return true;
+    if (*p == '\n')
+      p++;
+  }
+  return false;
+}
+
+bool
+csn_ids_exist(void)
+{
+  enum { ALL = RANGES * (unsigned long)CSN_JAIL_RANGE };
+  return map_holds("/proc/self/uid_map", CSN_JAIL_BASE, ALL) &&
+         map_holds("/proc/self/gid_map", CSN_JAIL_BASE, ALL);
+}
+
+/* ---- namespaces ---- */
+
+/* A process in new namespaces that waits for its end. */
+static pid_t
+hold(unsigned long flags)
+{
+  pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;)
+      pause();
+  }
+  return pid;
+}
+
+static void
+release(pid_t pid)
+{
+  int e = errno;
+  kill(pid, SIGKILL);
+  waitpid(pid, NULL, 0);
+  errno = e;
+}
+
+static int
+open_of(pid_t pid, const char *name)
+{
+  char path[64];
+  proc_path(path, pid, name);
+  return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static bool
+write_maps(pid_t pid, const char *uids, const char *gids)
+{
+  char path[64];
+  proc_path(path, pid, "/uid_map");
+  if (!write_text(path, uids))
+    return false;
+  proc_path(path, pid, "/gid_map");
+  return write_text(path, gids);
+}
+
+int
+csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid)
+{
+  char uids[80], gids[80];
+  if (ids->owner >= 0 && ids->uid == uid && ids->gid == gid)
+    return ids->owner;
+  if (ids->owner >= 0)
+    close(ids->owner);
+  ids->owner = -1;
+  map_line(uids, uid, ids->base + CSN_JAIL_UID, 1);
+  map_line(gids, gid, ids->base + CSN_JAIL_UID, 1);
+  pid_t pid = hold(CLONE_NEWUSER);
+  if (pid < 0)
+    return -1;
+  if (write_maps(pid, uids, gids))
+    ids->owner = open_of(pid, "/ns/user");
+  release(pid);
+  ids->uid = uid;
+  ids->gid = gid;
+  return ids->owner;
+}
+
+/* The commands of an ordinary user's jail are in a namespace below the one that
+ * owns the jail, so that nobody inside has a capability over it. */
+static const char *
+make_single(struct csn_ids *ids)
+{
+  pid_t pid = hold(CLONE_NEWUSER);
+  const char *failed = NULL;
+  if (pid < 0)
+    return "make user, process and mount namespaces";
+  if (!write_maps(pid, "1000 1000 1\n", "1000 1000 1\n"))
+    failed = "map the user id of the jail";
+  else if ((ids->users = open_of(pid, "/ns/user")) < 0)
+    failed = "hold the namespace of the user id";
+  release(pid);
+  return failed;
+}
+
+/* The holder is cloned from the blank mount namespace, for one of its own. */
+static const char *
+make_range(struct csn_ids *ids, int blank)
+{
+  char map[80];
+  int here = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  if (here < 0 || setns(blank, CLONE_NEWNS) < 0)
+    return "enter the blank mount namespace";
+  pid_t pid = hold(CLONE_NEWUSER | CLONE_NEWNS);
+  int e = errno;
+  if (setns(here, CLONE_NEWNS) < 0)
+    _exit(1); /* without /proc there is nothing more to do */
+  close(here);
+  errno = e;
+  if (pid < 0)
+    return "make user, process and mount namespaces";
+  map_line(map, 0, ids->base, CSN_JAIL_RANGE);
+  const char *failed = NULL;
+  if (!write_maps(pid, map, map))
+    failed = "map the user ids of the jail";
+  else if ((ids->users = open_of(pid, "/ns/user")) < 0 ||
+           (ids->blank = open_of(pid, "/ns/mnt")) < 0)
+    failed = "hold the namespaces of the user ids";
+  release(pid);
+  return failed;
+}
+
+static struct csn_ids *
+make(struct csn_ids_list *list, unsigned long base, const char **failed)
+{
+  struct csn_ids **more = realloc(list->all, (list->n + 1) * sizeof(struct csn_ids *));
+  struct csn_ids *ids = malloc(sizeof *ids);
+  if (more)
+    list->all = more;
+  if (!more || !ids) {
+    free(ids);
+    *failed = "remember the user ids";
+    return NULL;
+  }
+  *ids =
+      (struct csn_ids){.base = base, .busy = true, .users = -1, .blank = list->blank, .owner = -1};
+  *failed = list->ranged ? make_range(ids, list->blank) : make_single(ids);
+  if (!*failed)
+    return list->all[list->n++] = ids;
+  if (ids->users >= 0)
+    close(ids->users);
+  free(ids);
+  return NULL;
+}
+
+struct csn_ids *
+csn_ids_take(struct csn_ids_list *list, bool first, const char **failed)
+{
+  size_t ranges = 0;
+  for (size_t i = 0; i < list->n; i++) {
+    bool is_first = list->all[i]->base == CSN_JAIL_BASE;
+    if (!list->all[i]->busy && is_first == first) {
+      list->all[i]->busy = true;
+      return list->all[i];
+    }
+    ranges += !is_first;
+  }
+  if (first || !list->ranged)
+    return make(list, first ? CSN_JAIL_BASE : 0, failed);
+  unsigned long start = (unsigned long)getpid() * 257;
+  return make(list, CSN_JAIL_BASE + CSN_JAIL_RANGE * (1 + (start + ranges) % (RANGES - 1)), failed);
+}
+
+void
+csn_ids_drop(struct csn_ids *ids)
+{
+  if (ids)
+    ids->busy = false;
+}
+
+const char *
+csn_ids_single(void)
+{
+  char uids[80], gids[80];
+  map_line(uids, CSN_JAIL_UID, geteuid(), 1);
+  map_line(gids, CSN_JAIL_UID, getegid(), 1);
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+    return "make user, process and mount namespaces";
+  if (!write_text("/proc/self/setgroups", "deny"))
+    return "setgroups of the user namespace";
+  if (!write_text("/proc/self/uid_map", uids))
+    return "uid_map of the user namespace";
+  return write_text("/proc/self/gid_map", gids) ? NULL : "gid_map of the user namespace";
+}

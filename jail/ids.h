@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * ids.h - the user namespaces of jails, and their user ids on the host. */
+#ifndef CSN_JAIL_IDS_H
+#define CSN_JAIL_IDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* The user ids of a jail, used by one at a time: a range, or where we are an
+ * ordinary user, that user as 1000. */
+struct csn_ids {
+  unsigned long base; /* 0: no range */
+  bool busy;
+  int users; /* a user namespace: 0..65535 are the range, or 1000 is 1000 */
+  int blank; /* an empty mount namespace that belongs to the range */
+  int owner; /* a user namespace for id-mapped mounts: `uid` and `gid` outside are */
+  uid_t uid; /* user 1000 of the range; -1 when there is none yet */
+  gid_t gid;
+};
+
+struct csn_ids_list {
+  struct csn_ids **all;
+  size_t n;
+  bool ranged;
+  int blank; /* mount namespace that those of ranges are copied from, or of all */
+};
+
+/* Whether the ids exist where we are. */
+bool csn_ids_exist(void);
+
+/* Ids that no jail uses; `first`: the range for folders that are given away.
+ * NULL: *failed says what. */
+struct csn_ids *csn_ids_take(struct csn_ids_list *list, bool first, const char **failed);
+void csn_ids_drop(struct csn_ids *ids); /* nothing of its jail is left; NULL is fine */
+
+/* The user namespace for a mount whose owner shall be user 1000 of the range,
+ * or -1 with errno.  It stays the range's. */
+int csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid);
+
+/* Enters user and mount namespaces in which an ordinary user is 1000 and has
+ * all capabilities.  NULL or what failed, with errno. */
+const char *csn_ids_single(void);
+
+#endif
