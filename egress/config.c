@@ -62,7 +62,7 @@ take_patterns(const struct parser *p, const csn_json *v, const char *key, const 
     if (rc < 0)
       return csn_wrap(p->err, rc, "%s", key);
   }
-  return rc;
+  return rc < 0 ? rc : (int)*n;
 }
 
 /* ---- hosts ---- */

@@ -300,6 +300,15 @@ csn_conn_take(csn_conn *c, csn_peer *from, csn_err *err)
   return n;
 }
 
+/* Once one end has said that it is done, it may be gone before the other's
+ * last words: that is how connections end. */
+static const char *
+why_cut(const csn_conn *c, const csn_err *err)
+{
+  bool ending = c->client.ended || c->server.ended;
+  return ending && err->code == CSN_E_IO && err->sys_errno ? NULL : err->msg;
+}
+
 int
 csn_conn_read(csn_conn *c, csn_peer *from)
 {
@@ -307,7 +316,7 @@ csn_conn_read(csn_conn *c, csn_peer *from)
   int n = csn_conn_take(c, from, &err);
   if (n >= 0)
     return n;
-  csn_conn_end(c, err.msg);
+  csn_conn_end(c, why_cut(c, &err));
   return -1;
 }
 
@@ -317,7 +326,7 @@ csn_conn_write(csn_conn *c, csn_peer *to, csn_str bytes)
   csn_err err = {0};
   if (csn_peer_write(to, bytes, &err) >= 0)
     return 0;
-  csn_conn_end(c, err.msg);
+  csn_conn_end(c, why_cut(c, &err));
   return -1;
 }
 

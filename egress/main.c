@@ -147,8 +147,10 @@ release(csn_egress *e)
     e->reactor.graves = g->next;
     g->fn(g->user);
   }
-  csn_report_flush(e->report);
-  csn_report_free(e->report);
+  if (e->report) {
+    csn_report_flush(e->report);
+    csn_report_free(e->report);
+  }
   csn_resolver_free(e->resolver);
   csn_names_free(e->names);
   csn_scrubber_free(e->scrubber);
@@ -158,8 +160,8 @@ release(csn_egress *e)
   free(e);
 }
 
-static int
-fail(const csn_err *err)
+static void
+tell_failure(const csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf line = CSN_BUF(4096);
   csn_jw w;
@@ -172,7 +174,18 @@ fail(const csn_err *err)
     csn_buf_addc(&line, '\n');
     (void)!send(HARNESS, line.p, line.n, MSG_NOSIGNAL);
   }
-  return 1;
+}
+
+static int
+serve(csn_egress *e, csn_err *err)
+{
+  int rc = csn_egress_seal(e->config.max_connections, err);
+  if (rc < 0)
+    return rc;
+  e->report = csn_report_new(&e->reactor, &e->config, HARNESS);
+  csn_report_ready(e->report, e->ca ? csn_tls_ca_pem(e->ca) : CSN_STR(""));
+  csn_egress_listen(e);
+  return csn_reactor_run(&e->reactor, err);
 }
 
 int
@@ -181,18 +194,15 @@ main(void)
   csn_err err = {0};
   csn_buf text = CSN_BUF(CONFIG_MAX);
   csn_egress *e = csn_alloc(sizeof *e);
-  csn_arena *a = csn_arena_new(4 * CONFIG_MAX);
+  csn_arena *a = csn_arena_new((size_t)4 * CONFIG_MAX);
   signal(SIGPIPE, SIG_IGN);
   syscall(SYS_close_range, HARNESS + 1, ~0U, 0);
+  e->reactor.epoll_fd = -1;
   int rc = prepare(e, a, &text, &err);
   if (rc >= 0)
-    rc = csn_egress_seal(e->config.max_connections, &err);
+    rc = serve(e, &err);
   if (rc < 0)
-    return fail(&err);
-  e->report = csn_report_new(&e->reactor, &e->config, HARNESS);
-  csn_report_ready(e->report, e->ca ? csn_tls_ca_pem(e->ca) : CSN_STR(""));
-  csn_egress_listen(e);
-  rc = csn_reactor_run(&e->reactor, &err);
+    tell_failure(&err);
   release(e);
   csn_arena_free(a);
   if (text.p)

@@ -132,6 +132,8 @@ class Origin:
             f = s.makefile("rb")
             while self._one(s, f):
                 pass
+            if self.tls:
+                s.unwrap()
         except (OSError, ValueError):
             pass
         finally:
@@ -236,6 +238,8 @@ class Egress:
         self.socket, self._rest, self.raw = ours, b"", b""
         self.notes = []
         self.ready = self._line()
+        if "error" in self.ready:
+            raise AssertionError(self.ready["error"])
         if self.ready.get("ca_pem"):
             (WORK / "sandbox.pem").write_text(self.ready["ca_pem"])
 
