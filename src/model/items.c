@@ -88,6 +88,34 @@ csn_item_clean(csn_arena *a, const csn_json *v)
   return item.n && memchr(item.p, '\n', item.n) ? on_one_line(a, item) : item;
 }
 
+csn_str
+csn_item_for(csn_arena *a, const csn_json *v, const char *api)
+{
+  const csn_json *data = csn_json_get(v, "provider_data");
+  csn_str from = csn_json_str(data, "api", CSN_STR(""));
+  bool is_thought = csn_str_eq(csn_json_str(v, "type", CSN_STR("")), CSN_STR("reasoning"));
+  /* The Responses API knows its own thoughts by their id. */
+  bool is_ours = data ? csn_str_eq(from, csn_cstr(api))
+                      : !is_thought || (csn_json_get(v, "id") != NULL) ==
+                                           csn_str_eq(csn_cstr(api), CSN_STR("responses"));
+  if (is_ours)
+    return v->raw;
+  if (is_thought)
+    return CSN_STR("");
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(ITEM_MAX);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_json_each (m, v) {
+    if (m == data)
+      continue;
+    csn_jw_keyn(&w, m->key);
+    csn_jw_value(&w, m);
+  }
+  csn_jw_end(&w);
+  return csn_jw_done(&w, NULL) < 0 ? CSN_STR("") : csn_arena_dup(a, csn_buf_str(&b));
+}
+
 const csn_tool_decl *
 csn_item_custom_tool(const csn_model_request *rq, csn_str name)
 {

@@ -18,6 +18,11 @@
  * empty past its limit. */
 csn_str csn_item_clean(csn_arena *a, const csn_json *v);
 
+/* The item as another provider than the one that sent it takes it: without
+ * "provider_data", and thoughts that only their author can read are left out
+ * (empty).  api: the codec's name; NULL: not known. */
+csn_str csn_item_for(csn_arena *a, const csn_json *v, const char *api);
+
 /* The tool of that name when it was declared as free text, else NULL. */
 const csn_tool_decl *csn_item_custom_tool(const csn_model_request *rq, csn_str name);
 

@@ -8,6 +8,7 @@
  *   perform.c     one effect -> one job
  *   ask_model.c   the model_call job: request, stream, retries
  *   callback.c    the callback job
+ *   session.c     the jobs that read a session and append to it
  *   call.c        the tool_call job, and the C API inside a tool
  *   box.c         the run's sandbox: its folder, making, closing
  *   resume.c      from a journal back to a run
@@ -123,6 +124,8 @@ struct csn_run {
   struct csn_noted *notes;
   struct csn_decided *decided;
   struct csn_held *held;
+  csn_str session;      /* data of the input when it names one; else empty */
+  int64_t history;      /* items that the session had before this run */
   csn_str instructions; /* what a callback gave last */
   csn_buf gated;        /* text that no guardrail has passed yet */
   csn_str zero;         /* record 0 until it is committed */
@@ -188,6 +191,10 @@ csn_job *csn_callback_job_new(csn_run *r, const csn_pending *p);
 csn_job *csn_model_job_new(csn_run *r);
 /* Loads what the first request needs, in the I/O thread, while the run begins. */
 void csn_model_warm(csn_run *r);
+
+/* ---- session.c ---- */
+csn_job *csn_session_read_job_new(csn_run *r);
+csn_job *csn_session_append_job_new(csn_run *r);
 
 /* ---- call.c ---- */
 csn_job *csn_call_job_new(csn_run *r, const csn_pending *p, bool recover);

@@ -207,6 +207,27 @@ csn_emit_sandbox_open(csn_effects *e, const csn_event *ev)
 }
 
 int64_t
+csn_emit_session_read(csn_effects *e, const csn_event *ev, const csn_json *limits)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_SESSION_READ, &w);
+  csn_json_each (m, limits) {
+    csn_jw_keyn(&w, m->key);
+    csn_jw_value(&w, m);
+  }
+  return end(e, f, &w);
+}
+
+int64_t
+csn_emit_session_append(csn_effects *e, const csn_event *ev, const csn_state *st)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_SESSION_APPEND, &w);
+  member(&w, "name", st->session);
+  return end(e, f, &w);
+}
+
+int64_t
 csn_emit_checkpoint(csn_effects *e, const csn_event *ev)
 {
   return bare(e, ev, CSN_DO_SANDBOX_CHECKPOINT);

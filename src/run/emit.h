@@ -20,6 +20,9 @@ int64_t csn_emit_cancel(csn_effects *e, const csn_event *ev, enum csn_effect_kin
                         int64_t target);
 int64_t csn_emit_timer(csn_effects *e, const csn_event *ev, int64_t at_ms);
 int64_t csn_emit_sandbox_open(csn_effects *e, const csn_event *ev);
+/* limits: the input's `session`. */
+int64_t csn_emit_session_read(csn_effects *e, const csn_event *ev, const csn_json *limits);
+int64_t csn_emit_session_append(csn_effects *e, const csn_event *ev, const csn_state *st);
 int64_t csn_emit_checkpoint(csn_effects *e, const csn_event *ev);
 int64_t csn_emit_sandbox_close(csn_effects *e, const csn_event *ev);
 int64_t csn_emit_finish(csn_effects *e, const csn_event *ev, const csn_state *st);

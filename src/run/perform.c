@@ -193,7 +193,11 @@ csn_perform(csn_run *r, const csn_effect *f)
     csn_job_start(r, csn_callback_job_new(r, csn_state_find(&r->state, f->seq)), f->seq);
     break;
   case CSN_DO_SESSION_READ:
+    csn_job_start(r, csn_session_read_job_new(r), f->seq);
+    break;
   case CSN_DO_SESSION_APPEND:
+    csn_job_start(r, csn_session_append_job_new(r), f->seq);
+    break;
   case CSN_DO_MCP_LIST:
   case CSN_DO_CHILD_START:
   case CSN_DO_CHILD_CANCEL:

@@ -4,6 +4,7 @@
 
 #include "run/driver.h"
 #include "run/items.h"
+#include "store/session.h"
 
 enum { RUN_FORMAT = 1, ITEMS_MAX_BYTES = 1 << 30, MAX_RECORDS_ON_STACK = 8 };
 
@@ -97,9 +98,13 @@ fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
     return;
   row->agent = csn_cstr(csn_agent_name(r->agent));
   row->model = csn_cstr(csn_agent_model(r->agent));
-  const csn_json *item;
-  if (r->n_items && csn_json_parse(r->scratch, r->items[0].raw, &item, NULL) == 0)
+  const csn_json *item = NULL;
+  csn_str input = r->session.n ? r->session : r->n_items ? r->items[0].raw : CSN_STR("");
+  if (csn_json_parse(r->scratch, input, &item, NULL) == 0) {
+    if (r->session.n)
+      item = csn_json_at(csn_json_get(item, "input"), 0);
     row->task = csn_json_str(item, "content", CSN_STR(""));
+  }
 }
 
 static void
@@ -121,6 +126,9 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
   struct csn_held *h;
   if (text)
     r->instructions = text->raw;
+  if (csn_json_get(data, "session"))
+    r->session = data->raw;
+  r->history = csn_json_int(data, "history", r->history);
   if (!csn_json_bool(data, "held", false)) {
     keep_items(r, seq, items);
   } else if (items && items->child && (h = csn_arena_alloc(r->keep, sizeof *h))) {
@@ -183,7 +191,8 @@ static bool
 has_items(enum csn_event_kind kind)
 {
   return kind == CSN_EV_INPUT || kind == CSN_EV_MODEL_REPLIED || kind == CSN_EV_TOOL_RETURNED ||
-         kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED;
+         kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED ||
+         kind == CSN_EV_SESSION_LOADED;
 }
 
 /* Text that was held back is given out once no guardrail can object to it. */
@@ -447,6 +456,20 @@ request_bytes(const csn_agent *a)
   return (int64_t)n;
 }
 
+static void
+write_session(const csn_run *r, csn_jw *w)
+{
+  csn_jw_key(w, "session");
+  csn_jw_obj(w);
+  csn_jw_key(w, "name");
+  csn_jw_strz(w, r->opts.session);
+  csn_jw_key(w, "max_items");
+  csn_jw_int(w, r->opts.session_items);
+  csn_jw_key(w, "max_tokens");
+  csn_jw_int(w, r->opts.session_tokens);
+  csn_jw_end(w);
+}
+
 static int
 begin(csn_run *r, csn_str input, csn_err *err)
 {
@@ -462,7 +485,9 @@ begin(csn_run *r, csn_str input, csn_err *err)
   csn_jw w;
   csn_jw_init(&w, &data);
   csn_jw_obj(&w);
-  csn_jw_key(&w, "items");
+  if (r->opts.session)
+    write_session(r, &w);
+  csn_jw_key(&w, r->opts.session ? "input" : "items");
   csn_jw_arr(&w);
   csn_item_user(&w, input);
   csn_jw_end(&w);
@@ -482,6 +507,8 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
               csn_run **out, csn_err *err)
 {
   int rc = csn_agent_check(agent, rt->project, err);
+  if (rc == 0 && o && o->session)
+    rc = csn_session_check(csn_cstr(o->session), err);
   if (rc < 0)
     return rc;
   csn_auto(csn_run_freep) csn_run *r = NULL;

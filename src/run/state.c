@@ -76,6 +76,7 @@ csn_state_fini(csn_state *st)
   free(st->disabled);
   free(st->limit_what);
   free(st->model);
+  free(st->session);
   free(st->reason);
   free(st->output);
   free(st->message);
@@ -235,6 +236,8 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
     text(w, "disabled", st->disabled);
   flag(w, "final", st->is_final);
   budget_to_json(st, w);
+  if (st->session)
+    text(w, "session", st->session);
   csn_jw_key(w, "pending");
   csn_jw_arr(w);
   for (size_t i = 0; i < st->n_pending; i++)
@@ -309,6 +312,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   csn_usage_add(&st->usage, csn_json_get(v, "usage"));
   st->items_from = csn_json_int(v, "items_from", -1);
   st->items_to = csn_json_int(v, "items_to", -1);
+  st->session = text_or_null(v, "session");
   st->reason = text_or_null(v, "reason");
   st->output = text_or_null(v, "output");
   st->message = text_or_null(v, "message");

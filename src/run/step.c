@@ -24,7 +24,8 @@ typedef int handler(struct csn_step *s);
 
 static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
     [CSN_PHASE_NEW] = {[CSN_EV_INPUT] = csn_step_on_input},
-    [CSN_PHASE_SETUP] = {ALWAYS, [CSN_EV_SANDBOX_READY] = csn_step_on_sandbox_ready},
+    [CSN_PHASE_SETUP] = {ALWAYS, [CSN_EV_SANDBOX_READY] = csn_step_on_sandbox_ready,
+                         [CSN_EV_SESSION_LOADED] = csn_step_on_session_loaded},
     [CSN_PHASE_PREPARE] = {ALWAYS, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback,
                            [CSN_EV_DECIDED] = csn_step_on_decided},
     [CSN_PHASE_MODEL] = {ALWAYS, [CSN_EV_MODEL_REPLIED] = csn_step_on_model_replied,
@@ -35,6 +36,7 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
          [CSN_EV_DECIDED] = csn_step_on_decided, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_REVIEW] = {ALWAYS, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_CLOSING] = {[CSN_EV_CHECKPOINTED] = csn_step_on_checkpointed,
+                           [CSN_EV_SESSION_LOADED] = csn_step_on_session_loaded,
                            [CSN_EV_CANCEL_REQUESTED] = on_nothing,
                            [CSN_EV_RESUMED] = on_nothing,
                            [CSN_EV_INTERRUPTED] = on_nothing,

@@ -123,6 +123,7 @@ typedef struct csn_state {
   int64_t limit_max, limit_used; /* in its unit; cost in picodollars */
   char *model;                   /* in the place of the agent's; or NULL */
   int64_t instructions;          /* seq of the callback_returned that holds them; -1: none */
+  char *session;                 /* the conversation that this run is a part of; NULL: none */
   char *disabled;     /* patterns of tools that are not there in this turn, each ends in \n */
   csn_sticky *sticky; /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;

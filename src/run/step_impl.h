@@ -9,6 +9,7 @@
  *   step_tools.c    tool calls and questions about them
  *   step_budget.c   what may be used up
  *   step_loop.c     going in circles
+ *   step_session.c  the conversation before this run, and after it
  *   step_callback.c guardrails and what else functions of the user answer
  *
  * A handler (on_*) updates the state and emits effects; `enter_*` begins a
@@ -95,6 +96,12 @@ void csn_step_loop_found(struct csn_step *s, const char *what, int64_t times, co
                          const char *input);
 void csn_loops_to_text(const csn_state *st, csn_buf *out);
 void csn_loops_from_text(csn_state *st, csn_str s);
+/* ---- step_session.c ---- */
+
+/* The event is an input: asks for what was said before, if it names a session;
+ * else the input begins the conversation. */
+void csn_step_begin_session(struct csn_step *s);
+void csn_step_save_session(struct csn_step *s);
 
 /* ---- step_tools.c ---- */
 
@@ -109,6 +116,7 @@ int csn_step_on_input(struct csn_step *s);
 int csn_step_on_sandbox_ready(struct csn_step *s);
 int csn_step_on_sandbox_lost(struct csn_step *s);
 int csn_step_on_checkpointed(struct csn_step *s);
+int csn_step_on_session_loaded(struct csn_step *s);
 int csn_step_on_timer(struct csn_step *s);
 int csn_step_on_cancel(struct csn_step *s);
 int csn_step_on_model_replied(struct csn_step *s);

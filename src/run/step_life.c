@@ -8,6 +8,7 @@ csn_step_enter_closing(struct csn_step *s)
   s->st->phase = CSN_PHASE_CLOSING;
   if (s->st->cfg.has_outputs && s->st->sandbox_open)
     csn_pending_add(s->st, CSN_DO_SANDBOX_CHECKPOINT, csn_emit_checkpoint(s->out, s->ev));
+  csn_step_save_session(s);
 }
 
 void
@@ -30,7 +31,7 @@ int
 csn_step_on_input(struct csn_step *s)
 {
   csn_state *st = s->st;
-  csn_step_absorb(s);
+  csn_step_begin_session(s);
   st->budget.context_tokens = csn_json_int(s->ev->data, "request_bytes", 0);
   if (st->cfg.wall_ms) {
     st->timer_at_ms = s->ev->ts_ms + st->cfg.wall_ms;

@@ -3,6 +3,7 @@
  * test_sandbox.c - what every sandbox back-end must do, one body over all of
  * them.  A back-end that this machine cannot open is skipped with its reason. */
 #include <errno.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -469,6 +470,7 @@ TEST(no_process_survives_a_harness_that_was_killed)
   assert_int_equal(pipe(ready), 0);
   pid_t harness = fork();
   if (harness == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the test fail before it kills us */
     machine_open(&m, BACKEND, NULL);
     csn_buf out = CSN_BUF(100);
     machine_run(&m, SH("(setsid sleep $MARK >/dev/null 2>&1 &); echo"), &out);

@@ -526,6 +526,53 @@ TEST(a_refusal_and_a_failed_model_end_the_run)
   end(&p);
 }
 
+#define IN_SESSION                                                                                 \
+  "{\"session\":{\"name\":\"s\"},\"input\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+
+TEST(a_session_is_read_before_the_model_is_called_and_appended_to_before_the_end)
+{
+  struct play p;
+  begin(&p, "{\"sandbox\":{},\"outputs\":[{\"path\":\"a\"}]}");
+  play(&p, CSN_EV_INPUT, IN_SESSION, "session_read@2 sandbox_open@3");
+  assert_int_equal(p.st.items_from, -1);
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":3}", "");
+  play(&p, CSN_EV_SESSION_LOADED,
+       "{\"effect\":2,\"history\":1,\"items\":[{\"role\":\"user\"},{\"role\":\"user\"}]}",
+       "model_call@6");
+  assert_int_equal(p.st.items_from, 5);
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(6, "hello"), "sandbox_checkpoint@8 session_append@9");
+  play(&p, CSN_EV_SESSION_LOADED, "{\"effect\":9,\"saved\":2}", "");
+  play(&p, CSN_EV_CHECKPOINTED, "{\"effect\":8,\"outputs\":[]}", "finish@12 sandbox_close@13");
+  assert_int_equal(p.st.outcome, CSN_RUN_DONE);
+  end(&p);
+}
+
+TEST(a_session_that_cannot_be_read_fails_the_run_and_is_not_appended_to)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, IN_SESSION, "session_read@2");
+  play(&p, CSN_EV_SESSION_LOADED, "{\"effect\":2,\"error\":{\"message\":\"locked\"}}", "finish@4");
+  assert_int_equal(p.st.outcome, CSN_RUN_FAILED);
+  assert_string_equal(p.st.reason, "session");
+  assert_string_equal(p.st.message, "locked");
+  end(&p);
+}
+
+TEST(an_answer_stands_although_its_session_could_not_be_saved)
+{
+  struct play p;
+  begin(&p, "{}");
+  play(&p, CSN_EV_INPUT, IN_SESSION, "session_read@2");
+  play(&p, CSN_EV_SESSION_LOADED, "{\"effect\":2,\"history\":0,\"items\":[{\"role\":\"user\"}]}",
+       "model_call@4");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(4, "hello"), "session_append@6");
+  play(&p, CSN_EV_SESSION_LOADED, "{\"effect\":6,\"error\":{\"message\":\"full\"}}", "finish@8");
+  assert_int_equal(p.st.outcome, CSN_RUN_DONE);
+  assert_string_equal(p.st.message, "full");
+  end(&p);
+}
+
 TEST(work_of_hosted_tools_without_a_message_runs_again)
 {
   struct play p;
@@ -645,6 +692,9 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(cancel_after_the_turn_lets_its_tools_finish), RUN(limits_end_a_run_with_what_it_has),
           RUN(the_wall_limit_holds_in_every_phase), RUN(a_sandbox_that_dies_under_a_run_fails_it),
           RUN(a_refusal_and_a_failed_model_end_the_run),
+          RUN(a_session_is_read_before_the_model_is_called_and_appended_to_before_the_end),
+          RUN(a_session_that_cannot_be_read_fails_the_run_and_is_not_appended_to),
+          RUN(an_answer_stands_although_its_session_could_not_be_saved),
           RUN(work_of_hosted_tools_without_a_message_runs_again),
           RUN(after_a_crash_a_human_may_be_asked_about_a_call),
           RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),

@@ -11,7 +11,8 @@
 enum { TASK_MAX_BYTES = 16 << 20 };
 
 struct run_opts {
-  const char *model, *out;
+  const char *model, *out, *session;
+  int64_t session_items, session_tokens;
   bool json, keep, no_stream;
 };
 
@@ -19,6 +20,12 @@ static const cli_opt opts[] = {
     {"model", 'm', "PREFIX/NAME", "Use this model instead of the agent's",
      CLI_STR(struct run_opts, model)},
     {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct run_opts, out)},
+    {"session", 's', "NAME", "Go on with this conversation: read it first, append to it at the end",
+     CLI_STR(struct run_opts, session)},
+    {"session-items", 0, "N", "Read at most the newest N items of it",
+     CLI_INT(struct run_opts, session_items)},
+    {"session-tokens", 0, "N", "Read at most about the newest N tokens of it",
+     CLI_INT(struct run_opts, session_tokens)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct run_opts, keep)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct run_opts, json)},
@@ -111,6 +118,9 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .user = &show,
                         .no_stream = v->no_stream,
                         .out_dir = v->out,
+                        .session = v->session,
+                        .session_items = v->session_items,
+                        .session_tokens = v->session_tokens,
                         .keep_workspace = v->keep};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   if (csn_str_starts(csn_cstr(csn_agent_model(agent)), CSN_STR("script")))

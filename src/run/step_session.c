@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * step_session.c - the conversation before this run, and after it.
+ *
+ * An input with {"session":{"name",...},"input":[items]} does not begin the
+ * conversation by itself: `session_loaded` does, with what was said before and
+ * the input behind it.  In closing, what the run added is appended. */
+#include "run/step_impl.h"
+
+void
+csn_step_begin_session(struct csn_step *s)
+{
+  const csn_json *session = csn_json_get(s->ev->data, "session");
+  if (!csn_json_is(session, CSN_JSON_OBJECT)) {
+    csn_step_absorb(s);
+    return;
+  }
+  csn_step_set_text(&s->st->session, csn_json_str(session, "name", CSN_STR("")));
+  csn_pending_add(s->st, CSN_DO_SESSION_READ, csn_emit_session_read(s->out, s->ev, session));
+}
+
+/* Nothing is saved of a run that never had its conversation. */
+void
+csn_step_save_session(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  if (st->session && st->items_from >= 0)
+    csn_pending_add(st, CSN_DO_SESSION_APPEND, csn_emit_session_append(s->out, s->ev, st));
+}
+
+/* The session answered: {"effect","items","history"} to a read, {"effect",
+ * "saved"} to an append, or an error. */
+int
+csn_step_on_session_loaded(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  bool is_read = st->phase == CSN_PHASE_SETUP;
+  csn_pending *p = csn_pending_answered(s, is_read ? CSN_DO_SESSION_READ : CSN_DO_SESSION_APPEND);
+  if (!p)
+    return CSN_E_INVALID;
+  csn_pending_drop(st, p);
+  bool has_failed = csn_json_get(s->ev->data, "error") != NULL;
+  if (is_read && has_failed)
+    csn_step_give_up(s, CSN_RUN_FAILED, "session", csn_step_error_text(s->ev));
+  else if (is_read)
+    csn_step_absorb(s);
+  else if (has_failed && !(st->message && *st->message)) /* the outcome stands */
+    csn_step_set_text(&st->message, csn_step_error_text(s->ev));
+  return 0;
+}
