@@ -106,14 +106,17 @@ make_group(struct csn_cgroups *g, struct csn_cgroup *c)
       give_up(g, i);
 }
 
-static void
-remove_group(const struct csn_cgroups *g, const struct csn_cgroup *c)
+/* False when the kernel still has something of a process in there. */
+static bool
+remove_group(const struct csn_cgroups *g, int number)
 {
   char path[64];
-  file_path(path, c->number, "");
+  bool gone = true;
+  file_path(path, number, "");
   for (int i = 0; i < CSN_CGROUP_KINDS; i++)
     if (g->places[i].folder >= 0 && g->places[i].is_private)
-      unlinkat(g->places[i].folder, path, AT_REMOVEDIR);
+      gone &= unlinkat(g->places[i].folder, path, AT_REMOVEDIR) == 0 || errno == ENOENT;
+  return gone;
 }
 
 static void
@@ -307,8 +310,8 @@ csn_cgroup_drop(struct csn_cgroups *g, struct csn_cgroup *c)
     c->kills = events(g, c, CSN_CGROUP_MEMORY);
     c->refusals = events(g, c, CSN_CGROUP_PIDS);
     g->spares[g->n_spares++] = *c;
-  } else {
-    remove_group(g, c);
+  } else if (!remove_group(g, c->number) && g->n_doomed < CSN_CGROUP_DOOMED) {
+    g->doomed[g->n_doomed++] = c->number;
   }
   c->number = -1;
 }
@@ -318,6 +321,11 @@ csn_cgroup_drop(struct csn_cgroups *g, struct csn_cgroup *c)
 void
 csn_cgroups_prepare(struct csn_cgroups *g)
 {
+  for (size_t i = 0; i < g->n_doomed;)
+    if (remove_group(g, g->doomed[i]))
+      g->doomed[i] = g->doomed[--g->n_doomed];
+    else
+      i++;
   take_seat(g);
   if (!g->n_spares) {
     make_group(g, &g->spares[0]);

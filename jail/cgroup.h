@@ -23,7 +23,7 @@
 
 enum csn_cgroup_kind { CSN_CGROUP_MEMORY, CSN_CGROUP_PIDS, CSN_CGROUP_CPU, CSN_CGROUP_KINDS };
 
-enum { CSN_CGROUP_SPARES = 16, CSN_CGROUP_NAME = 80, CSN_CGROUP_PATH = 1024 };
+enum { CSN_CGROUP_SPARES = 16, CSN_CGROUP_DOOMED = 256, CSN_CGROUP_NAME = 80, CSN_CGROUP_PATH = 1024 };
 
 /* One jail's groups; number -1: none. */
 struct csn_cgroup {
@@ -44,6 +44,8 @@ struct csn_cgroups {
   char name[CSN_CGROUP_NAME];                  /* of this spawner's folder */
   struct csn_cgroup spares[CSN_CGROUP_SPARES]; /* made, without limits, empty */
   size_t n_spares;
+  int doomed[CSN_CGROUP_DOOMED]; /* numbers of those that could not be removed yet */
+  size_t n_doomed;
   struct csn_cgroup seat; /* version 1: where the spawner sits; else number -1 */
   int made;               /* numbers given */
   uint64_t available;     /* bytes of memory that all jails together can have at most */

@@ -28,6 +28,8 @@
 #include "jail/start.h"
 #include "jail/steps.h"
 
+enum { RETRY_MS = 50 }; /* for a control group that is not empty yet */
+
 struct jail {
   pid_t pid;
   struct csn_ids *ids;
@@ -407,6 +409,8 @@ end_late(struct spawner *s)
     }
     next = j->deadline_ms < next ? j->deadline_ms : next;
   }
+  if (s->groups.n_doomed && next > now + RETRY_MS)
+    next = now + RETRY_MS;
   return next == INT64_MAX ? -1 : next - now > INT32_MAX ? INT32_MAX : (int)(next - now);
 }
 
@@ -447,7 +451,7 @@ run(struct spawner *s, struct pollfd fds[3])
   for (bool alive = true, more = true; alive;) {
     struct signalfd_siginfo info;
     int wait_ms = end_late(s), n = poll(fds, 3, more ? 0 : wait_ms);
-    if (n == 0 && more)
+    if (n == 0 && (more || s->groups.n_doomed))
       more = prepare(s);
     if (n <= 0)
       continue;
@@ -457,7 +461,7 @@ run(struct spawner *s, struct pollfd fds[3])
       reap(s, WNOHANG);
     }
     alive = fds[2].revents == 0 && (fds[0].revents == 0 || serve(s));
-    more |= fds[0].revents != 0;
+    more |= fds[0].revents != 0 || fds[1].revents != 0;
   }
 }
 

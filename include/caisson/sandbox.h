@@ -118,8 +118,9 @@ typedef struct csn_sandbox_ops {
   int (*spawn)(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err);
   /* optional: what this instance enforces, as members of an open JSON object */
   void (*describe)(csn_sandbox *sb, csn_jw *w);
-  /* optional: which limits were reached, and whether it is dead */
-  void (*usage)(csn_sandbox *sb, csn_sandbox_usage *u);
+  /* optional: which limits were reached, and whether it is dead.  is_lost: a
+   * command's end could not be told, so it dies now: wait for why */
+  void (*usage)(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u);
 } csn_sandbox_ops;
 
 typedef struct csn_proc_ops {

@@ -25,11 +25,11 @@ struct csn_guard {
 };
 
 static void
-usage(csn_sandbox *sb, csn_sandbox_usage *u)
+usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
 {
   *u = (csn_sandbox_usage){0};
   if (sb->ops->usage)
-    sb->ops->usage(sb, u);
+    sb->ops->usage(sb, is_lost, u);
 }
 
 static int64_t
@@ -92,7 +92,7 @@ csn_guard_explain(csn_sandbox *sb, int rc, csn_err *err)
   csn_sandbox_usage u;
   if (rc != CSN_E_SANDBOX)
     return rc;
-  usage(sb, &u);
+  usage(sb, true, &u);
   return u.is_dead ? explain_death(sb, &u, err) : rc;
 }
 
@@ -108,7 +108,7 @@ csn_guard_new(csn_sandbox *sb)
     g->deadline_ns = sb->deadline_ns;
     g->late = CSN_LIMIT_WALL;
   }
-  usage(sb, &u);
+  usage(sb, false, &u);
   memcpy(g->before, u.reached, sizeof g->before);
   return g;
 }
@@ -209,10 +209,10 @@ csn_guard_read(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max, enum csn_st
 
 /* What the command's end is told with; true when its sandbox ended it. */
 static bool
-settle(csn_proc *p, csn_sandbox_usage *u, csn_exit *exit)
+settle(csn_proc *p, bool is_lost, csn_sandbox_usage *u, csn_exit *exit)
 {
   struct csn_guard *g = p->guard;
-  usage(g->sb, u);
+  usage(g->sb, is_lost, u);
   pthread_mutex_lock(&g->lock);
   exit->reached = g->reached;
   pthread_mutex_unlock(&g->lock);
@@ -238,7 +238,7 @@ csn_guard_wait(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err)
     return rc;
   if (rc < 0)
     *exit = (csn_exit){.code = 128 + SIGKILL, .signal = SIGKILL};
-  bool was_ended = settle(p, &u, exit);
+  bool was_ended = settle(p, rc < 0, &u, exit);
   if (rc < 0 && !was_ended && u.is_dead)
     return explain_death(p->guard->sb, &u, err);
   return was_ended ? 0 : rc;

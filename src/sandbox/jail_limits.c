@@ -3,6 +3,7 @@
 #include "sandbox/jail_limits.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -137,29 +138,41 @@ csn_jail_counts_open(csn_jail_counts *c)
     c->before[i] = count(c->events[i], words[i]);
 }
 
-/* Whether the warden has gone; then waits for the spawner's word on it, which
- * comes when the last process of the jail has ended. */
 static void
-look_for_end(csn_jail_counts *c)
+wait_for(int fd)
+{
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  while (poll(&p, 1, END_WAIT_MS) < 0 && errno == EINTR)
+    continue;
+}
+
+/* Whether the warden has gone; then waits for the spawner's word on it, which
+ * comes when the last process of the jail has ended.  A dying warden's
+ * descriptors close in no order that we know. */
+static void
+look_for_end(csn_jail_counts *c, bool is_lost)
 {
   char byte;
   csn_jail_end end;
-  if (c->is_over || recv(c->control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+  if (c->is_over)
     return;
-  struct pollfd fd = {.fd = c->life, .events = POLLIN};
+  if (is_lost)
+    wait_for(c->control);
+  if (recv(c->control, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+    return;
   c->is_over = true;
-  while (poll(&fd, 1, END_WAIT_MS) < 0 && errno == EINTR)
-    continue;
-  if (fd.revents & POLLIN && read(c->life, &end, sizeof end) == sizeof end)
+  wait_for(c->life);
+  fcntl(c->life, F_SETFL, O_NONBLOCK);
+  if (read(c->life, &end, sizeof end) == sizeof end)
     c->end = end;
 }
 
 void
-csn_jail_counts_get(csn_jail_counts *c, csn_sandbox_usage *u)
+csn_jail_counts_get(csn_jail_counts *c, bool is_lost, csn_sandbox_usage *u)
 {
   static const enum csn_limit which[2] = {CSN_LIMIT_MEMORY, CSN_LIMIT_PIDS};
   pthread_mutex_lock(&c->lock);
-  look_for_end(c);
+  look_for_end(c, is_lost);
   for (int i = 0; i < 2 && !c->is_over; i++)
     u->reached[which[i]] = count(c->events[i], words[i]) - c->before[i];
   if (c->is_over) {

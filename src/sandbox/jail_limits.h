@@ -26,6 +26,6 @@ typedef struct csn_jail_counts {
 void csn_jail_counts_init(csn_jail_counts *c);
 /* Once the descriptors are there. */
 void csn_jail_counts_open(csn_jail_counts *c);
-void csn_jail_counts_get(csn_jail_counts *c, csn_sandbox_usage *u);
+void csn_jail_counts_get(csn_jail_counts *c, bool is_lost, csn_sandbox_usage *u);
 
 #endif

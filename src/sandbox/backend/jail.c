@@ -418,10 +418,10 @@ jail_describe(csn_sandbox *sb, csn_jw *w)
 }
 
 static void
-jail_usage(csn_sandbox *sb, csn_sandbox_usage *u)
+jail_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
 {
   struct jail *j = jail_of(sb);
-  csn_jail_counts_get(&j->counts, u);
+  csn_jail_counts_get(&j->counts, is_lost, u);
   if (j->watch)
     csn_disk_watch_count(j->watch, u);
 }
