@@ -50,8 +50,10 @@ struct csn_cgroups {
   int made;               /* numbers given */
   uint64_t available;     /* bytes of memory that all jails together can have at most */
   bool is_swept;
-  /* mkdirat(2); a test's also makes the files that the kernel would. */
+  /* For tests: mkdirat(2) or one that also makes the files that the kernel
+   * would, and the controllers' names. */
   int (*make)(int dir, const char *name, mode_t mode);
+  const char *names[CSN_CGROUP_KINDS];
 };
 
 /* What the kernel says about this process. */

@@ -26,8 +26,6 @@
 
 enum { VIEW_MAX = 1 << 20 };
 
-static const char *const names[CSN_CGROUP_KINDS] = {"memory", "pids", "cpu"};
-
 /* ---- small files ---- */
 
 bool
@@ -217,7 +215,7 @@ use_old(struct csn_cgroups *g, const struct csn_cgroup_view *view, int kind)
   char path[CSN_CGROUP_PATH];
   size_t root;
   struct csn_cgroup_place *p = &g->places[kind];
-  if (!csn_cgroup_path(view, names[kind], path, &root))
+  if (!csn_cgroup_path(view, g->names[kind], path, &root))
     return;
   p->parent = open_folder(AT_FDCWD, path);
   if (p->parent >= 0 && (g->make(p->parent, g->name, 0755) == 0 || errno == EEXIST))
@@ -240,7 +238,7 @@ named(const struct csn_cgroups *g, const char *text)
 {
   unsigned found = 0;
   for (int i = 0; i < CSN_CGROUP_KINDS; i++)
-    if (!g->places[i].version && csn_cgroup_has(text, names[i]))
+    if (!g->places[i].version && csn_cgroup_has(text, g->names[i]))
       found |= 1u << i;
   return found;
 }
@@ -260,7 +258,7 @@ hand_on(const struct csn_cgroups *g, int folder)
     char word[16];
     if (!(here & ~given & 1u << i))
       continue;
-    text_add(word, sizeof word, text_add(word, sizeof word, 0, "+"), names[i]);
+    text_add(word, sizeof word, text_add(word, sizeof word, 0, "+"), g->names[i]);
     if (csn_cgroup_write(folder, "cgroup.subtree_control", word))
       given |= 1u << i;
   }
@@ -417,7 +415,7 @@ void
 csn_cgroups_open(struct csn_cgroups *g)
 {
   char *texts = malloc(2 * (size_t)VIEW_MAX);
-  *g = (struct csn_cgroups){.make = mkdirat};
+  *g = (struct csn_cgroups){.make = mkdirat, .names = {"memory", "pids", "cpu"}};
   struct csn_cgroup_view view = {"", ""};
   if (texts && csn_cgroup_read(AT_FDCWD, "/proc/self/cgroup", texts, VIEW_MAX) &&
       csn_cgroup_read(AT_FDCWD, "/proc/self/mountinfo", texts + VIEW_MAX, VIEW_MAX))
