@@ -23,7 +23,12 @@
 
 enum csn_cgroup_kind { CSN_CGROUP_MEMORY, CSN_CGROUP_PIDS, CSN_CGROUP_CPU, CSN_CGROUP_KINDS };
 
-enum { CSN_CGROUP_SPARES = 16, CSN_CGROUP_DOOMED = 256, CSN_CGROUP_NAME = 80, CSN_CGROUP_PATH = 1024 };
+enum {
+  CSN_CGROUP_SPARES = 16,
+  CSN_CGROUP_DOOMED = 256,
+  CSN_CGROUP_NAME = 80,
+  CSN_CGROUP_PATH = 1024
+};
 
 /* One jail's groups; number -1: none. */
 struct csn_cgroup {
