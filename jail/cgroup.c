@@ -128,7 +128,9 @@ find_group(struct csn_cgroups *g, struct csn_cgroup *c)
     make_group(g, c);
 }
 
-/* Moves this process; with a NULL group to where it came from. */
+/* Moves this process; with a NULL group to where it came from.  By `tasks` and
+ * not by `cgroup.procs`: for a thread that moves itself, kernels since 6.0 take
+ * no lock that waits for all processors. */
 static void
 sit(struct csn_cgroups *g, const struct csn_cgroup *c)
 {
@@ -138,10 +140,10 @@ sit(struct csn_cgroups *g, const struct csn_cgroup *c)
     if (p->folder < 0 || (c && p->version != 1))
       continue;
     if (c)
-      file_path(path, c->number, "cgroup.procs");
+      file_path(path, c->number, "tasks");
     if (c && csn_cgroup_write(p->folder, path, "0"))
       continue;
-    csn_cgroup_write(p->parent, "cgroup.procs", "0");
+    csn_cgroup_write(p->parent, "tasks", "0");
     if (c)
       give_up(g, i);
   }

@@ -194,6 +194,7 @@ TEST(version_2_gets_every_limit_in_its_own_file)
   assert_int_equal(c.number, 0);
   csn_jail_limits l = {.memory = 1 << 30, .swap = 0, .pids = 256, .cpu = 1500};
   csn_cgroup_limit(&g, &c, &l, &held);
+  csn_cgroup_limit_processes(&g, &c, &l, &held);
   assert_true(held.memory == 2 && held.swap == 2 && held.pids == 2 && held.cpu == 2);
   holds(&g, "j0/memory.max", "1073741824");
   holds(&g, "j0/memory.swap.max", "0");
