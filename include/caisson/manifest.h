@@ -43,9 +43,11 @@ CSN_API int csn_manifest_open_source(const csn_manifest *m, int source_fd, const
 /* Where things come from and go to. */
 typedef struct csn_materialize {
   int workspace_fd; /* target, empty */
-  int base_fd;   /* second copy of what local_dir entries brought, for diff and apply; -1: none */
-  int source_fd; /* folder that relative `src` paths start from */
-  int uid, gid;  /* owner of everything made; -1: leave */
+  int base_fd;    /* second copy of what local_dir entries brought, for diff and apply; -1: none */
+  int source_fd;  /* folder that relative `src` paths start from */
+  int uid, gid;   /* owner of everything made; -1: leave */
+  dev_t omit_dev; /* a file that local_dir entries leave out, wherever they find it */
+  ino_t omit_ino; /* 0: none */
   int64_t max_files, max_bytes; /* of all entries together; 0: 1,000,000 and 64 GiB */
   void (*progress)(void *user, const char *what, int64_t files, int64_t bytes);
   void *user;

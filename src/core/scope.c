@@ -4,7 +4,7 @@
  * Wakers hang on the root of a tree of scopes.  A waker's function runs
  * without the root's lock, marked as running, so that it may take the lock
  * its waiter sleeps under. */
-#include "caisson/scope.h"
+#include "core/cancel.h"
 
 #include <limits.h>
 #include <stddef.h>
@@ -40,10 +40,10 @@ csn_scope_fini(csn_scope *s)
 }
 
 static bool
-is_under(const csn_scope *s, const csn_scope *top)
+is_cancelled(const csn_scope *s)
 {
   for (; s; s = s->parent)
-    if (s == top)
+    if (atomic_load(&s->cancelled))
       return true;
   return false;
 }
@@ -61,10 +61,10 @@ unlink_waker(csn_waker *w)
 
 /* Taken off the list, so that each is found once and at once. */
 static csn_waker *
-next_to_fire(csn_scope *root, const csn_scope *top)
+next_to_fire(csn_scope *root)
 {
   csn_waker *w = root->wakers;
-  while (w && !is_under(w->scope, top))
+  while (w && !is_cancelled(w->scope))
     w = w->next;
   if (w)
     unlink_waker(w);
@@ -72,12 +72,17 @@ next_to_fire(csn_scope *root, const csn_scope *top)
 }
 
 void
-csn_scope_cancel(csn_scope *s)
+csn_scope_mark(csn_scope *s)
+{
+  atomic_store(&s->cancelled, true);
+}
+
+void
+csn_scope_wake(csn_scope *s)
 {
   csn_scope *root = s->root;
-  atomic_store(&s->cancelled, true);
   pthread_mutex_lock(&root->lock);
-  for (csn_waker *w; (w = next_to_fire(root, s));) {
+  for (csn_waker *w; (w = next_to_fire(root));) {
     w->running = true;
     pthread_mutex_unlock(&root->lock);
     w->fn(w->user);
@@ -88,12 +93,18 @@ csn_scope_cancel(csn_scope *s)
   pthread_mutex_unlock(&root->lock);
 }
 
+void
+csn_scope_cancel(csn_scope *s)
+{
+  csn_scope_mark(s);
+  csn_scope_wake(s);
+}
+
 int
 csn_scope_check(const csn_scope *s, csn_err *err)
 {
-  for (const csn_scope *up = s; up; up = up->parent)
-    if (atomic_load(&up->cancelled))
-      return csn_fail(err, CSN_E_CANCELLED, "cancelled");
+  if (is_cancelled(s))
+    return csn_fail(err, CSN_E_CANCELLED, "cancelled");
   int64_t deadline = csn_scope_deadline_ns(s);
   if (deadline != INT64_MAX && csn_now_ns() >= deadline)
     return csn_fail(err, CSN_E_TIMEOUT, "timed out");

@@ -11,6 +11,7 @@
 #include "core/fd.h"
 #include "model/retry.h"
 #include "run/agent_read.h"
+#include "run/project.h"
 
 enum { INSTRUCTIONS_MAX_BYTES = 1 << 20 };
 
@@ -153,20 +154,6 @@ read_manifest(const struct csn_agent_reader *r, const csn_json *v)
   return rc < 0 ? rc : csn_json_parse(r->a->arena, json, &r->a->manifest_json, r->err);
 }
 
-/* script and replay name files; a relative one starts from the agent file. */
-static void
-resolve_model(csn_agent *a)
-{
-  static const char *const kinds[] = {"script", "replay"};
-  csn_str m = csn_cstr(a->model);
-  for (size_t i = 0; i < CSN_COUNT(kinds); i++) {
-    size_t n = strlen(kinds[i]);
-    if (csn_str_starts(m, csn_cstr(kinds[i])) && m.n > n + 1 && (m.p[n] == ':' || m.p[n] == '/') &&
-        m.p[n + 1] != '/')
-      a->model = csn_arena_printf(a->arena, "%s:%s/%s", kinds[i], a->folder, a->model + n + 1).p;
-  }
-}
-
 static int
 read_agent(const struct csn_agent_reader *r, const csn_json *v)
 {
@@ -205,7 +192,7 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   a->model = model.p;
   if (folder.n)
     a->folder = folder.p;
-  resolve_model(a);
+  a->model = csn_model_beside(a->arena, a->model, a->folder);
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
       read_instructions,      read_settings, read_capabilities,      read_manifest,
       csn_agent_read_sandbox, read_outputs,  csn_agent_read_sections};

@@ -204,6 +204,7 @@ fill_workspace(csn_run *r, csn_scope *sc, csn_err *err)
       .progress = r->opts.listener ? on_progress : NULL,
       .user = r,
   };
+  csn_project_file_id(r->rt->project, &to.omit_dev, &to.omit_ino);
   return csn_manifest_apply(a->manifest, sc, &to, err);
 }
 
@@ -318,5 +319,23 @@ csn_box_close(csn_run *r, bool is_over)
 {
   pthread_mutex_lock(&r->box.lock);
   end_box(r, !is_over ? NULL : is_worth_keeping(r) ? "/claims" : "");
+  pthread_mutex_unlock(&r->box.lock);
+}
+
+void
+csn_box_sweep(csn_run *r)
+{
+  csn_err err;
+  if (!r->agent->has_sandbox)
+    return;
+  int folder = csn_box_folder(r->rt, csn_journal_id(r->journal), &err);
+  if (folder < 0)
+    return; /* it was removed */
+  csn_closep(&folder);
+  pthread_mutex_lock(&r->box.lock);
+  if (open_box_folder(r, &err) == 0)
+    end_box(r, is_worth_keeping(r) ? "/claims" : "");
+  else
+    csn_logf(r->rt->log, CSN_LOG_WARN, "%s", err.msg);
   pthread_mutex_unlock(&r->box.lock);
 }

@@ -50,7 +50,7 @@ call_free(csn_job *j)
 static void
 call_cancel(csn_job *j)
 {
-  csn_scope_cancel(&call_of(j)->scope);
+  csn_scope_mark(&call_of(j)->scope);
 }
 
 /* ---- the C API inside a tool ---- */
@@ -342,6 +342,6 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
       c->tool = &r->agent->tools[i].tool;
   csn_scope_init(&c->scope, &r->scope, -1);
   if (p->is_cancelled)
-    csn_scope_cancel(&c->scope);
+    csn_scope_mark(&c->scope);
   return &c->base;
 }

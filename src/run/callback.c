@@ -36,7 +36,7 @@ job_free(csn_job *j)
 static void
 job_cancel(csn_job *j)
 {
-  csn_scope_cancel(&job_of(j)->scope);
+  csn_scope_mark(&job_of(j)->scope);
 }
 
 /* ---- the question ---- */
@@ -240,6 +240,6 @@ csn_callback_job_new(csn_run *r, const csn_pending *p)
   write_question(c, r, p);
   csn_scope_init(&c->scope, &r->scope, -1);
   if (p->is_cancelled)
-    csn_scope_cancel(&c->scope);
+    csn_scope_mark(&c->scope);
   return &c->base;
 }

@@ -27,6 +27,7 @@
 #include "base/pool.h"
 #include "caisson/manifest.h"
 #include "caisson/run.h"
+#include "core/cancel.h"
 #include "run/agent_impl.h"
 #include "run/decision.h"
 #include "run/fault.h"
@@ -63,7 +64,9 @@ int csn_rt_need_key(csn_rt *rt, const unsigned char **out, csn_err *err) CSN_MUS
 typedef struct csn_job csn_job;
 struct csn_job {
   csn_job *(*fn)(csn_job *j);
-  void (*cancel)(csn_job *j); /* under the run's lock; asks it to end early; may be NULL */
+  /* Under the run's lock: asks it to end early; may be NULL.  Scopes are only
+   * marked (core/cancel.h), csn_wake_cancelled() does the rest. */
+  void (*cancel)(csn_job *j);
   void (*free)(csn_job *j);
   csn_run *run;
   int64_t seq;           /* of the effect it performs; -1: none */
@@ -181,6 +184,9 @@ void csn_perform(csn_run *r, const csn_effect *f);
 void csn_perform_again(csn_run *r, const csn_pending *p);
 /* Lock held: ends what nobody wants any more and no effect cancels. */
 void csn_cancel_unwanted(csn_run *r);
+/* Lock held: a job of its own wakes what waits under scopes that were marked,
+ * since a tool that is woken may hold locks under which it asks for ours. */
+void csn_wake_cancelled(csn_run *r);
 /* Lock held: the wall limit of a resumed run counts on. */
 void csn_rearm_timer(csn_run *r);
 
@@ -224,6 +230,8 @@ int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) 
 int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
 /* Ends every process; removes the folder unless it is worth keeping. */
 void csn_box_close(csn_run *r, bool is_over);
+/* What a process that died after the end of the run could not remove. */
+void csn_box_sweep(csn_run *r);
 /* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
 int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
 

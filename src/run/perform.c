@@ -19,7 +19,7 @@ plain_free(csn_job *j)
 static void
 open_cancel(csn_job *j)
 {
-  csn_scope_cancel(&((struct plain_job *)j)->scope);
+  csn_scope_mark(&((struct plain_job *)j)->scope);
 }
 
 static csn_job *
@@ -132,12 +132,30 @@ csn_rearm_timer(csn_run *r)
   set_timer(r, r->state.timer_at_ms);
 }
 
+static csn_job *
+wake_cancelled(csn_job *j)
+{
+  csn_scope_wake(&j->run->scope);
+  return NULL;
+}
+
+void
+csn_wake_cancelled(csn_run *r)
+{
+  csn_job_start(r, plain_new(r, wake_cancelled), -1);
+}
+
 static void
 cancel_seq(csn_run *r, int64_t seq)
 {
+  bool any = false;
   for (csn_job *j = r->jobs; j; j = j->next)
-    if (j->seq == seq && j->cancel)
+    if (j->seq == seq && j->cancel) {
       j->cancel(j);
+      any = true;
+    }
+  if (any)
+    csn_wake_cancelled(r);
 }
 
 static void

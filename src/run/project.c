@@ -10,6 +10,7 @@
 #include "model/reply.h"
 #include "run/prices.h"
 #include "run/statedir.h"
+#include "run/trust.h"
 
 /* Providers that need no caisson.yaml, by the prefix of the model's name.  The
  * first variable that is set counts. */
@@ -37,6 +38,8 @@ struct csn_project {
   char *file; /* path of caisson.yaml, or NULL */
   const csn_json *root;
   csn_buf text;
+  struct stat st;
+  bool is_trusted; /* to send requests to other machines; see trust.h */
 };
 
 static int
@@ -142,17 +145,55 @@ check(const struct csn_project *p, csn_err *err)
 /* It says which server gets which key, and anybody can make a
  * /tmp/caisson.yaml. */
 static int
-check_owner(const struct csn_project *p, int fd, csn_err *err)
+check_owner(struct csn_project *p, int fd, csn_err *err)
 {
-  struct stat st;
-  if (fstat(fd, &st) < 0)
+  if (fstat(fd, &p->st) < 0)
     return csn_fail_errno(err, "cannot look at %s", p->file);
-  if (st.st_uid == geteuid() || st.st_uid == 0)
+  if (p->st.st_uid == geteuid() || p->st.st_uid == 0)
     return 0;
   return csn_fail(err, CSN_E_DENIED,
                   "%s belongs to user %u and is not used, because it says where keys go; make it "
                   "yours with chown, or start elsewhere",
-                  p->file, (unsigned)st.st_uid);
+                  p->file, (unsigned)p->st.st_uid);
+}
+
+static bool
+is_local(const csn_json *provider)
+{
+  return csn_url_is_local(csn_json_str(provider, "base_url", CSN_STR("")));
+}
+
+static void
+look_up_trust(struct csn_project *p)
+{
+  bool is_needed = false;
+  csn_json_each (v, csn_json_get(p->root, "providers"))
+    is_needed = is_needed || !is_local(v);
+  p->is_trusted = is_needed && csn_trust_has(p->file, &p->st, csn_buf_str(&p->text));
+}
+
+const char *
+csn_project_file(const struct csn_project *p)
+{
+  return p->file;
+}
+
+void
+csn_project_list(const struct csn_project *p, csn_buf *out)
+{
+  csn_json_each (v, csn_json_get(p->root, "providers")) {
+    csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
+    csn_str key = csn_json_str(v, "key_env", CSN_STR(""));
+    csn_buf_addf(out, "%.*s: %.*s%s%.*s%s\n", (int)v->key.n, v->key.p, (int)url.n, url.p,
+                 key.n ? ", with the key in " : ", without a key", (int)key.n, key.p,
+                 is_local(v) ? " (this machine)" : "");
+  }
+}
+
+int
+csn_project_trust(const struct csn_project *p, csn_err *err)
+{
+  return csn_trust_add(p->file, csn_buf_str(&p->text), err);
 }
 
 int
@@ -172,12 +213,21 @@ csn_project_load(struct csn_project **out, csn_err *err)
       rc = csn_yaml_parse(p->arena, csn_buf_str(&p->text), p->file, &p->root, err);
     if (rc == 0)
       rc = check(p, err);
+    if (rc == 0)
+      look_up_trust(p);
   }
   if (rc < 0)
     csn_project_free(p);
   else
     *out = p;
   return rc;
+}
+
+void
+csn_project_file_id(const struct csn_project *p, dev_t *dev, ino_t *ino)
+{
+  *dev = p->st.st_dev;
+  *ino = p->st.st_ino;
 }
 
 void
@@ -205,10 +255,31 @@ csn_project_prices(const struct csn_project *p)
 }
 
 const char *
+csn_model_beside(csn_arena *a, const char *model, const char *folder)
+{
+  static const char *const kinds[] = {"script", "replay"};
+  csn_str m = csn_cstr(model);
+  for (size_t i = 0; i < CSN_COUNT(kinds); i++) {
+    size_t n = strlen(kinds[i]);
+    if (csn_str_starts(m, csn_cstr(kinds[i])) && m.n > n + 1 && (m.p[n] == ':' || m.p[n] == '/') &&
+        m.p[n + 1] != '/')
+      return csn_arena_printf(a, "%s:%s/%s", kinds[i], folder, model + n + 1).p;
+  }
+  return model;
+}
+
+const char *
 csn_project_model(const struct csn_project *p)
 {
   csn_str m = csn_json_str(p->root, "model", CSN_STR(""));
-  return m.n ? csn_arena_dup(p->arena, m).p : env_or_null("CAISSON_MODEL");
+  const char *by_env = env_or_null("CAISSON_MODEL");
+  if (m.n) {
+    const char *slash = strrchr(p->file, '/');
+    csn_str folder = csn_arena_dup(p->arena, csn_strn(p->file, (size_t)(slash - p->file)));
+    return csn_model_beside(p->arena, csn_arena_dup(p->arena, m).p, folder.p);
+  }
+  csn_auto(csn_freep) char *cwd = by_env ? getcwd(NULL, 0) : NULL;
+  return cwd ? csn_model_beside(p->arena, by_env, cwd) : by_env;
 }
 
 static csn_str
@@ -241,8 +312,15 @@ route_to_service(struct csn_route *r, csn_str prefix, csn_err *err)
 }
 
 static int
-route_to_provider(struct csn_route *r, const csn_json *v, csn_err *err)
+route_to_provider(struct csn_route *r, const struct csn_project *p, const csn_json *v, csn_err *err)
 {
+  if (!p->is_trusted && !is_local(v)) {
+    csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
+    return csn_fail(err, CSN_E_INVALID,
+                    "%s:%u: requests would go to %.*s, and nobody has said that this file may do "
+                    "that; if it may: caisson trust",
+                    p->file, v->line, (int)(url.n < 100 ? url.n : 100), url.p);
+  }
   csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
   csn_str key_env = csn_json_str(v, "key_env", CSN_STR(""));
   r->ops = csn_model_find(api);
@@ -285,7 +363,7 @@ csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out,
   out->model = csn_arena_dup(out->arena, csn_strn(name.p + cut + 1, name.n - cut - 1));
   csn_json_each (v, csn_json_get(p->root, "providers")) {
     if (csn_str_eq(v->key, prefix))
-      return route_to_provider(out, v, err);
+      return route_to_provider(out, p, v, err);
   }
   out->ops = csn_model_find(prefix);
   if (!out->ops)

@@ -15,13 +15,33 @@
 #include "caisson/model.h"
 #include "wire/http.h"
 
+#include <sys/types.h>
+
 struct csn_project;
 
 /* The nearest caisson.yaml upward from the current folder, if any. */
 int csn_project_load(struct csn_project **out, csn_err *err) CSN_MUST;
 void csn_project_free(struct csn_project *p);
+static inline void
+csn_project_freep(struct csn_project **p)
+{
+  csn_project_free(*p);
+}
+/* Its path, or NULL. */
+const char *csn_project_file(const struct csn_project *p);
+/* A line for each provider: where requests go and with which key. */
+void csn_project_list(const struct csn_project *p, csn_buf *out);
+/* From now on the file, as it is, may send requests to other machines. */
+int csn_project_trust(const struct csn_project *p, csn_err *err) CSN_MUST;
 /* The model of caisson.yaml or of CAISSON_MODEL, or NULL. */
 const char *csn_project_model(const struct csn_project *p);
+/* The same model wherever it is read again: script and replay name files, and
+ * a relative name starts from `folder`. */
+const char *csn_model_beside(csn_arena *a, const char *model, const char *folder);
+
+/* The file that is in use is the harness's: no sandbox gets a copy.  Zeroes
+ * when there is none. */
+void csn_project_file_id(const struct csn_project *p, dev_t *dev, ino_t *ino);
 
 /* `prices` of caisson.yaml, checked; or NULL. */
 const csn_json *csn_project_prices(const struct csn_project *p);

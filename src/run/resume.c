@@ -37,6 +37,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
   csn_digest_hex(&rd->salt, hex);
   if (!csn_str_eq(csn_json_str(v, "agent_sha256", CSN_STR("")), csn_cstr(hex)))
     return differs(rec, "the agent does not match its hash", err);
+  r->opts.keep_workspace = r->opts.keep_workspace || csn_json_bool(v, "keep_workspace", false);
   rc = csn_agent_from_json(&r->own_agent, agent, "record 0", ".", err);
   if (rc < 0)
     return rc;
@@ -197,8 +198,10 @@ write_asks(const csn_run *r, csn_buf *out)
 void
 csn_run_go_on(csn_run *r)
 {
-  if (r->state.phase == CSN_PHASE_ENDED)
+  if (r->state.phase == CSN_PHASE_ENDED) {
+    csn_box_sweep(r);
     return;
+  }
   r->is_at_rest = false;
   csn_model_warm(r);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(1 << 20);

@@ -211,6 +211,27 @@ open_gate(csn_run *r)
   csn_buf_fini(&r->gated);
 }
 
+/* A reply that is nested deeper than we read is the model's fault: the call
+ * failed, the run is whole. */
+static csn_str
+refuse_reply(csn_run *r, const csn_err *why)
+{
+  int64_t seq = -1;
+  for (size_t i = 0; i < r->state.n_pending; i++)
+    if (r->state.pending[i].kind == CSN_DO_MODEL_CALL)
+      seq = r->state.pending[i].seq;
+  csn_buf text = CSN_BUF(4096);
+  csn_buf_addf(&text, "{\"effect\":%lld,\"error\":{\"code\":\"%s\",\"message\":", (long long)seq,
+               csn_code_name(CSN_E_MODEL));
+  csn_err said = *why;
+  csn_wrap(&said, said.code, "the model's reply cannot be used");
+  csn_json_quote(&text, csn_cstr(said.msg));
+  csn_buf_addz(&text, "}}");
+  csn_str out = csn_arena_dup(r->keep, csn_buf_str(&text));
+  csn_buf_fini(&text);
+  return out;
+}
+
 static int
 take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
 {
@@ -221,6 +242,11 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
                   .seq = csn_journal_next_seq(r->journal) + (r->zero.n ? 1 : 0),
                   .ts_ms = now_ms()};
   int rc = csn_json_parse(r->scratch, data, &ev.data, err);
+  if (rc < 0 && kind == CSN_EV_MODEL_REPLIED) {
+    ev.kind = kind = CSN_EV_MODEL_FAILED;
+    data = refuse_reply(r, err);
+    rc = csn_json_parse(r->scratch, data, &ev.data, err);
+  }
   if (rc < 0)
     return csn_wrap(err, rc, "event %s", csn_event_name(kind));
   rc = csn_step(&r->state, &ev, &r->effects, err);
@@ -251,10 +277,12 @@ static void
 stop(csn_run *r)
 {
   r->is_stopped = true;
-  csn_scope_cancel(&r->scope);
+  csn_scope_mark(&r->scope);
   for (csn_job *j = r->jobs; j; j = j->next)
     if (j->cancel)
       j->cancel(j);
+  if (r->jobs)
+    csn_wake_cancelled(r);
   pthread_cond_broadcast(&r->changed);
 }
 
@@ -434,6 +462,10 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json
   if (known.n > 2) {
     csn_jw_key(&w, "prices");
     csn_jw_raw(&w, known);
+  }
+  if (r->opts.keep_workspace) {
+    csn_jw_key(&w, "keep_workspace");
+    csn_jw_bool(&w, true);
   }
   csn_jw_end(&w);
   rc = csn_jw_done(&w, err);

@@ -339,6 +339,12 @@ walk_file(walk *w, int from, int to, int base, const char *name, csn_err *err)
   return rc;
 }
 
+static bool
+is_omitted(const csn_materialize *to, const struct stat *st)
+{
+  return to->omit_ino && st->st_ino == to->omit_ino && st->st_dev == to->omit_dev;
+}
+
 static int
 walk_dir(walk *w, int from, int to, int base, csn_err *err)
 {
@@ -366,7 +372,7 @@ walk_dir(walk *w, int from, int to, int base, csn_err *err)
       rc = walk_link(w, from, to, base, e->d_name, err);
     else if (S_ISDIR(st.st_mode))
       rc = walk_folder(w, from, to, base, e->d_name, err);
-    else if (S_ISREG(st.st_mode))
+    else if (S_ISREG(st.st_mode) && !is_omitted(w->c->to, &st))
       rc = csn_wrap(err, walk_file(w, from, to, base, e->d_name, err), "%s", w->path.p);
     w->path.n = n;
     w->path.p[n] = '\0';

@@ -89,6 +89,10 @@ struct csn_store {
   int checkpoint_at;
 
   pthread_mutex_t lock; /* guards all below */
+  struct csn_owed {
+    int64_t no, fence;
+  } * owed; /* runs whose lease could not be given back: the disk was full */
+  size_t n_owed;
   bool has_leader, is_checkpointing;
   csn_job *first, **last;
   csn_db *idle;
@@ -125,6 +129,10 @@ void csn_owner_self(char out[STORE_OWNER_MAX]);
  * cannot see, when its lease has run out. */
 bool csn_owner_is_live(const char *owner, int64_t lease_until_ms, int64_t now_ms);
 int64_t csn_unix_ms(void);
+
+/* --- journal.c */
+/* Tries again to give back what could not be given back. */
+void csn_store_settle(csn_store *s);
 
 /* --- blob.c */
 /* Content on its way into the database: compressed when that helps. */

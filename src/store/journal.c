@@ -97,10 +97,53 @@ journal_of(csn_store *s, const csn_run_head *h, bool owns)
   return j;
 }
 
+struct release_job {
+  csn_job job;
+  struct csn_owed owed;
+};
+
+static int
+release_run(csn_job *job, csn_db *db, csn_err *err)
+{
+  const struct csn_owed *j = &((struct release_job *)job)->owed;
+  sqlite3_stmt *st = csn_db_stmt(db, SQL_RUN_RELEASE);
+  sqlite3_bind_int64(st, 1, j->no);
+  sqlite3_bind_int64(st, 2, j->fence);
+  return csn_db_run(db, st, err);
+}
+
+/* What fails is owed: it is tried again when the next journal is opened or
+ * closed, and the end of this process gives the run free in any case. */
+static void
+release(csn_store *s, struct csn_owed owed)
+{
+  struct release_job job = {.job.fn = release_run, .owed = owed};
+  if (csn_store_commit(s, &job.job, NULL) >= 0)
+    return;
+  pthread_mutex_lock(&s->lock);
+  s->owed = csn_realloc(s->owed, s->n_owed + 1, sizeof *s->owed);
+  s->owed[s->n_owed++] = owed;
+  pthread_mutex_unlock(&s->lock);
+}
+
+void
+csn_store_settle(csn_store *s)
+{
+  pthread_mutex_lock(&s->lock);
+  size_t n = s->n_owed;
+  struct csn_owed *owed = csn_steal(s->owed);
+  s->n_owed = 0;
+  pthread_mutex_unlock(&s->lock);
+  for (size_t i = 0; i < n; i++)
+    release(s, owed[i]);
+  free(owed);
+}
+
 int
 csn_journal_new(csn_store *s, csn_journal **out, csn_err *err)
 {
   struct open_job o = {.job.fn = add_run, .store = s};
+  csn_store_settle(s);
   int rc = csn_store_commit(s, &o.job, err);
   if (rc >= 0)
     *out = journal_of(s, &o.head, true);
@@ -112,6 +155,7 @@ csn_journal_open(csn_store *s, csn_str id, bool own, csn_journal **out, csn_err 
 {
   struct open_job o = {.job.fn = take_run, .store = s, .id = id};
   int rc;
+  csn_store_settle(s);
   if (own) {
     /* A killed process is dying for some milliseconds: then it is no owner. */
     int64_t until_ns = csn_now_ns() + DYING_MS * INT64_C(1000000);
@@ -132,29 +176,14 @@ csn_journal_open(csn_store *s, csn_str id, bool own, csn_journal **out, csn_err 
   return rc;
 }
 
-struct release_job {
-  csn_job job;
-  csn_journal *j;
-};
-
-static int
-release_run(csn_job *job, csn_db *db, csn_err *err)
-{
-  csn_journal *j = ((struct release_job *)job)->j;
-  sqlite3_stmt *st = csn_db_stmt(db, SQL_RUN_RELEASE);
-  sqlite3_bind_int64(st, 1, j->no);
-  sqlite3_bind_int64(st, 2, j->fence);
-  return csn_db_run(db, st, err);
-}
-
 void
 csn_journal_close(csn_journal *j)
 {
   if (!j)
     return;
-  struct release_job job = {.job.fn = release_run, .j = j};
-  if (j->owns) /* when it fails, the end of this process gives the run free */
-    (void)!csn_store_commit(j->store, &job.job, NULL);
+  csn_store_settle(j->store);
+  if (j->owns)
+    release(j->store, (struct csn_owed){j->no, j->fence});
   free(j);
 }
 

@@ -132,9 +132,9 @@ list_rows(csn_db *db, int (*fn)(void *user, const csn_run_row *r), void *user, c
         .tokens = sqlite3_column_int64(st, 8),
     };
     csn_str id = column(st, 0), owner = column(st, 9);
-    snprintf(row.id, sizeof row.id, "%.*s", (int)id.n, id.p);
+    snprintf(row.id, sizeof row.id, "%.*s", (int)id.n, id.n ? id.p : "");
     char name[STORE_OWNER_MAX];
-    snprintf(name, sizeof name, "%.*s", (int)owner.n, owner.p);
+    snprintf(name, sizeof name, "%.*s", (int)owner.n, owner.n ? owner.p : "");
     row.is_owned = csn_owner_is_live(name, sqlite3_column_int64(st, 10), now);
     rc = fn(user, &row);
     if (rc < 0)

@@ -180,7 +180,10 @@ make_database(csn_store *s, csn_err *err)
   char sync[40];
   snprintf(sync, sizeof sync, "PRAGMA synchronous = %d", s->synchronous);
   /* auto_vacuum counts only before the first page is written. */
-  int rc = csn_db_exec(s->writer, "PRAGMA synchronous = 0; PRAGMA auto_vacuum = INCREMENTAL", err);
+  int rc = csn_db_exec(s->writer,
+                       "PRAGMA synchronous = 0; PRAGMA page_size = 2048; "
+                       "PRAGMA auto_vacuum = INCREMENTAL",
+                       err);
   if (rc >= 0)
     rc = use_log(s->writer, err);
   if (rc >= 0)
@@ -250,6 +253,9 @@ csn_store_close(csn_store *s)
     next = db->next;
     csn_db_close(db);
   }
+  if (s->n_owed)
+    csn_store_settle(s);
+  free(s->owed);
   csn_db_close(s->writer);
   sqlite3_vfs_unregister(&s->vfs);
   pthread_mutex_destroy(&s->lock);

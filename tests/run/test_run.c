@@ -257,6 +257,50 @@ TEST(cancelling_ends_what_hangs)
   teardown(&b);
 }
 
+static void
+take_and_give(void *lock)
+{
+  pthread_mutex_lock(lock);
+  pthread_mutex_unlock(lock);
+}
+
+/* Holds its own lock while it notes something, and its waker wants that lock. */
+static int
+note_under_lock(csn_call *c, void *user, csn_err *err)
+{
+  struct bench *b = user;
+  pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  csn_waker w;
+  csn_waker_add(&w, csn_call_scope(c), take_and_give, &lock);
+  pthread_mutex_lock(&lock);
+  atomic_fetch_add(&b->calls, 1);
+  while (csn_scope_check(csn_call_scope(c), NULL) == 0)
+    sched_yield();
+  csn_err why;
+  (void)!csn_call_note(c, CSN_STR("{}"), &why);
+  pthread_mutex_unlock(&lock);
+  csn_waker_drop(&w);
+  return csn_fail(err, CSN_E_CANCELLED, "cancelled");
+}
+
+TEST(a_cancelled_tool_may_hold_a_lock_that_its_waker_wants)
+{
+  for (int interrupts = 0; interrupts < 2; interrupts++) {
+    struct bench b;
+    setup(&b, RULES FIRST("{noting: {}}") END("never"));
+    add_tool(&b, "noting", CSN_REPLAY_SAFE, note_under_lock);
+    csn_auto(csn_run_freep) csn_run *r = start(&b, NULL);
+    await_calls(&b, 1);
+    if (interrupts)
+      csn_run_interrupt(r);
+    else
+      csn_run_cancel(r, false);
+    assert_int_equal(await(&b, r).state, interrupts ? CSN_RUN_INTERRUPTED : CSN_RUN_CANCELLED);
+    csn_run_free(csn_steal(r));
+    teardown(&b);
+  }
+}
+
 TEST(the_end_of_the_waiting_scope_cancels_the_run)
 {
   struct bench b;
@@ -499,9 +543,10 @@ RUN_TESTS("run/run", RUN(a_tool_is_called_and_its_output_comes_back),
           RUN(calls_of_one_turn_run_at_the_same_time),
           RUN(a_tool_may_answer_later_from_another_thread),
           RUN(unknown_tools_and_bad_arguments_are_told_to_the_model),
-          RUN(cancelling_ends_what_hangs), RUN(the_end_of_the_waiting_scope_cancels_the_run),
-          RUN(the_wall_limit_ends_what_hangs), RUN(the_turn_limit_ends_a_loop),
-          RUN(a_stopped_run_goes_on_and_each_tool_by_its_rule),
+          RUN(cancelling_ends_what_hangs),
+          RUN(a_cancelled_tool_may_hold_a_lock_that_its_waker_wants),
+          RUN(the_end_of_the_waiting_scope_cancels_the_run), RUN(the_wall_limit_ends_what_hangs),
+          RUN(the_turn_limit_ends_a_loop), RUN(a_stopped_run_goes_on_and_each_tool_by_its_rule),
           RUN(a_run_without_a_route_to_its_model_does_not_start),
           RUN(a_cancel_that_comes_after_the_end_changes_nothing),
           RUN(a_tool_that_fails_without_a_word_gives_the_model_no_stray_memory),

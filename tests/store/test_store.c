@@ -180,6 +180,32 @@ TEST(past_the_file_size_limit_nothing_is_half_written)
   folder_free(&f);
 }
 
+TEST(a_lease_that_a_full_disk_kept_is_given_back_later)
+{
+  folder f = folder_new();
+  struct rlimit old;
+  csn_store *s = store_in(&f);
+  csn_journal *j;
+  csn_err err;
+  OK(csn_journal_new(s, &j, &err), &err);
+  OK(append_note(j, &err), &err);
+  char id[40];
+  snprintf(id, sizeof id, "%s", csn_journal_id(j));
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+  signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &(struct rlimit){.rlim_cur = 1, .rlim_max = old.rlim_max});
+  csn_journal_close(j);
+  lift_limit(&old);
+  signal(SIGXFSZ, SIG_DFL);
+  assert_int_equal(sql(&f, "SELECT owner != '' FROM runs"), 1);
+  OK(csn_journal_open(s, csn_cstr(id), true, &j, &err), &err);
+  OK(append_note(j, &err), &err);
+  csn_journal_close(j);
+  assert_int_equal(sql(&f, "SELECT owner != '' FROM runs"), 0);
+  csn_store_close(s);
+  folder_free(&f);
+}
+
 /* A small file system of our own; false when this machine does not allow it. */
 static bool
 mount_small(folder *f)
@@ -257,5 +283,6 @@ RUN_TESTS("store/store", RUN(the_folder_and_its_files_are_for_the_owner_only),
           RUN(what_is_not_ours_is_refused_and_left_alone),
           RUN(a_file_that_is_no_database_is_refused), RUN(a_folder_may_be_renamed_while_it_is_open),
           RUN(past_the_file_size_limit_nothing_is_half_written),
+          RUN(a_lease_that_a_full_disk_kept_is_given_back_later),
           RUN(on_a_full_disk_nothing_is_half_written), RUN(a_read_only_folder_gives_a_clear_error),
           RUN(power_durability_syncs_each_commit))

@@ -76,9 +76,10 @@ read_task(const char *arg, csn_buf *out, csn_err *err)
 }
 
 static int
-choose_model(csn_agent *a, const char *wanted, const csn_rt *rt)
+choose_model(cli *c, csn_agent *a, const char *wanted, const csn_rt *rt)
 {
-  const char *model = wanted;
+  csn_auto(csn_freep) char *cwd = wanted ? getcwd(NULL, 0) : NULL;
+  const char *model = cwd ? csn_model_beside(c->arena, wanted, cwd) : wanted;
   if (!model && !*csn_agent_model(a))
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the runtime was made before */
     model = csn_project_model(rt->project);
@@ -112,7 +113,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
     rc = cli_rt_open(c, &rt, err);
   if (rc < 0)
     return rc;
-  choose_model(agent, v->model, rt);
+  choose_model(c, agent, v->model, rt);
   cli_show show = {.c = c, .json = v->json, .began_ns = csn_now_ns()};
   csn_run_options ro = {.listener = cli_show_event,
                         .user = &show,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * caisson runs - list, remove and clean up kept runs. */
 #include <time.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "core/fd.h"
+#include "running.h"
 #include "stored.h"
 
 struct runs_opts {
@@ -142,16 +144,64 @@ rm_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   return rc;
 }
 
+struct ended {
+  cli *c;
+  int state_fd;
+  struct ended_run {
+    struct ended_run *next;
+    csn_str id;
+  } * first;
+};
+
+static int
+on_ended(void *user, const csn_run_row *r)
+{
+  static const char *const live[] = {"running", "waiting", "interrupted"};
+  struct ended *e = user;
+  for (size_t i = 0; i < CSN_COUNT(live); i++)
+    if (csn_str_eq(r->state, csn_cstr(live[i])))
+      return 0;
+  csn_str path = csn_arena_printf(e->c->arena, "sandboxes/%s", r->id);
+  if (r->is_owned || faccessat(e->state_fd, path.p, F_OK, 0) < 0)
+    return 0;
+  struct ended_run *x = csn_arena_alloc(e->c->arena, sizeof *x);
+  *x = (struct ended_run){e->first, csn_arena_dup(e->c->arena, csn_cstr(r->id))};
+  e->first = x;
+  return 0;
+}
+
+/* A process that died between a run's end and the removal of its workspace
+ * left it; to go on with a run that has ended makes up for that. */
+static int
+remove_left(cli *c, const struct ended *e, csn_err *err)
+{
+  csn_auto(csn_rt_freep) csn_rt *rt = NULL;
+  int rc = e->first ? cli_rt_open(c, &rt, err) : 0;
+  for (const struct ended_run *x = e->first; rc == 0 && x; x = x->next) {
+    csn_auto(csn_run_freep) csn_run *r = NULL;
+    csn_err why;
+    if (csn_run_resume(rt, x->id, NULL, &r, &why) < 0)
+      cli_note(c, "run %.*s: %s", (int)x->id.n, x->id.p, why.msg);
+  }
+  return rc;
+}
+
 static int
 gc_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
 {
   cli_stored s;
   int rc = cli_stored_open(c, &s, err);
+  struct ended e = {.c = c, .state_fd = s.fd};
   if (rc == 0)
-    rc = csn_store_gc(s.store, err);
+    rc = csn_store_runs(s.store, on_ended, &e, err);
   if (rc >= 0)
-    printf("%d blobs removed\n", rc);
+    rc = csn_store_gc(s.store, err);
+  int n = rc;
   cli_stored_close(&s);
+  if (rc >= 0)
+    rc = remove_left(c, &e, err);
+  if (rc >= 0)
+    printf("%d blobs removed\n", n);
   return rc < 0 ? rc : CLI_DONE;
 }
 
@@ -172,7 +222,7 @@ static const cli_cmd cmd_rm = {
 
 static const cli_cmd cmd_gc = {
     .name = "gc",
-    .brief = "Remove stored data that no run refers to",
+    .brief = "Remove stored data that no run refers to, and workspaces that ended runs left",
     .main = gc_main,
 };
 

@@ -18,6 +18,7 @@ const cli_cmd *const cli_cmds[] = { /* in the order in which help lists them */
     &cmd_image,
     &cmd_patch,
     &cmd_doctor,
+    &cmd_trust,
     &cmd_schema,
     &cmd_completion,
     &cmd_help,

@@ -22,6 +22,7 @@ extern const cli_cmd cmd_sandbox;
 extern const cli_cmd cmd_schema;
 extern const cli_cmd cmd_session;
 extern const cli_cmd cmd_show;
+extern const cli_cmd cmd_trust;
 extern const cli_cmd cmd_version;
 
 extern const cli_cmd *const cli_cmds[]; /* commands.c */

@@ -15,11 +15,11 @@ static void
 visit(FILE *to, const cli_cmd *const *cmds, const char *before, visit_fn *fn)
 {
   for (; *cmds; cmds++) {
-    char path[128];
-    snprintf(path, sizeof path, "%s%s%s", before, *before ? " " : "", (*cmds)->name);
-    fn(to, path, *cmds, (*cmds)->sub);
+    csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(1000);
+    csn_buf_addf(&path, "%s%s%s", before, *before ? " " : "", (*cmds)->name);
+    fn(to, path.p, *cmds, (*cmds)->sub);
     if ((*cmds)->sub)
-      visit(to, (*cmds)->sub, path, fn);
+      visit(to, (*cmds)->sub, path.p, fn);
   }
 }
 

@@ -78,8 +78,12 @@ cli_on_signals(cli *c, const int *signals, void (*fn)(void *user, int sig), void
     return csn_fail_errno(err, "cannot start the thread that waits for signals");
   struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   sigemptyset(&sa.sa_mask);
-  for (; *signals; signals++)
+  for (; *signals; signals++) {
+    struct sigaction old;
+    if (*signals == SIGHUP && sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+      continue; /* nohup */
     sigaction(*signals, &sa, NULL);
+  }
   return 0;
 }
 
@@ -95,7 +99,7 @@ cancel(void *user, int sig)
 int
 cli_catch_signals(cli *c, csn_err *err)
 {
-  static const int ends[] = {SIGINT, SIGTERM, 0};
+  static const int ends[] = {SIGINT, SIGTERM, SIGHUP, 0};
   cli_no_sigpipe();
   return cli_on_signals(c, ends, cancel, c, err);
 }
