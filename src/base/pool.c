@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * pool.c - worker threads that come when work waits and go when it does not.
- * A thread that ends joins the one that ended before it, so no stack is kept
- * and the last join of csn_pool_free() covers all. */
+ * Work is handed to the thread that went idle last, whose semaphore is posted
+ * without the lock: one wakes the other in one system call, and neither waits
+ * for a lock that the other holds.  A thread that ends joins the one that ended before it, so no
+ * stack is kept and the last join of csn_pool_free() covers all. */
 #include "base/pool.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <time.h>
 
@@ -19,14 +23,22 @@ struct task {
   void *user;
 };
 
+/* A thread without work, on that thread's stack. */
+struct idler {
+  struct idler *next, **link;
+  struct task *task; /* what it was handed */
+  bool is_called;    /* no longer listed; `wake` has been or will be posted */
+  sem_t wake;
+};
+
 struct csn_pool {
   pthread_mutex_t lock;
-  pthread_cond_t work, gone;
-  struct task *first, **last;
-  int max, busy, threads, idle, blocked; /* blocked: work that said so */
+  pthread_cond_t gone;
+  struct task *first, **last;      /* empty while a thread is idle */
+  struct idler *idle;              /* the last that came is the first */
+  int max, busy, threads, blocked; /* blocked: work that said so */
   bool has_ended;
   pthread_t ended; /* the last thread that ended; it has joined those before it */
-  size_t waiting;
   bool closing;
 };
 
@@ -45,30 +57,75 @@ csn_pool_new(int max, int busy)
   p->busy = busy > 0 ? busy : default_busy();
   p->last = &p->first;
   pthread_mutex_init(&p->lock, NULL);
-  csn_cond_init(&p->work);
   csn_cond_init(&p->gone);
   return p;
+}
+
+static void
+idle_add(csn_pool *p, struct idler *w)
+{
+  w->next = p->idle;
+  w->link = &p->idle;
+  if (w->next)
+    w->next->link = &w->next;
+  p->idle = w;
+}
+
+static void
+idle_drop(struct idler *w)
+{
+  *w->link = w->next;
+  if (w->next)
+    w->next->link = w->link;
+}
+
+/* Lock held: takes the idle thread off the list; the caller posts it. */
+static struct idler *
+call_idle(csn_pool *p, struct task *k)
+{
+  struct idler *w = p->idle;
+  idle_drop(w);
+  w->task = k;
+  w->is_called = true;
+  return w;
+}
+
+/* Waits to be handed a task; NULL after a while without one, and at the end. */
+static struct task *
+wait_for_task(csn_pool *p)
+{
+  int64_t until = csn_now_ns() + IDLE_NS;
+  struct timespec t = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+  struct idler w = {0};
+  sem_init(&w.wake, 0, 0);
+  idle_add(p, &w);
+  pthread_mutex_unlock(&p->lock);
+  int rc;
+  while ((rc = sem_clockwait(&w.wake, CLOCK_MONOTONIC, &t)) < 0 && errno == EINTR)
+    continue;
+  pthread_mutex_lock(&p->lock);
+  if (rc < 0 && !w.is_called) {
+    idle_drop(&w);
+  } else if (rc < 0) { /* called at the last moment: the post is on its way */
+    pthread_mutex_unlock(&p->lock);
+    while (sem_wait(&w.wake) < 0)
+      continue;
+    pthread_mutex_lock(&p->lock);
+  }
+  sem_destroy(&w.wake);
+  return w.task;
 }
 
 /* The next task, or NULL when this thread should end. Lock held. */
 static struct task *
 next_task(csn_pool *p)
 {
-  int64_t until = csn_now_ns() + IDLE_NS;
-  struct timespec t = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
-  bool waited = false;
-  while (!p->first) {
-    if (p->closing || waited)
-      return NULL;
-    p->idle++;
-    waited = pthread_cond_timedwait(&p->work, &p->lock, &t) != 0;
-    p->idle--;
-  }
   struct task *k = p->first;
+  if (!k)
+    return p->closing ? NULL : wait_for_task(p);
   p->first = k->next;
   if (!p->first)
     p->last = &p->first;
-  p->waiting--;
   return k;
 }
 
@@ -118,7 +175,7 @@ add_thread(csn_pool *p)
 static void
 grow(csn_pool *p)
 {
-  if (p->waiting <= (size_t)p->idle || p->threads == p->max || p->threads - p->blocked >= p->busy)
+  if (!p->first || p->idle || p->threads == p->max || p->threads - p->blocked >= p->busy)
     return;
   if (!add_thread(p) && !p->threads)
     abort(); /* not one thread to be had: nothing can ever run */
@@ -130,13 +187,16 @@ csn_pool_add(csn_pool *p, void (*fn)(void *user), void *user)
   struct task *k = csn_alloc(sizeof *k);
   *k = (struct task){.fn = fn, .user = user};
   pthread_mutex_lock(&p->lock);
-  *p->last = k;
-  p->last = &k->next;
-  p->waiting++;
-  grow(p);
-  if (p->idle > 0) /* under the lock: once it is free the task may run and end the pool */
-    pthread_cond_signal(&p->work);
+  struct idler *w = p->idle ? call_idle(p, k) : NULL;
+  if (!w) {
+    *p->last = k;
+    p->last = &k->next;
+    grow(p);
+  }
   pthread_mutex_unlock(&p->lock);
+  /* The pool ends after its threads, and that thread goes on after this. */
+  if (w)
+    sem_post(&w->wake);
 }
 
 void
@@ -163,13 +223,13 @@ csn_pool_free(csn_pool *p)
     return;
   pthread_mutex_lock(&p->lock);
   p->closing = true;
-  pthread_cond_broadcast(&p->work);
+  while (p->idle)
+    sem_post(&call_idle(p, NULL)->wake);
   while (p->threads)
     pthread_cond_wait(&p->gone, &p->lock);
   pthread_mutex_unlock(&p->lock);
   if (p->has_ended)
     pthread_join(p->ended, NULL);
-  pthread_cond_destroy(&p->work);
   pthread_cond_destroy(&p->gone);
   pthread_mutex_destroy(&p->lock);
   free(p);

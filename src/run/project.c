@@ -182,7 +182,7 @@ void
 csn_project_list(const struct csn_project *p, csn_buf *out)
 {
   csn_json_each (v, csn_json_get(p->root, "providers")) {
-    csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
+    csn_str url = csn_url_host(csn_json_str(v, "base_url", CSN_STR("")));
     csn_str key = csn_json_str(v, "key_env", CSN_STR(""));
     csn_buf_addf(out, "%.*s: %.*s%s%.*s%s\n", (int)v->key.n, v->key.p, (int)url.n, url.p,
                  key.n ? ", with the key in " : ", without a key", (int)key.n, key.p,
@@ -315,7 +315,7 @@ static int
 route_to_provider(struct csn_route *r, const struct csn_project *p, const csn_json *v, csn_err *err)
 {
   if (!p->is_trusted && !is_local(v)) {
-    csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
+    csn_str url = csn_url_host(csn_json_str(v, "base_url", CSN_STR("")));
     return csn_fail(err, CSN_E_INVALID,
                     "%s:%u: requests would go to %.*s, and nobody has said that this file may do "
                     "that; if it may: caisson trust",

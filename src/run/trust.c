@@ -14,20 +14,39 @@
 
 enum { LIST_MAX = 4 << 20, HOST_MAX = 63 };
 
-bool
-csn_url_is_local(csn_str url)
+static csn_str
+authority(csn_str url)
 {
   size_t begin = csn_str_find(url, CSN_STR("://"), 0);
   if (begin == SIZE_MAX)
-    return false;
+    return CSN_STR("");
   csn_str rest = csn_strn(url.p + begin + 3, url.n - begin - 3);
   size_t n = 0;
   while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?' && rest.p[n] != '#')
     n++;
-  csn_str host = csn_strn(rest.p, n);
-  for (size_t i = 0; i < n; i++)
-    if (host.p[i] == '@' || host.p[i] == '\\' || host.p[i] == '%')
-      return false; /* user names, and what programs read differently */
+  return csn_strn(rest.p, n);
+}
+
+csn_str
+csn_url_host(csn_str url)
+{
+  csn_str all = authority(url);
+  size_t n = all.n;
+  while (n && all.p[n - 1] != '@')
+    n--;
+  return csn_strn(all.p + n, all.n - n);
+}
+
+bool
+csn_url_is_local(csn_str url)
+{
+  csn_str all = authority(url), host = csn_url_host(url);
+  size_t ats = 0, n;
+  for (size_t i = 0; i < all.n; i++) {
+    ats += all.p[i] == '@';
+    if (all.p[i] == '\\' || all.p[i] == '%' || ats > 1)
+      return false; /* programs differ in how they read these */
+  }
   if (csn_str_starts(host, CSN_STR("[::1]")))
     return host.n == 5 || host.p[5] == ':';
   for (n = 0; n < host.n && host.p[n] != ':';)

@@ -17,7 +17,9 @@
 
 #include "caisson/str.h"
 
-/* http://127.x.y.z, [::1] or localhost, and nothing that could be read otherwise. */
+/* The host with its port, without a user's name and password. */
+csn_str csn_url_host(csn_str url);
+/* 127.x.y.z, [::1] or localhost, and nothing that could be read otherwise. */
 bool csn_url_is_local(csn_str url);
 /* st: of the file.  What cannot be found out is no. */
 bool csn_trust_has(const char *file, const struct stat *st, csn_str content);

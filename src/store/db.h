@@ -22,7 +22,7 @@ enum {
   STORE_OWNER_MAX = 128,         /* bytes of an owner's name, with its NUL */
   STORE_LEASE_MS = 60000,        /* for judges that cannot see our processes */
   STORE_BUSY_MS = 10000,         /* how long another process may hold the lock */
-  STORE_CHECKPOINT_PAGES = 2000, /* 8 MiB of write-ahead log */
+  STORE_CHECKPOINT_PAGES = 4000, /* 8 MiB of write-ahead log */
   STORE_READERS_KEPT = 3,
 };
 
@@ -81,6 +81,7 @@ struct csn_store {
   int dir;
   int synchronous; /* 1 or 2 */
   sqlite3_vfs vfs;
+  int (*open_file)(sqlite3_vfs *, const char *, sqlite3_file *, int, int *); /* SQLite's own */
   char vfs_name[40];
   char path[64]; /* of the database, through `dir` */
   char self[STORE_OWNER_MAX];
@@ -118,6 +119,13 @@ int csn_db_busy(void *store, int times);
 /* A connection for reading; give it back with its transaction ended. */
 int csn_reader_take(csn_store *s, csn_db **out, csn_err *err) CSN_MUST;
 void csn_reader_give(csn_store *s, csn_db *db);
+
+/* --- log.c: the write-ahead log */
+/* Before the store's vfs is registered. */
+void csn_log_setup(csn_store *s);
+/* After a commit: an SQLite code.  Nothing is left to write then, unless this
+ * SQLite ends commits in another way than those that we know. */
+int csn_log_is_written(sqlite3 *sq);
 
 /* --- commit.c: group commit */
 int csn_store_commit(csn_store *s, csn_job *job, csn_err *err) CSN_MUST;

@@ -45,11 +45,11 @@ keep_name(sqlite3_vfs *vfs, const char *name, int room, char *out)
 }
 
 static int
-note_log_size(void *store, sqlite3 *sq, const char *name, int pages)
+after_commit(void *store, sqlite3 *sq, const char *name, int pages)
 {
-  (void)sq, (void)name;
+  (void)name;
   ((csn_store *)store)->wal_pages = pages;
-  return SQLITE_OK;
+  return csn_log_is_written(sq);
 }
 
 static int
@@ -232,6 +232,7 @@ csn_store_open(csn_store **out, int dir, enum csn_durability d, csn_err *err)
   s->vfs.pNext = NULL;
   s->vfs.zName = s->vfs_name;
   s->vfs.xFullPathname = keep_name;
+  csn_log_setup(s);
   sqlite3_vfs_register(&s->vfs, 0);
 
   rc = open_database(s, err);
@@ -239,7 +240,7 @@ csn_store_open(csn_store **out, int dir, enum csn_durability d, csn_err *err)
     csn_store_close(s);
     return rc;
   }
-  sqlite3_wal_hook(s->writer->sq, note_log_size, s);
+  sqlite3_wal_hook(s->writer->sq, after_commit, s);
   *out = s;
   return 0;
 }

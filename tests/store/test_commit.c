@@ -82,7 +82,8 @@ commits(const folder *f)
   csn_err err;
   OK(csn_file_read(f->fd, "caisson.db-wal", &b, &err), &err);
   int n = 0;
-  for (size_t at = 32; at + 24 + 4096 <= b.n; at += 24 + 4096)
+  size_t page = (size_t)(uint8_t)b.p[10] << 8 | (size_t)(uint8_t)b.p[11]; /* less than 64 KiB */
+  for (size_t at = 32; at + 24 + page <= b.n; at += 24 + page)
     n += memcmp(b.p + at + 4, "\0\0\0\0", 4) != 0 && memcmp(b.p + at + 8, b.p + 16, 8) == 0;
   return n;
 }
