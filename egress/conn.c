@@ -105,6 +105,7 @@ csn_conn_new(csn_egress *e, int fd, const char *how, csn_step_fn *step)
     c->next->link = &c->next;
   e->conns = c;
   e->n_conns++;
+  c->number = ++e->conns_ever;
   csn_conn_expect_head(c, e->config.header_ms);
   return c;
 }

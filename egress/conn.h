@@ -24,6 +24,7 @@ enum { CSN_REASON_TEXT = 480 };
 struct csn_conn {
   csn_egress *egress;
   csn_conn *next, **link;
+  uint64_t number; /* no other one has had it */
   csn_grave grave;
   const char *how;
   csn_step_fn *step;

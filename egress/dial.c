@@ -15,6 +15,7 @@
 #include "egress/conn.h"
 
 #define DIAL_NS INT64_C(10000000000)
+enum { ADDRESSES_TRIED = 4 };
 
 static void next_address(csn_conn *c);
 
@@ -97,7 +98,7 @@ try_address(csn_conn *c, const csn_address *a)
 static void
 next_address(csn_conn *c)
 {
-  while (c->next_address < c->lookup.n) {
+  while (c->next_address < c->lookup.n && c->next_address < ADDRESSES_TRIED) {
     const csn_address *a = &c->lookup.addresses[c->next_address++];
     const char *not_public = csn_policy_address(&c->egress->config, a, c->dest.port);
     if (not_public) {

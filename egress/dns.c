@@ -3,8 +3,8 @@
  * dns.c - the sandbox's name server.
  *
  * Names that it may use get an address that stands for them, all others do not
- * exist.  Nothing is asked outside: what a sandbox looks up tells nobody
- * anything, and the real address is found when a connection is made.
+ * exist.  With a list, nothing is asked outside: what a sandbox looks up tells
+ * nobody anything, and the real address is found when a connection is made.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,10 +17,13 @@ enum {
   TTL_S = 60,
   PER_SECOND = 1000, /* queries that are answered; those above are dropped */
   AT_ONCE = 64,
+  ASKING_MAX = 256, /* questions that are asked outside at once */
   TYPE_AXFR = 252,
   TYPE_IXFR = 251,
   TYPE_ANY = 255,
 };
+
+typedef void csn_dns_reply_fn(void *to, csn_str packet);
 
 static bool
 may_ask(csn_egress *e)
@@ -44,49 +47,156 @@ note(csn_egress *e, const char *name, bool allowed, const char *reason)
   csn_report_note(e->report, &n);
 }
 
-/* The answer to a question for addresses. */
+/* What stands for the name, or that there is nothing of this type. */
 static enum csn_dns_code
-find(csn_egress *e, const csn_dns_query *q, csn_address *a, size_t *n)
+answer(csn_egress *e, const csn_dest *d, unsigned type, csn_address *a, size_t *n)
 {
-  csn_dest d;
+  bool is_new;
+  if (type != CSN_DNS_A)
+    return CSN_DNS_OK;
+  *a = csn_names_need(e->names, csn_dest_host(d), &is_new);
+  *n = 1;
+  if (is_new)
+    note(e, d->host, true, NULL);
+  return CSN_DNS_OK;
+}
+
+/* *ask: the answer depends on whether there is such a name. */
+static enum csn_dns_code
+find(csn_egress *e, const csn_dns_query *q, csn_dest *d, csn_address *a, size_t *n, bool *ask)
+{
+  *ask = false;
   if (q->type == TYPE_ANY || q->type == TYPE_AXFR || q->type == TYPE_IXFR)
     return CSN_DNS_REFUSED;
-  if (!csn_dest_set(&d, csn_cstr(q->name), 0) || d.is_address)
+  if (!csn_dest_set(d, csn_cstr(q->name), 0) || d->is_address)
     return CSN_DNS_NO_NAME;
-  if (strcmp(d.host, "localhost") == 0) {
+  if (strcmp(d->host, "localhost") == 0) {
     *a = q->type == CSN_DNS_AAAA ? (csn_address){.v6 = 1, .b = {[15] = 1}}
                                  : csn_address_v4(127, 0, 0, 1);
     *n = 1;
     return CSN_DNS_OK;
   }
-  if (!csn_policy_lists(&e->config, &d)) {
-    note(e, d.host, false, "the name is not on this sandbox's list");
+  if (!csn_policy_lists(&e->config, d)) {
+    note(e, d->host, false, "the name is not on this sandbox's list");
     return CSN_DNS_NO_NAME;
   }
-  if (q->type == CSN_DNS_A) {
-    bool is_new;
-    *a = csn_names_need(e->names, csn_dest_host(&d), &is_new);
-    *n = 1;
-    if (is_new)
-      note(e, d.host, true, NULL);
-  }
-  return CSN_DNS_OK; /* of other types there is nothing */
+  *ask = e->config.open;
+  return *ask ? CSN_DNS_OK : answer(e, d, q->type, a, n);
 }
 
-bool
-csn_dns_serve(csn_egress *e, csn_str packet, size_t max_bytes, csn_buf *out)
+/* ---- the open policy ---- */
+
+/* There all names are listed, those that do not exist among them: the question
+ * is asked outside first, so that a misspelt name is told as such. */
+struct csn_dns_question {
+  csn_egress *egress;
+  csn_lookup lookup;
+  csn_dns_query query;
+  csn_dest dest;
+  size_t max_bytes;
+  csn_dns_reply_fn *reply;
+  void *to;
+  csn_grave grave;
+  struct csn_dns_question *next, **link;
+};
+
+static void
+free_question(void *user)
 {
-  csn_dns_query q;
+  struct csn_dns_question *it = user;
+  free(it->to);
+  free(it);
+}
+
+static void
+drop_question(struct csn_dns_question *it)
+{
+  *it->link = it->next;
+  if (it->next)
+    it->next->link = it->link;
+  it->egress->dns_asking--;
+  it->grave = (csn_grave){.fn = free_question, .user = it};
+  csn_reactor_bury(&it->egress->reactor, &it->grave);
+}
+
+void
+csn_dns_stop(csn_egress *e)
+{
+  while (e->questions) {
+    csn_lookup_stop(&e->questions->lookup);
+    drop_question(e->questions);
+  }
+}
+
+static void
+answered(void *user)
+{
+  struct csn_dns_question *it = user;
+  csn_egress *e = it->egress;
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(CSN_DNS_TCP_MAX);
   csn_address a;
   size_t n = 0;
+  enum csn_dns_code code = CSN_DNS_OK;
+  if (it->lookup.n > 0)
+    code = answer(e, &it->dest, it->query.type, &a, &n);
+  else
+    code = it->lookup.missing ? CSN_DNS_NO_NAME : CSN_DNS_SERVER_FAILED;
+  if (csn_dns_answer(&out, &it->query, code, TTL_S, &a, n, it->max_bytes, NULL) >= 0)
+    it->reply(it->to, csn_buf_str(&out));
+  drop_question(it);
+}
+
+static void
+ask_outside(csn_egress *e, const csn_dns_query *q, const csn_dest *d, size_t max_bytes,
+            csn_dns_reply_fn *reply, csn_str to)
+{
+  if (e->dns_asking == ASKING_MAX)
+    return;
+  struct csn_dns_question *it = csn_alloc(sizeof *it);
+  it->egress = e;
+  it->query = *q;
+  it->dest = *d;
+  it->max_bytes = max_bytes;
+  it->reply = reply;
+  it->to = csn_alloc(to.n);
+  memcpy(it->to, to.p, to.n);
+  it->lookup.fn = answered;
+  it->lookup.user = it;
+  it->next = e->questions;
+  it->link = &e->questions;
+  if (it->next)
+    it->next->link = &it->next;
+  e->questions = it;
+  e->dns_asking++;
+  if (csn_lookup_start(&it->lookup, e->resolver, it->dest.host) == 1)
+    answered(it);
+}
+
+/* Answers one query by reply(to, ...), at once or, with a copy of `to`, later. */
+static bool
+serve(csn_egress *e, csn_str packet, size_t max_bytes, csn_dns_reply_fn *reply, csn_str to)
+{
+  csn_dns_query q;
+  csn_dest d;
+  csn_address a;
+  size_t n = 0;
+  bool ask = false;
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(CSN_DNS_TCP_MAX);
   if (!may_ask(e) || csn_report_is_full(e->report) || csn_dns_parse(&q, packet, NULL) < 0)
     return false;
-  enum csn_dns_code code = (enum csn_dns_code)q.code;
-  if (code == CSN_DNS_OK)
-    code = find(e, &q, &a, &n);
   if (max_bytes == 0)
     max_bytes = q.udp_bytes;
-  return csn_dns_answer(out, &q, code, TTL_S, &a, n, max_bytes, NULL) >= 0;
+  enum csn_dns_code code = (enum csn_dns_code)q.code;
+  if (code == CSN_DNS_OK)
+    code = find(e, &q, &d, &a, &n, &ask);
+  if (ask) {
+    ask_outside(e, &q, &d, max_bytes, reply, to);
+    return true;
+  }
+  if (csn_dns_answer(&out, &q, code, TTL_S, &a, n, max_bytes, NULL) < 0)
+    return false;
+  reply((void *)(uintptr_t)to.p, csn_buf_str(&out));
+  return true;
 }
 
 /* ---- UDP ---- */
@@ -107,6 +217,33 @@ turn_control(struct msghdr *m)
   }
 }
 
+/* Where an answer goes. */
+struct asker {
+  int fd;
+  struct sockaddr_storage from;
+  socklen_t from_n;
+  size_t control_n;
+  union {
+    struct cmsghdr align;
+    char room[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+  } control;
+};
+
+static void
+reply_udp(void *to, csn_str packet)
+{
+  struct asker *a = to;
+  struct iovec part = {(void *)(uintptr_t)packet.p, packet.n};
+  struct msghdr m = {.msg_name = &a->from,
+                     .msg_namelen = a->from_n,
+                     .msg_iov = &part,
+                     .msg_iovlen = 1,
+                     .msg_control = &a->control,
+                     .msg_controllen = a->control_n};
+  turn_control(&m);
+  (void)!sendmsg(a->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 void
 csn_dns_udp_ready(void *listener, uint32_t events)
 {
@@ -114,32 +251,48 @@ csn_dns_udp_ready(void *listener, uint32_t events)
   (void)events;
   for (int i = 0; i < AT_ONCE; i++) {
     char packet[1500];
-    union {
-      struct cmsghdr align;
-      char room[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
-    } control;
-    struct sockaddr_storage from;
+    struct asker a = {.fd = l->ready.fd};
     struct iovec part = {packet, sizeof packet};
-    struct msghdr m = {.msg_name = &from,
-                       .msg_namelen = sizeof from,
+    struct msghdr m = {.msg_name = &a.from,
+                       .msg_namelen = sizeof a.from,
                        .msg_iov = &part,
                        .msg_iovlen = 1,
-                       .msg_control = &control,
-                       .msg_controllen = sizeof control};
+                       .msg_control = &a.control,
+                       .msg_controllen = sizeof a.control};
     ssize_t n = recvmsg(l->ready.fd, &m, MSG_DONTWAIT);
     if (n < 0 && errno != EINTR)
       return;
-    csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(CSN_DNS_TCP_MAX);
-    if (n < 0 || m.msg_flags & MSG_TRUNC ||
-        !csn_dns_serve(l->egress, csn_strn(packet, (size_t)n), 0, &out))
-      continue;
-    turn_control(&m);
-    part = (struct iovec){out.p, out.n};
-    (void)!sendmsg(l->ready.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    a.from_n = m.msg_namelen;
+    a.control_n = m.msg_controllen;
+    if (n >= 0 && !(m.msg_flags & MSG_TRUNC))
+      (void)serve(l->egress, csn_strn(packet, (size_t)n), 0, reply_udp,
+                  csn_strn((const char *)&a, sizeof a));
   }
 }
 
 /* ---- TCP ---- */
+
+/* The connection may have ended while its question was asked outside: it is
+ * named by its number, not by where it was. */
+struct tcp_asker {
+  csn_egress *egress;
+  uint64_t number;
+};
+
+static void
+reply_tcp(void *to, csn_str packet)
+{
+  const struct tcp_asker *a = to;
+  csn_conn *c = a->egress->conns;
+  char length[2] = {(char)(packet.n >> 8), (char)packet.n};
+  while (c && c->number != a->number)
+    c = c->next;
+  if (c && csn_conn_write(c, &c->client, csn_strn(length, 2)) == 0 &&
+      csn_conn_write(c, &c->client, packet) == 0) {
+    csn_conn_expect_head(c, c->egress->config.header_ms);
+    csn_peer_want(&c->client, !csn_peer_is_full(&c->client));
+  }
+}
 
 void
 csn_dns_tcp_step(csn_conn *c)
@@ -150,17 +303,14 @@ csn_dns_tcp_step(csn_conn *c)
     return;
   csn_buf_add(&c->sniffed, csn_strn(e->scratch, (size_t)n));
   csn_str in = csn_buf_str(&c->sniffed), packet;
+  struct tcp_asker asker = {e, c->number};
   while (!csn_peer_is_full(&c->client) && csn_dns_frame(&in, &packet) == 1) {
-    csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(CSN_DNS_TCP_MAX);
-    if (!csn_dns_serve(e, packet, CSN_DNS_TCP_MAX, &out)) {
+    bool ok =
+        serve(e, packet, CSN_DNS_TCP_MAX, reply_tcp, csn_strn((const char *)&asker, sizeof asker));
+    if (!ok)
       csn_conn_end(c, NULL);
+    if (!c->link)
       return;
-    }
-    char length[2] = {(char)(out.n >> 8), (char)out.n};
-    if (csn_conn_write(c, &c->client, csn_strn(length, 2)) < 0 ||
-        csn_conn_write(c, &c->client, csn_buf_str(&out)) < 0)
-      return;
-    csn_conn_expect_head(c, e->config.header_ms);
   }
   csn_buf_drop(&c->sniffed, c->sniffed.n - in.n);
   if (c->client.ended || c->sniffed.over) {

@@ -32,18 +32,20 @@ struct csn_egress {
   csn_alarm paused; /* accepting goes on then */
   struct csn_conn *conns;
   int64_t n_conns;
-  uint64_t up_bytes, down_bytes; /* of all connections, ever */
-  int64_t dns_tokens, dns_at_ns; /* what may still be asked this second */
+  uint64_t up_bytes, down_bytes;      /* of all connections, ever */
+  int64_t dns_tokens, dns_at_ns;      /* what may still be asked this second */
+  struct csn_dns_question *questions; /* that are asked outside */
+  size_t dns_asking;
+  uint64_t conns_ever;
   /* What is being moved right now: nothing of it outlives a callback. */
   char scratch[CSN_SCRATCH_BYTES], wire[CSN_SCRATCH_BYTES];
 };
 
 /* Begins to accept. */
 void csn_egress_listen(csn_egress *e);
-/* One datagram socket, or one accepted connection, that asks for names. */
+/* A socket on which names are asked for. */
 void csn_dns_udp_ready(void *listener, uint32_t events);
-/* Answers one query into out; false when there is nothing to say.  Takes the
- * descriptor's place in the reports. */
-bool csn_dns_serve(csn_egress *e, csn_str packet, size_t max_bytes, csn_buf *out);
+/* Forgets the questions that are still open. */
+void csn_dns_stop(csn_egress *e);
 
 #endif

@@ -143,6 +143,7 @@ release(csn_egress *e)
 {
   while (e->conns)
     csn_conn_end(e->conns, NULL);
+  csn_dns_stop(e);
   for (csn_grave *g; (g = e->reactor.graves);) {
     e->reactor.graves = g->next;
     g->fn(g->user);

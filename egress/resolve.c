@@ -21,6 +21,7 @@ struct cached {
   int64_t until_ns;
   size_t n;
   const char *why;
+  bool missing;
   csn_address addresses[CSN_DNS_ADDRESSES];
 };
 
@@ -125,6 +126,7 @@ find_cached(csn_lookup *l)
     if (c->until_ns > r->reactor->now_ns && strcmp(c->name, l->name) == 0) {
       l->n = c->n;
       l->why = c->why;
+      l->missing = c->missing;
       memcpy(l->addresses, c->addresses, sizeof l->addresses);
       return true;
     }
@@ -137,7 +139,7 @@ keep(csn_lookup *l, uint32_t ttl_s)
 {
   csn_resolver *r = l->resolver;
   struct cached *c = &r->cache[r->next_cached++ % CACHE];
-  *c = (struct cached){.n = l->n, .why = l->why};
+  *c = (struct cached){.n = l->n, .why = l->why, .missing = l->missing};
   memcpy(c->name, l->name, sizeof c->name);
   memcpy(c->addresses, l->addresses, sizeof c->addresses);
   if (ttl_s > TTL_MAX_S)
@@ -184,6 +186,7 @@ on_reply(csn_lookup *l, const csn_dns_reply *reply)
   if (l->n > 0) {
     finish(l, NULL, reply->ttl_s ? reply->ttl_s : 1);
   } else if (reply->code == CSN_DNS_NO_NAME) {
+    l->missing = true;
     finish(l, "there is no such name", FAILED_S);
   } else if (reply->code != CSN_DNS_OK) {
     close_socket(l);
@@ -195,6 +198,7 @@ on_reply(csn_lookup *l, const csn_dns_reply *reply)
     l->tcp = false;
     try_next(l);
   } else {
+    l->missing = true;
     finish(l, "the name has no address", FAILED_S);
   }
 }
@@ -328,6 +332,7 @@ csn_lookup_start(csn_lookup *l, csn_resolver *r, const char *name)
   l->resolver = r;
   l->n = 0;
   l->why = NULL;
+  l->missing = false;
   l->tries = 0;
   l->tcp = false;
   l->type = CSN_DNS_A;

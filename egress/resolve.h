@@ -22,6 +22,7 @@ typedef struct csn_lookup {
   csn_address addresses[CSN_DNS_ADDRESSES];
   size_t n;
   const char *why; /* when n is 0 */
+  bool missing;    /* then: the name servers say that there is none */
   /* the rest is the resolver's */
   csn_resolver *resolver;
   char name[CSN_HOST_TEXT];

@@ -207,6 +207,7 @@ csn_tls_client_new(csn_tls_client **out, csn_str extra_pem, csn_err *err)
     return csn_tls_fail(err, CSN_E_IO, "set up a client");
   }
   SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);
+  SSL_CTX_set_options(c->ctx, SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   X509_STORE *store = SSL_CTX_get_cert_store(c->ctx);

@@ -42,6 +42,21 @@ def a_header_is_set_for_its_host_and_the_clients_own_is_dropped():
 
 
 @test
+def each_host_gets_its_own_secrets_only():
+    other = {"name": "OTHER", "value": "another-value-987654", "placeholder": "csn-secret-other000", "hosts": ["b.test", "c.test"]}
+    with Origin() as o, Egress(["a.test", "b.test", "c.test"], secrets=[SETS, other, {**SETS, "name": "C", "value": "c-value-0123456", "hosts": ["c.test"]}]) as e:
+        for host in "a.test", "b.test", "c.test":
+            code, out = e.curl("-H", f"X-One: {MARK}", "-H", "X-Two: csn-secret-other000", f"https://{host}/x", ca=CA)
+            expect(code == 0 and "GET /x" in out and "another-value" not in out and VALUE not in out, out)
+        a, b, c = o.heads
+        expect(VALUE in a and "another-value" not in a and "c-value" not in a, a)
+        expect("X-Two: another-value-987654" in b and VALUE not in b and "c-value" not in b and "Authorization" not in b, b)
+        expect("X-Two: another-value-987654" in c and VALUE not in c and "Bearer c-value-0123456" in c, c)
+        expect([e.note(host=h)["secret"] for h in ("a.test", "b.test", "c.test")] == [["TOKEN"], ["OTHER"], ["OTHER", "C"]])
+        expect(traces(e.raw) == [] and b"another-value" not in e.raw and b"c-value" not in e.raw)
+
+
+@test
 def a_placeholder_is_replaced_in_header_values_only():
     with Origin() as o, Egress(["a.test", "b.test"], secrets=[FILLS]) as e:
         code, out = e.curl("-H", f"X-Token: t={MARK}", "-u", f"user:{MARK}", "-d", f"body={MARK}",

@@ -210,6 +210,18 @@ def names_come_from_the_name_servers_of_the_machine():
         s, head = e.connect("x.dns.test:443")
         expect("200" in head and len(seen) == asked, "cached")
         s.close()
+        expect(e.name("none2.dns.test")[0] == 0 and len(seen) == asked, "with a list, nothing is asked outside")
+    with Egress(policy="open") as e:
+        for tcp in False, True:
+            code, at = e.name("x.dns.test", tcp=tcp)
+            expect(code == 0 and at[0].startswith("198.18."), code, at)
+            expect(e.name("none.dns.test", tcp=tcp) == (3, []))
+            expect(e.name("x.dns.test", kind=28, tcp=tcp) == (0, []))
+            expect(e.name("none3.dns.test", kind=28, tcp=tcp) == (3, []))
+        with socket.create_connection(e.dns_tcp, 20) as s:  # gone before its answer is there
+            q = struct.pack(">HHHHHH", 77, 0x100, 1, 0, 0, 0) + b"\x05lost2\x03dns\x04test\0\0\x01\0\x01"
+            s.sendall(struct.pack(">H", len(q)) + q)
+        expect(e.name("lost2.dns.test")[0] == 0)
 
 
 if __name__ == "__main__":
