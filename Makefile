@@ -6,7 +6,7 @@
 #   make check     set-up, then every test and gate; last line "N passed, N failed"
 #   make bench     the measurements of bench/ (PEERS=DIR: beside other software)
 #   make install   DESTDIR=, PREFIX=/usr/local
-#   make asan tsan fuzz interop   the longer checks, each on its own
+#   make asan tsan fuzz soak interop   the longer checks, each on its own
 #   make check-llm LLM_PYTHON=    a small real model in a real server
 BUILD  ?= build
 PREFIX ?= /usr/local
@@ -46,6 +46,9 @@ tsan: deps
 fuzz: deps
 	@tools/fuzz $(BUILD)
 
+soak: deps
+	@tools/soak $(BUILD)
+
 interop: deps
 	@tools/interop $(BUILD)
 
@@ -55,4 +58,4 @@ check-llm: all
 clean:
 	rm -rf -- '$(BUILD)'
 
-.PHONY: all deps run check check-llm bench install asan tsan fuzz interop clean
+.PHONY: all deps run check check-llm bench install asan tsan fuzz soak interop clean

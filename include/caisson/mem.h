@@ -48,6 +48,7 @@ csn_closep(int *fd)
 {
   if (*fd >= 0)
     close(*fd);
+  *fd = -1; /* called by hand before csn_auto does: the number may be another's then */
 }
 
 /* Like malloc, zeroed; never NULL: out of memory aborts with a message. */
