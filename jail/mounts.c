@@ -103,10 +103,12 @@ csn_jail_mounts(const struct csn_jail_plan *plan)
   int64_t own = csn_jail_share(l, CSN_JAIL_OWN_BYTES, in_memory && l->disk >= 0 ? 8 : 4);
   processes(); /* first: its covers lie where /tmp comes */
   csn_mount_new("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
-  mount_memory("/dev/shm", MS_NOEXEC, ",mode=1777", csn_jail_share(l, SHM_BYTES, 8), SHM_FILES);
+  int64_t shm = csn_jail_share(l, SHM_BYTES, 8);
+  mount_memory("/dev/shm", MS_NOEXEC, ",mode=1777", shm, csn_jail_files(shm, SHM_FILES));
   mask_memory(l->memory);
-  mount_memory("/tmp", 0, ",mode=1777", own, CSN_JAIL_OWN_FILES);
-  mount_memory(CSN_JAIL_HOME, 0, ",mode=755,uid=1000,gid=1000", own, CSN_JAIL_OWN_FILES);
+  int64_t files = csn_jail_files(own, CSN_JAIL_OWN_FILES);
+  mount_memory("/tmp", 0, ",mode=1777", own, files);
+  mount_memory(CSN_JAIL_HOME, 0, ",mode=755,uid=1000,gid=1000", own, files);
 }
 
 /* Leaves the jail's mount namespace but not its files. */
@@ -132,6 +134,6 @@ csn_jail_graft(const struct csn_jail_plan *plan)
     csn_attach(plan->fds[CSN_JAIL_WORKSPACE], root);
   else
     mount_memory(root, 0, ",mode=755,uid=1000,gid=1000", csn_jail_workspace_bytes(l),
-                 l->inodes >= 0 ? l->inodes : CSN_JAIL_OWN_FILES);
+                 csn_jail_workspace_files(l));
   hide_mounts(plan);
 }

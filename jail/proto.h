@@ -78,6 +78,21 @@ csn_jail_workspace_bytes(const csn_jail_limits *l)
   return l->disk >= 0 ? csn_jail_share(l, l->disk, 2) : csn_jail_share(l, CSN_JAIL_OWN_BYTES, 4);
 }
 
+/* Files cost memory that no size counts, about 1 KiB each: no more of them than
+ * the folder has pages. */
+static inline int64_t
+csn_jail_files(int64_t bytes, int64_t most)
+{
+  return bytes / 4096 < most ? bytes / 4096 : most;
+}
+
+static inline int64_t
+csn_jail_workspace_files(const csn_jail_limits *l)
+{
+  return l->inodes >= 0 ? l->inodes
+                        : csn_jail_files(csn_jail_workspace_bytes(l), CSN_JAIL_OWN_FILES);
+}
+
 /* Who holds a limit: 0 nobody, else the version of control groups. */
 typedef struct csn_jail_held {
   int64_t memory_bytes; /* the limit itself; -1: none */

@@ -92,7 +92,7 @@ csn_jail_limits_held(csn_sandbox_held *held, const csn_sandbox_limits *l,
   }
   if (in_memory) {
     value[CSN_LIMIT_DISK] = csn_jail_workspace_bytes(&asked);
-    value[CSN_LIMIT_INODES] = asked.inodes >= 0 ? asked.inodes : CSN_JAIL_OWN_FILES;
+    value[CSN_LIMIT_INODES] = csn_jail_workspace_files(&asked);
   }
   state[CSN_LIMIT_OPEN_FILES] = state[CSN_LIMIT_FILE_SIZE] = state[CSN_LIMIT_WALL] = yes;
   value[CSN_LIMIT_OPEN_FILES] = asked.open_files;

@@ -22,6 +22,7 @@ struct abuse {
   char base[64];    /* a folder of ours on the host; the workspace is work/ in it */
   char secret[128]; /* a file that everybody on the host may read */
   int base_fd, work_fd;
+  char missing[100]; /* limits that are not enforced here */
   struct attempt list[ATTEMPTS];
   size_t n;
   csn_err err;

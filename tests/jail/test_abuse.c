@@ -23,6 +23,7 @@
 #include "abuse.h"
 #include "core/fd.h"
 
+enum { MEMORY_MIB = 128, PIDS = 256, CPU_PERCENT = 50 };
 enum { ROWS = 64, VARIABLES = 40, SHARED_KEY = 0x0ca15500 };
 
 struct row {
@@ -35,13 +36,13 @@ struct row {
 static struct {
   struct row rows[ROWS];
   size_t n;
-  csn_buf denied, open; /* the two lists */
+  char source[PATH_MAX]; /* the folder of the table */
+  csn_buf denied, open;  /* the two lists */
   char *variables[VARIABLES];
   size_t count;
   char base[64], secret[128];
   pid_t victim;
   int shared;
-  char limits[200]; /* those that are not enforced here; "" when all are */
 } suite = {.denied = {.cap = 1 << 20}, .open = {.cap = 1 << 20}};
 
 static char marked[] = "marked";
@@ -66,6 +67,11 @@ read_table(const char *path)
   csn_err err;
   if (csn_file_read(folder, path + (path[0] == '/'), &text, &err) < 0)
     return false;
+  snprintf(suite.source, sizeof suite.source, "%s", path);
+  char *slash = strrchr(suite.source, '/');
+  if (!slash)
+    return false;
+  *slash = '\0';
   csn_str rest = csn_buf_str(&text);
   while (rest.n && suite.n < ROWS) {
     size_t end = csn_str_find(rest, CSN_STR("\n"), 0);
@@ -145,6 +151,50 @@ read_report(struct abuse *a, csn_str text, bool inside)
     snprintf(inside ? t->said : t->told, sizeof t->said, "%.*s", (int)cells[5].n, cells[5].p);
   }
   return (int)last;
+}
+
+/* ---- a case's jail ---- */
+
+/* Small, so that the cases of hoarding need not take much. */
+static const csn_sandbox_limits limits = {
+    .memory_bytes = MEMORY_MIB << 20, .pids = PIDS, .cpu_milli = CPU_PERCENT * 10};
+
+/* Those of them that are not enforced here; "" when all are. */
+static void
+missing_limits(const csn_sandbox *sb, char *to, size_t room)
+{
+  static const struct {
+    enum csn_limit which;
+    const char *name;
+  } wanted[] = {{CSN_LIMIT_MEMORY, "memory"}, {CSN_LIMIT_PIDS, "pids"}, {CSN_LIMIT_CPU, "cpu"}};
+  static const char *const words[] = {"absent", "soft", "enforced"};
+  *to = '\0';
+  for (size_t i = 0, n = 0; i < CSN_COUNT(wanted); i++, n = strlen(to))
+    if (sb->held.state[wanted[i].which] != CSN_LIMIT_ENFORCED)
+      snprintf(to + n, room - n, "%s%s %s", n ? ", " : "", wanted[i].name,
+               words[sb->held.state[wanted[i].which]]);
+}
+
+static void
+jail_open(struct abuse *a)
+{
+  csn_sandbox_spec spec = {
+      .backend = "jail", .workspace_fd = a->work_fd, .lock_fd = -1, .limits = &limits};
+  int rc = csn_sandbox_open(&a->sb, NULL, &spec, &a->err);
+  if (rc == CSN_E_UNSUPPORTED && !machine_has_namespaces())
+    SKIP("%.190s", a->err.msg);
+  OK(rc, &a->err);
+}
+
+static void
+case_open(struct abuse *a)
+{
+  snprintf(a->base, sizeof a->base, "%s", suite.base);
+  snprintf(a->secret, sizeof a->secret, "%s", suite.secret);
+  a->base_fd = open(a->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  a->work_fd = openat(a->base_fd, "work", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  jail_open(a);
+  missing_limits(a->sb, a->missing, sizeof a->missing);
 }
 
 /* ---- running a case's script ---- */
@@ -237,6 +287,9 @@ try_inside(struct abuse *a, int number, abuse_hook hook)
         snprintf(a->list[i].said, sizeof a->list[i].said, "killed with all of the command");
       }
     from = last;
+    /* What it left may fill the memory still. */
+    csn_sandbox_close(a->sb);
+    jail_open(a);
   }
 }
 
@@ -281,20 +334,6 @@ try_outside(struct abuse *a, int number)
 }
 
 /* ---- a case ---- */
-
-static void
-case_open(struct abuse *a)
-{
-  snprintf(a->base, sizeof a->base, "%s", suite.base);
-  snprintf(a->secret, sizeof a->secret, "%s", suite.secret);
-  a->base_fd = open(a->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  a->work_fd = openat(a->base_fd, "work", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = a->work_fd, .lock_fd = -1};
-  int rc = csn_sandbox_open(&a->sb, NULL, &spec, &a->err);
-  if (rc == CSN_E_UNSUPPORTED && !machine_has_namespaces())
-    SKIP("%.190s", a->err.msg);
-  OK(rc, &a->err);
-}
 
 /* After whatever was done to it, it still has to run commands. */
 static void
@@ -370,13 +409,33 @@ compare(const struct abuse *a, const struct row *r)
   bool is_denied = strcmp(got.p, "denied") == 0;
   csn_buf_addf(is_denied ? &suite.denied : &suite.open, "#   %s%s%s\n", r->name,
                is_denied ? "" : ": ", is_denied ? "" : got.p);
-  bool is_excused = strstr(r->needs, "needs-limits") && suite.limits[0];
+  bool is_excused = strstr(r->needs, "needs-limits") && a->missing[0];
   if (strcmp(got.p, r->outcome) == 0)
     return;
   if (!is_excused)
     fail_msg("case %s: SECURITY.md says \"%s\", but it is \"%s\"", r->name, r->outcome, got.p);
   csn_buf_addf(&suite.open, "#     where limits are enforced it is \"%s\"; not here: %s\n",
-               r->outcome, suite.limits);
+               r->outcome, a->missing);
+}
+
+/* "elsewhere: FILE: TEST", where both have to exist. */
+static void
+check_elsewhere(const struct row *r)
+{
+  char path[400];
+  csn_auto(csn_closep) int root = open(suite.source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_err err;
+  snprintf(path, sizeof path, "%s", r->outcome + strlen("elsewhere: "));
+  char *test = strstr(path, ": ");
+  if (!test)
+    fail_msg("case %s: expected \"elsewhere: FILE: TEST\"", r->name);
+  *test = '\0';
+  test += 2;
+  OK(csn_file_read(root, path, &text, &err), &err);
+  if (!memmem(text.p, text.n, test, strlen(test)))
+    fail_msg("case %s: %s has no test \"%s\"", r->name, path, test);
+  csn_buf_addf(&suite.denied, "#   %s (%s)\n", r->name, r->outcome);
 }
 
 static void
@@ -390,7 +449,11 @@ case_of_the_table(void **state)
       {40, abuse_case_40}, {44, abuse_case_44},
   };
   const struct row *r = *state;
-  if (strncmp(r->outcome, "elsewhere", 9) == 0 || strncmp(r->outcome, "not tried", 9) == 0) {
+  if (strncmp(r->outcome, "elsewhere: ", 11) == 0) {
+    check_elsewhere(r);
+    return;
+  }
+  if (strncmp(r->outcome, "not tried: ", 11) == 0) {
     csn_buf_addf(&suite.open, "#   %s: %s\n", r->name, r->outcome);
     SKIP("%.190s", r->outcome);
   }
@@ -494,37 +557,6 @@ facts(void)
   fact("HOST_BOOTED", "/proc/stat", "btime");
 }
 
-/* What is not enforced of the limits that the cases of hoarding take. */
-static void
-find_limits(void)
-{
-  csn_sandbox *sb;
-  csn_err err;
-  csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = -1, .lock_fd = -1};
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 16);
-  csn_arena *arena = csn_arena_new(0);
-  const csn_json *v;
-  csn_jw w;
-  if (csn_sandbox_open(&sb, NULL, &spec, &err) < 0)
-    return;
-  csn_jw_init(&w, &text);
-  csn_jw_obj(&w);
-  sb->ops->describe(sb, &w);
-  csn_jw_end(&w);
-  csn_sandbox_close(sb);
-  if (csn_jw_done(&w, &err) == 0 && csn_json_parse(arena, csn_buf_str(&text), &v, &err) == 0)
-    csn_json_each (limit, csn_json_get(v, "limits")) {
-      csn_str name = limit->key, word = limit->text;
-      size_t n = strlen(suite.limits);
-      bool counts = csn_str_eq(name, CSN_STR("memory")) || csn_str_eq(name, CSN_STR("cpu")) ||
-                    csn_str_eq(name, CSN_STR("processes"));
-      if (counts && !csn_str_eq(word, CSN_STR("enforced")))
-        snprintf(suite.limits + n, sizeof suite.limits - n, "%s%.*s %.*s", n ? ", " : "",
-                 (int)name.n, name.p, (int)word.n, word.p);
-    }
-  csn_arena_free(arena);
-}
-
 static void
 copy_scripts(int work)
 {
@@ -589,9 +621,9 @@ settle(void)
   snprintf(path, sizeof path, "%s/work/planted", suite.base);
   variable("PLANTED=%s", stat(path, &planted) < 0 ? "no" : geteuid() == 0 ? "root" : "user");
   variable("QUEUE=/caisson-abuse");
-  variable("MEMORY=128");
-  variable("PIDS=1024");
-  variable("CPU=100");
+  variable("MEMORY=%d", MEMORY_MIB);
+  variable("PIDS=%d", PIDS);
+  variable("CPU=%d", CPU_PERCENT);
   variable("ORPHANS=%s", getenv("CSN_LONG") ? "100000" : "3000");
   suite.shared = shmget(SHARED_KEY + (getpid() & 0xff), 1, 0666 | IPC_CREAT);
   variable("SHARED=%d", SHARED_KEY + (getpid() & 0xff));
@@ -602,7 +634,6 @@ settle(void)
     for (;;)
       pause();
   }
-  find_limits();
   return suite.victim > 0 && suite.shared >= 0 && listen_everywhere();
 }
 
