@@ -24,6 +24,7 @@
 #include "core/command.h"
 #include "jail/sys.h"
 #include "jail/warden.h"
+#include "jail/words.h"
 
 enum { CHILD_STACK = 64 * 1024 };
 
@@ -173,36 +174,6 @@ open_terminal(const struct warden *w, struct start *s, const csn_jail_exec *x)
   return -1;
 }
 
-/* Splits the body's strings; false when it is malformed. */
-static bool
-unpack(struct warden *w, size_t n, csn_jail_exec *x, struct start *s)
-{
-  if (n <= sizeof *x || w->body[n - 1] != '\0')
-    return false;
-  memcpy(x, w->body, sizeof *x);
-  const char *end = w->body + n;
-  char *p = w->body + sizeof *x, **to = w->strings;
-  if (x->args == 0 || x->args > CSN_JAIL_STRINGS_MAX ||
-      x->variables > CSN_JAIL_STRINGS_MAX - 2 - x->args)
-    return false;
-  s->cwd = p;
-  s->argv = to;
-  s->envp = to + x->args + 1;
-  p += strlen(p) + 1;
-  for (uint32_t i = 0; i < x->args + x->variables; i++) {
-    if (p >= end)
-      return false;
-    if (i == x->args)
-      *to++ = NULL;
-    *to++ = p;
-    p += strlen(p) + 1;
-  }
-  if (x->variables == 0)
-    *to++ = NULL;
-  *to = NULL;
-  return p == end;
-}
-
 static void
 rank(const struct warden *w, const char *number)
 {
@@ -238,13 +209,12 @@ start_command(struct warden *w, struct start *s, int *channel, int master)
 bool
 csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count)
 {
-  struct start s = {.claim = -1};
-  csn_jail_exec x;
-  bool good = unpack(w, n, &x, &s);
-  size_t need = !good ? 0
-                      : 1 + !(x.flags & CSN_JAIL_TTY) + !!(x.flags & CSN_JAIL_WITH_STDIN) +
-                            !!(x.flags & CSN_JAIL_SPLIT) + !!(x.flags & CSN_JAIL_WITH_CLAIM);
-  if (good && need == count) {
+  struct csn_words words;
+  bool good =
+      csn_words_split(w->body, n, w->strings, &words) && csn_words_fds(words.head.flags) == count;
+  if (good) {
+    const csn_jail_exec x = words.head;
+    struct start s = {.cwd = words.cwd, .argv = words.argv, .envp = words.envp, .claim = -1};
     size_t at = 1;
     int master = -1, null = -1;
     s.tty = x.flags & CSN_JAIL_TTY;
@@ -273,5 +243,5 @@ csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count)
   for (size_t i = 0; i < count; i++)
     if (fds[i] >= 0)
       close(fds[i]);
-  return good && need == count;
+  return good;
 }

@@ -27,6 +27,7 @@
 #include "jail/cgroup.h"
 #include "jail/start.h"
 #include "jail/steps.h"
+#include "jail/words.h"
 
 enum { RETRY_MS = 50 }; /* for a control group that is not empty yet */
 
@@ -316,18 +317,6 @@ handle(struct spawner *s, struct request *r)
   s->served++;
 }
 
-/* Puts the descriptors to their numbers; false when they are not those that
- * the request names. */
-static bool
-sort_fds(struct request *r, const int *fds, size_t count)
-{
-  size_t at = 0;
-  for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
-    if (r->open.with & CSN_JAIL_WITH(i) && at < count)
-      r->fds[i] = fds[at++];
-  return at == count && r->fds[CSN_JAIL_CONTROL] >= 0;
-}
-
 /* Takes one request; false when the harness has gone. */
 static bool
 serve(struct spawner *s)
@@ -345,22 +334,18 @@ serve(struct spawner *s)
   if (n <= 0)
     return n < 0 && (errno == EINTR || errno == EAGAIN);
   int fds[MOST];
-  size_t count = 0;
-  struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-  if (h && h->cmsg_type == SCM_RIGHTS) {
-    count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    memcpy(fds, CMSG_DATA(h), count * sizeof(int));
-  }
+  size_t count = csn_fds_take(&m, fds, MOST), at = 0;
   memset(r.fds, -1, sizeof r.fds);
-  r.open.root[sizeof r.open.root - 1] = '\0';
-  if (n == sizeof r.open && sort_fds(&r, fds, count)) {
-    handle(s, &r);
-  } else {
+  if (count == SIZE_MAX || !csn_open_check(&r.open, (size_t)n, count)) {
     answer(&(csn_jail_opened){.error = EPROTO, .step = "understand the request"}, NULL);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; count != SIZE_MAX && i < count; i++)
       close(fds[i]);
     return true;
   }
+  for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
+    if (r.open.with & CSN_JAIL_WITH(i))
+      r.fds[i] = fds[at++];
+  handle(s, &r);
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
     close_fd(r.fds[i]);
   return true;

@@ -24,6 +24,7 @@
 #include "jail/seal.h"
 #include "jail/sys.h"
 #include "jail/text.h"
+#include "jail/words.h"
 
 /* Marks of what epoll reports, beside the numbers of leaders (2 and up). */
 enum { ON_CONTROL = 0, ON_SIGNAL = 1, ON_LIFE = INT32_MAX };
@@ -142,14 +143,9 @@ serve_control(struct warden *w)
   ssize_t n = recvmsg(CSN_JAIL_CONTROL, &m, MSG_CMSG_CLOEXEC);
   if (n < 0)
     return errno == EINTR;
-  int fds[CSN_JAIL_EXEC_FDS] = {-1, -1, -1, -1, -1};
-  size_t count = 0;
-  struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-  if (h && h->cmsg_type == SCM_RIGHTS) {
-    count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    memcpy(fds, CMSG_DATA(h), count * sizeof(int));
-  }
-  if (n == 0 || !read_all((char *)&head + n, sizeof head - (size_t)n) ||
+  int fds[CSN_JAIL_EXEC_FDS];
+  size_t count = csn_fds_take(&m, fds, CSN_JAIL_EXEC_FDS);
+  if (n == 0 || count == SIZE_MAX || !read_all((char *)&head + n, sizeof head - (size_t)n) ||
       head.length > CSN_JAIL_BODY_MAX || !read_all(w->body, head.length))
     return false;
   if (head.kind == CSN_JAIL_KILL && count == 0)

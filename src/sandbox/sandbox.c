@@ -46,8 +46,8 @@ check_list(const char *const *list, bool assignments, csn_err *err)
     if (i == MOST_STRINGS)
       return csn_fail(err, CSN_E_LIMIT, "more than %d %s", MOST_STRINGS,
                       assignments ? "environment variables" : "arguments");
-    const char *eq = assignments ? strchr(list[i], '=') : "";
-    if (!eq || eq == list[i])
+    const char *eq = assignments ? strchr(list[i], '=') : NULL;
+    if (assignments && (!eq || eq == list[i]))
       return csn_fail(err, CSN_E_INVALID, "environment: \"%.60s\" is not NAME=VALUE", list[i]);
   }
   return 0;

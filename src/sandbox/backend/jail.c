@@ -309,6 +309,9 @@ pack(csn_buf *to, const struct jail *j, const csn_exec *x, csn_err *err)
   csn_buf_addc(to, '\0');
   head.args = csn_strings_pack(to, x->argv);
   pack_environment(to, j, x, &head);
+  if (head.args + head.variables + 2 > CSN_JAIL_STRINGS_MAX)
+    return csn_fail(err, CSN_E_LIMIT, "the command has %u words and %u variables; at most %d go",
+                    head.args, head.variables, CSN_JAIL_STRINGS_MAX - 2);
   int rc = csn_buf_done(to, "the command with its environment", err);
   if (rc < 0)
     return rc;

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * words.c - taking messages of the harness apart; see words.h.  The harness is
+ * trusted, but what it sends carries names and texts that a model made up, and
+ * the spawner is root where the harness is. */
+#include "jail/words.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+bool
+csn_words_split(char *body, size_t n, char **list, struct csn_words *to)
+{
+  csn_jail_exec *x = &to->head;
+  if (n <= sizeof *x || body[n - 1] != '\0')
+    return false;
+  memcpy(x, body, sizeof *x);
+  /* With a NULL after both lists; each count is bounded before they are added. */
+  if (x->args == 0 || x->args > CSN_JAIL_STRINGS_MAX || x->variables > CSN_JAIL_STRINGS_MAX ||
+      x->args + x->variables + 2 > CSN_JAIL_STRINGS_MAX)
+    return false;
+  const char *end = body + n;
+  char *p = body + sizeof *x;
+  to->cwd = p;
+  to->argv = list;
+  to->envp = list + x->args + 1;
+  p += strlen(p) + 1;
+  for (uint32_t i = 0; i < x->args + x->variables; i++) {
+    if (p >= end)
+      return false;
+    list[i + (i >= x->args)] = p;
+    p += strlen(p) + 1;
+  }
+  list[x->args] = list[x->args + 1 + x->variables] = NULL;
+  return p == end;
+}
+
+size_t
+csn_words_fds(uint32_t flags)
+{
+  return 1 + !(flags & CSN_JAIL_TTY) + !!(flags & CSN_JAIL_WITH_STDIN) +
+         !!(flags & CSN_JAIL_SPLIT) + !!(flags & CSN_JAIL_WITH_CLAIM);
+}
+
+/* An absolute path without empty parts, "." and "..". */
+static bool
+is_plain_path(const char *path, size_t room)
+{
+  const char *end = memchr(path, '\0', room);
+  if (!end || path[0] != '/' || end - path < 2)
+    return false;
+  while (path < end) {
+    size_t n = strcspn(++path, "/");
+    if (n == 0 || (n == 1 && path[0] == '.') || (n == 2 && path[0] == '.' && path[1] == '.'))
+      return false;
+    path += n;
+  }
+  return true;
+}
+
+bool
+csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
+{
+  size_t named = 0;
+  if (n != sizeof *open || !(open->with & CSN_JAIL_WITH(CSN_JAIL_CONTROL)))
+    return false;
+  for (int i = 0; i < 32; i++) {
+    bool is_there = open->with & CSN_JAIL_WITH(i);
+    if (is_there && (i < CSN_JAIL_CONTROL || i >= CSN_JAIL_GIVEN))
+      return false;
+    named += is_there;
+  }
+  return named == fds && is_plain_path(open->root, sizeof open->root);
+}
+
+size_t
+csn_fds_take(struct msghdr *m, int *fds, size_t most)
+{
+  size_t count = 0;
+  bool is_cut = m->msg_flags & (MSG_CTRUNC | MSG_TRUNC);
+  for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
+    if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+      continue;
+    /* The room's alignment may have let one more in than it is for. */
+    for (size_t i = 0; i < (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
+      if (count < most) {
+        fds[count++] = fd;
+      } else {
+        close(fd);
+        is_cut = true;
+      }
+    }
+  }
+  for (size_t i = 0; is_cut && i < count; i++)
+    close(fds[i]);
+  return is_cut ? SIZE_MAX : count;
+}
