@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_ladder.c - machines that lack something: each rung takes one feature
+ * away from a process of its own, by a seccomp filter or by hiding a folder,
+ * and looks at what a jail and the doctor make of it there.  What the walls
+ * need is refused by name; what only strengthens them is told to be absent. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include "core/fd.h"
+#include "identity.h"
+#include "sandbox/jail.h"
+
+/* ---- taking away ---- */
+
+/* A system call that fails, always or when its first argument has a bit. */
+struct missing {
+  int number;
+  uint32_t mask;
+  int error;
+};
+
+static bool
+take_calls(const struct missing *calls, size_t n)
+{
+  struct sock_filter code[64];
+  size_t at = 0;
+  code[at++] =
+      (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  for (size_t i = 0; i < n && at + 6 < CSN_COUNT(code); i++) {
+    uint32_t fail = SECCOMP_RET_ERRNO | (uint32_t)calls[i].error;
+    uint8_t skip = calls[i].mask ? 4 : 1;
+    code[at++] =
+        (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)calls[i].number, 0, skip);
+    if (calls[i].mask) {
+      code[at++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+                                                offsetof(struct seccomp_data, args));
+      code[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, calls[i].mask, 0, 1);
+    }
+    code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, fail);
+    if (calls[i].mask)
+      code[at++] =
+          (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  }
+  code[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  struct sock_fprog program = {.len = (unsigned short)at, .filter = code};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+}
+
+static bool
+own_mounts(void)
+{
+  return geteuid() == 0 && unshare(CLONE_NEWNS) == 0 &&
+         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+enum { SKIPPED = 77, NR_clone3 = 435, NR_mount_setattr = 442, NR_landlock = 444 };
+
+static bool
+without_user_namespaces(void)
+{
+  return take_calls((const struct missing[]){{NR_clone3, 0, ENOSYS},
+                                             {SYS_clone, CLONE_NEWUSER, EPERM},
+                                             {SYS_unshare, CLONE_NEWUSER, EPERM}},
+                    3);
+}
+
+static bool
+without_network_namespaces(void)
+{
+  return take_calls((const struct missing[]){{NR_clone3, 0, ENOSYS},
+                                             {SYS_clone, CLONE_NEWNET, EPERM},
+                                             {SYS_unshare, CLONE_NEWNET, EPERM}},
+                    3);
+}
+
+static bool
+without_process_namespaces(void)
+{
+  return take_calls((const struct missing[]){{NR_clone3, 0, ENOSYS},
+                                             {SYS_clone, CLONE_NEWPID, EINVAL},
+                                             {SYS_unshare, CLONE_NEWPID, EINVAL}},
+                    3);
+}
+
+static bool
+without_mounts(void)
+{
+  return take_calls((const struct missing[]){{SYS_mount, 0, EPERM}}, 1);
+}
+
+static bool
+without_new_mounts(void)
+{
+  return take_calls((const struct missing[]){{NR_mount_setattr, 0, ENOSYS}}, 1);
+}
+
+static bool
+without_seccomp(void)
+{
+  return take_calls((const struct missing[]){{SYS_seccomp, 0, EINVAL}}, 1);
+}
+
+static bool
+without_landlock(void)
+{
+  return take_calls((const struct missing[]){{NR_landlock, 0, ENOSYS},
+                                             {NR_landlock + 1, 0, ENOSYS},
+                                             {NR_landlock + 2, 0, ENOSYS}},
+                    3);
+}
+
+static bool
+without_clone3(void)
+{
+  return take_calls((const struct missing[]){{NR_clone3, 0, ENOSYS}}, 1);
+}
+
+static bool
+without_groups(void)
+{
+  return own_mounts() && mount("none", "/sys/fs/cgroup", "tmpfs", MS_RDONLY, "size=4k") == 0;
+}
+
+static bool
+without_overlay(void)
+{
+  char path[] = "/tmp/caisson-ladder-XXXXXX";
+  csn_auto(csn_closep) int fd = mkostemp(path, O_CLOEXEC);
+  bool done = fd >= 0 && own_mounts() && write(fd, "nodev\ttmpfs\n", 12) == 12 &&
+              mount(path, "/proc/filesystems", NULL, MS_BIND, NULL) == 0;
+  if (fd >= 0)
+    unlink(path);
+  return done;
+}
+
+/* ---- looking ---- */
+
+static const char *
+state_of(const csn_jail_feature *list, int n, const char *name)
+{
+  for (int i = 0; i < n; i++)
+    if (strcmp(list[i].name, name) == 0)
+      return list[i].state;
+  return "not listed";
+}
+
+static bool
+runs_commands(csn_sandbox *sb)
+{
+  csn_err err;
+  csn_exit end;
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
+  const char *argv[] = {"sh", "-c", "test -r /proc/1/environ || echo walled; touch x", NULL};
+  return csn_sandbox_exec(sb, NULL, &(csn_exec){.argv = argv, .claim_fd = -1}, &out, NULL, &end,
+                          &err) == 0 &&
+         end.code == 0 && csn_str_eq(csn_buf_str(&out), CSN_STR("walled\n"));
+}
+
+static const struct rung {
+  const char *name;
+  bool (*take)(void);
+  const char *message; /* in the refusal; NULL: a jail is made */
+  const char *feature; /* of the doctor, that is not "enforced" then */
+  const char *state;
+  bool needs_root;
+} rungs[] = {
+    {"user namespaces", without_user_namespaces, "namespaces", "jail", "absent", false},
+    {"network namespaces", without_network_namespaces, "namespaces", "jail", "absent", false},
+    {"process namespaces", without_process_namespaces, "namespaces", "jail", "absent", false},
+    {"mounts", without_mounts, "mount", "jail", "absent", false},
+    {"mount_setattr", without_new_mounts, "mount", "jail", "absent", false},
+    {"seccomp", without_seccomp, "seccomp", "jail", "absent", false},
+    {"Landlock", without_landlock, NULL, "landlock", "absent", false},
+    {"clone3", without_clone3, NULL, "jail", "enforced", false},
+    {"control groups", without_groups, NULL, "limit: memory", "soft", true},
+    {"overlay", without_overlay, NULL, "overlay", "absent", true},
+};
+
+/* In a process of its own; 0 when all is as it should be. */
+static int
+climb(const struct rung *r)
+{
+  csn_jail_feature list[CSN_JAIL_FEATURES];
+  csn_sandbox *sb = NULL;
+  csn_err err = {0};
+  csn_sandbox_limits limits = {.memory_bytes = 128 << 20, .strict = true};
+  csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = -1, .lock_fd = -1};
+  if (!r->take())
+    return SKIPPED;
+  int rc = csn_sandbox_open(&sb, NULL, &spec, &err);
+  if (r->message && (rc != CSN_E_UNSUPPORTED || !strstr(err.msg, r->message))) {
+    printf("# %s: %d %s\n", r->name, rc, rc < 0 ? err.msg : "a jail was made");
+    return 1;
+  }
+  if (!r->message && (rc < 0 || !runs_commands(sb))) {
+    printf("# %s: %d %s\n", r->name, rc, rc < 0 ? err.msg : "it does not run commands");
+    return 1;
+  }
+  csn_sandbox_close(sb);
+  int n = csn_jail_probe(NULL, list);
+  if (strcmp(state_of(list, n, r->feature), r->state) != 0) {
+    printf("# %s: the doctor says %s of %s\n", r->name, state_of(list, n, r->feature), r->feature);
+    return 1;
+  }
+  bool is_soft = strcmp(r->state, "soft") == 0;
+  spec.limits = &limits;
+  rc = is_soft ? csn_sandbox_open(&sb, NULL, &spec, &err) : CSN_E_UNSUPPORTED;
+  if (rc != CSN_E_UNSUPPORTED)
+    printf("# %s: strict gave %d\n", r->name, rc);
+  return rc != CSN_E_UNSUPPORTED;
+}
+
+static void
+rung(void **state)
+{
+  const struct rung *r = *state;
+  if (!machine_has_namespaces())
+    SKIP("no user namespaces here");
+  if (r->needs_root && geteuid() != 0)
+    SKIP("hiding it takes root");
+  fflush(stdout);
+  pid_t pid = fork();
+  if (pid == 0) {
+    int rc = climb(r);
+    fflush(stdout);
+    _exit(rc);
+  }
+  int status = -1;
+  waitpid(pid, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
+    SKIP("it cannot be taken away here");
+  assert_int_equal(status, 0);
+}
+
+static int
+tests(void)
+{
+  struct CMUnitTest all[CSN_COUNT(rungs)];
+  char names[CSN_COUNT(rungs)][60];
+  for (size_t i = 0; i < CSN_COUNT(rungs); i++) {
+    snprintf(names[i], sizeof names[i], "without %s", rungs[i].name);
+    all[i] = (struct CMUnitTest){
+        .name = names[i], .test_func = rung, .initial_state = (void *)(uintptr_t)&rungs[i]};
+  }
+  cmocka_set_message_output(CM_OUTPUT_TAP);
+  return _cmocka_run_group_tests("jail/ladder", all, CSN_COUNT(all), NULL, NULL);
+}
+
+int
+main(int argc, char **argv)
+{
+  return run_as(argc, argv, tests);
+}
