@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * mockmodel.c - a server that speaks the Responses API and answers by the
- * model's name, without a delay of its own: one thread, epoll, no parsing of
- * what it does not need.
+ * mockmodel.c - a server that speaks the Responses and the Chat Completions API
+ * and answers by the model's name, without a delay of its own: one thread,
+ * epoll, no parsing of what it does not need.
  *
  *   mockmodel [SECONDS]     prints its base URL; ends by itself (3600)
  *
@@ -11,8 +11,13 @@
  *   shell-N      N turns that each run `true`, by the tool the client offers
  *   stream-N     an answer of N deltas
  *   ...@Dms      the same, D milliseconds later
+ *   ...~Dms      streamed with D milliseconds between events
+ *   ...!CODE     each request is first refused with this HTTP status (429, 503),
+ *                and answered when it comes again
+ *   ...!cut      the same, but the first answer breaks off in the middle
  *
- * The turn is the number of outputs in the request.  "stream":true gets
+ * The three go together in this order.  The turn is the number of outputs in
+ * the request.  "stream":true gets
  * events, one HTTP chunk each.  GET /last gives the last request's body, so
  * that a floor can send the same bytes.
  */
@@ -24,29 +29,28 @@
 #include <sys/socket.h>
 
 #include "bench.h"
+#include "mockmodel.h"
 
 enum { BODY_MAX = 256 << 20, READ_BYTES = 256 << 10, EVENTS = 256 };
+
+enum { REFUSED_MAX = 4096 };
 
 struct peer {
   int fd;
   csn_buf in, out;
   size_t sent, body_at, body_n; /* body_at 0: the head is not complete */
   int64_t due_ns;               /* the reply waits until then; 0: it does not wait */
+  int64_t pace_ns;              /* between the chunks of a reply; 0: all at once */
+  size_t allowed;               /* bytes of `out` that may be sent by now */
   struct peer *next_due;
-  bool wants_write, is_busy;
+  bool wants_write, is_busy, is_cut;
 };
 
 struct server {
   int epoll, listener;
-  struct peer *due, **due_end; /* in order of time: all wait equally long, more or less */
+  struct peer *due, *last_due; /* in order of time */
   csn_buf last;
-};
-
-struct script {
-  csn_str name;
-  int64_t n, delay_ms;
-  bool is_stream;
-  int64_t turn; /* outputs seen */
+  uint64_t refused[REFUSED_MAX]; /* requests that were refused once, by their hash */
 };
 
 /* ---- reading the request ---- */
@@ -73,29 +77,55 @@ digits(csn_str *s)
   return n;
 }
 
-static struct script
-read_script(csn_str body)
+static bool
+takes(csn_str *s, char mark)
 {
-  struct script s = {.is_stream = csn_str_find(body, CSN_STR("\"stream\":true"), 0) != SIZE_MAX};
+  if (!s->n || *s->p != mark)
+    return false;
+  *s = csn_strn(s->p + 1, s->n - 1);
+  return true;
+}
+
+static void
+take_unit(csn_str *s)
+{
+  while (s->n && *s->p >= 'a' && *s->p <= 'z') /* "ms" */
+    *s = csn_strn(s->p + 1, s->n - 1);
+}
+
+static struct script
+read_script(csn_str head, csn_str body)
+{
+  size_t line = csn_str_find(head, CSN_STR("\r\n"), 0);
+  struct script s = {.is_chat = csn_str_find(csn_strn(head.p, line < head.n ? line : 0),
+                                             CSN_STR("/chat/completions"), 0) != SIZE_MAX,
+                     .is_stream = csn_str_find(body, CSN_STR("\"stream\":true"), 0) != SIZE_MAX};
   csn_str model = after(body, "\"model\":\"");
   size_t end = csn_str_find(model, CSN_STR("\""), 0);
   model.n = end == SIZE_MAX ? 0 : end;
   size_t n = 0;
-  while (n < model.n && model.p[n] != '-' && model.p[n] != '@')
+  while (n < model.n && !strchr("-@~!", model.p[n]))
     n++;
   s.name = csn_strn(model.p, n);
   csn_str rest = csn_strn(model.p + n, model.n - n);
-  if (rest.n && *rest.p == '-') {
-    rest = csn_strn(rest.p + 1, rest.n - 1);
+  if (takes(&rest, '-'))
     s.n = digits(&rest);
-  }
-  if (rest.n && *rest.p == '@') {
-    rest = csn_strn(rest.p + 1, rest.n - 1);
+  if (takes(&rest, '@')) {
     s.delay_ms = digits(&rest);
+    take_unit(&rest);
   }
-  static const char output[] = "call_output\""; /* of a function, of a custom tool */
-  for (size_t at = 0; (at = csn_str_find(body, csn_cstr(output), at)) != SIZE_MAX; s.turn++)
-    at += sizeof output;
+  if (takes(&rest, '~')) {
+    s.pace_ms = digits(&rest);
+    take_unit(&rest);
+  }
+  if (takes(&rest, '!')) {
+    s.is_cut = csn_str_eq(rest, CSN_STR("cut"));
+    s.status = digits(&rest);
+  }
+  /* Of a function, of a custom tool; in a conversation of the other API. */
+  csn_str output = s.is_chat ? CSN_STR("\"role\":\"tool\"") : CSN_STR("call_output\"");
+  for (size_t at = 0; (at = csn_str_find(body, output, at)) != SIZE_MAX; s.turn++)
+    at += output.n;
   return s;
 }
 
@@ -111,23 +141,41 @@ usage(csn_buf *b, csn_str body)
                body.n / 4, body.n / 4 + 16);
 }
 
+const char *
+mock_arguments(const struct script *s, csn_str body, const char **name)
+{
+  static const char *const offers[][3] = {
+      {"\"name\":\"exec_command\"", "exec_command", "{\\\"cmd\\\":\\\"true\\\"}"},
+      {"\"name\":\"shell_command\"", "shell_command", "{\\\"command\\\":\\\"true\\\"}"},
+      {"\"name\":\"shell\"", "shell", "{\\\"command\\\":[\\\"true\\\"]}"},
+  };
+  *name = "add";
+  if (!csn_str_eq(s->name, CSN_STR("shell")))
+    return "{\\\"a\\\":2,\\\"b\\\":3}";
+  size_t i = 0;
+  while (i + 1 < CSN_COUNT(offers) && !after(body, offers[i][0]).n)
+    i++;
+  *name = offers[i][1];
+  return offers[i][2];
+}
+
+bool
+mock_calls(const struct script *s)
+{
+  bool calls = csn_str_eq(s->name, CSN_STR("tools")) || csn_str_eq(s->name, CSN_STR("shell"));
+  return calls && s->turn < s->n;
+}
+
+int64_t
+mock_words(const struct script *s)
+{
+  return csn_str_eq(s->name, CSN_STR("stream")) ? s->n : 1;
+}
+
 static void
 call_item(csn_buf *b, const struct script *s, csn_str body, const char *status)
 {
-  const char *name = "add";
-  const char *rest = "{\\\"a\\\":2,\\\"b\\\":3}";
-  if (csn_str_eq(s->name, CSN_STR("shell"))) {
-    static const char *const offers[][3] = {
-        {"\"name\":\"exec_command\"", "exec_command", "{\\\"cmd\\\":\\\"true\\\"}"},
-        {"\"name\":\"shell_command\"", "shell_command", "{\\\"command\\\":\\\"true\\\"}"},
-        {"\"name\":\"shell\"", "shell", "{\\\"command\\\":[\\\"true\\\"]}"},
-    };
-    size_t i = 0;
-    while (i + 1 < CSN_COUNT(offers) && !after(body, offers[i][0]).n)
-      i++;
-    name = offers[i][1];
-    rest = offers[i][2];
-  }
+  const char *name, *rest = mock_arguments(s, body, &name);
   csn_buf_addf(b,
                "{\"type\":\"function_call\",\"id\":\"fc_%lld\",\"call_id\":\"call_%lld\","
                "\"name\":\"%s\",\"arguments\":\"%s\",\"status\":\"%s\"}",
@@ -144,8 +192,7 @@ text_item(csn_buf *b, const struct script *s, bool is_whole)
                (long long)s->turn, is_whole ? "completed" : "in_progress");
   if (is_whole) {
     csn_buf_addz(b, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":\"");
-    int64_t n = csn_str_eq(s->name, CSN_STR("stream")) ? s->n : 1;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < mock_words(s); i++)
       csn_buf_addz(b, "word ");
     csn_buf_addz(b, "\"}");
   }
@@ -163,8 +210,7 @@ response(csn_buf *b, const struct script *s, csn_str body, bool is_done)
                "\"metadata\":{},\"output\":[",
                (long long)s->turn, is_done ? "completed" : "in_progress", (int)s->name.n,
                s->name.p);
-  bool calls = csn_str_eq(s->name, CSN_STR("tools")) || csn_str_eq(s->name, CSN_STR("shell"));
-  if (is_done && calls && s->turn < s->n)
+  if (is_done && mock_calls(s))
     call_item(b, s, body, "completed");
   else if (is_done)
     text_item(b, s, true);
@@ -204,8 +250,7 @@ stream_text(struct events *e, const struct script *s)
   csn_buf_addz(&e->one, "\"output_index\":0,\"item\":");
   text_item(&e->one, s, false);
   event_end(e);
-  int64_t n = csn_str_eq(s->name, CSN_STR("stream")) ? s->n : 1;
-  for (int64_t i = 0; i < n; i++) {
+  for (int64_t i = 0; i < mock_words(s); i++) {
     event_begin(e, "response.output_text.delta");
     csn_buf_addf(&e->one,
                  "\"item_id\":\"msg_%lld\",\"output_index\":0,\"content_index\":0,\"delta\":"
@@ -241,8 +286,6 @@ stream_call(struct events *e, const struct script *s, csn_str body)
 static void
 stream(csn_buf *out, const struct script *s, csn_str body)
 {
-  csn_buf_addz(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                    "x-request-id: req_0\r\nTransfer-Encoding: chunked\r\n\r\n");
   struct events e = {.out = out, .one = CSN_BUF(BODY_MAX)};
   static const char *const heads[] = {"response.created", "response.in_progress"};
   for (size_t i = 0; i < CSN_COUNT(heads); i++) {
@@ -251,8 +294,7 @@ stream(csn_buf *out, const struct script *s, csn_str body)
     response(&e.one, s, body, false);
     event_end(&e);
   }
-  bool calls = csn_str_eq(s->name, CSN_STR("tools")) || csn_str_eq(s->name, CSN_STR("shell"));
-  if (calls && s->turn < s->n)
+  if (mock_calls(s))
     stream_call(&e, s, body);
   else
     stream_text(&e, s);
@@ -260,7 +302,6 @@ stream(csn_buf *out, const struct script *s, csn_str body)
   csn_buf_addz(&e.one, "\"response\":");
   response(&e.one, s, body, true);
   event_end(&e);
-  csn_buf_addz(out, "0\r\n\r\n");
   csn_buf_fini(&e.one);
 }
 
@@ -294,22 +335,50 @@ watch(struct server *s, struct peer *p, int how)
     exit(1);
 }
 
+static void
+wait_until(struct server *s, struct peer *p, int64_t due_ns)
+{
+  /* Most wait equally long, so the newest is the last. */
+  struct peer **at = s->due && s->last_due->due_ns <= due_ns ? &s->last_due->next_due : &s->due;
+  p->due_ns = due_ns;
+  while (*at && (*at)->due_ns <= due_ns)
+    at = &(*at)->next_due;
+  p->next_due = *at;
+  *at = p;
+  if (!p->next_due)
+    s->last_due = p;
+}
+
+/* One event of a stream more; each ends in a blank line and the chunk's end. */
+static void
+allow_chunk(struct peer *p)
+{
+  size_t end = csn_str_find(csn_buf_str(&p->out), CSN_STR("\n\n\r\n"), p->allowed);
+  p->allowed = end == SIZE_MAX ? p->out.n : end + 4;
+}
+
 static bool
 flush_out(struct server *s, struct peer *p)
 {
-  while (p->sent < p->out.n) {
-    ssize_t n = send(p->fd, p->out.p + p->sent, p->out.n - p->sent, MSG_NOSIGNAL);
+  size_t end = p->pace_ns ? p->allowed : p->out.n;
+  while (p->sent < end) {
+    ssize_t n = send(p->fd, p->out.p + p->sent, end - p->sent, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN)
       return false;
     if (n < 0)
       break;
     p->sent += (size_t)n;
   }
-  bool wants = p->sent < p->out.n;
-  if (!wants) {
+  bool wants = p->sent < end;
+  if (!wants && end < p->out.n) {
+    allow_chunk(p);
+    wait_until(s, p, csn_now_ns() + p->pace_ns);
+  } else if (!wants) {
     csn_buf_clear(&p->out);
     p->sent = 0;
     p->is_busy = false;
+    if (p->is_cut)
+      return false;
   }
   if (wants != p->wants_write) {
     p->wants_write = wants;
@@ -337,30 +406,69 @@ read_head(struct peer *p)
   return true;
 }
 
+/* Whether this request is to be refused: the first time that it comes. */
+static bool
+refuses(struct server *s, csn_str body)
+{
+  uint64_t h = 14695981039346656037u; /* FNV-1a */
+  for (size_t i = 0; i < body.n; i++)
+    h = (h ^ (unsigned char)body.p[i]) * 1099511628211u;
+  uint64_t *slot = &s->refused[h % REFUSED_MAX];
+  bool was_refused = *slot == h;
+  *slot = was_refused ? 0 : h;
+  return !was_refused;
+}
+
+static void
+write_answer(struct server *s, struct peer *p, const struct script *sc, csn_str body)
+{
+  bool is_bad = (sc->status || sc->is_cut) && refuses(s, body);
+  if (is_bad && sc->status) {
+    csn_buf_addf(&p->out,
+                 "HTTP/1.1 %lld Refused\r\nContent-Type: application/json\r\nretry-after-ms: 1\r\n"
+                 "Content-Length: 40\r\n\r\n{\"error\":{\"message\":\"once\",\"code\":null}}",
+                 (long long)sc->status);
+    return;
+  }
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(BODY_MAX);
+  if (!sc->is_stream) {
+    if (sc->is_chat)
+      mock_chat(&b, sc, body);
+    else
+      response(&b, sc, body, true);
+    plain(&p->out, csn_buf_str(&b), "application/json");
+  } else {
+    csn_buf_addz(&p->out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+                          "x-request-id: req_0\r\nTransfer-Encoding: chunked\r\n\r\n");
+    if (sc->is_chat)
+      mock_chat_stream(&p->out, sc, body);
+    else
+      stream(&p->out, sc, body);
+    csn_buf_addz(&p->out, "0\r\n\r\n");
+    p->pace_ns = sc->pace_ms * 1000000;
+  }
+  p->is_cut = is_bad;
+  if (is_bad)
+    p->out.n -= p->out.n / 3;
+}
+
 static void
 answer(struct server *s, struct peer *p)
 {
   csn_str head = csn_strn(p->in.p, p->body_at), body = csn_strn(p->in.p + p->body_at, p->body_n);
   p->is_busy = true;
+  p->pace_ns = 0;
+  p->allowed = 0;
   if (csn_str_starts(head, CSN_STR("GET /last"))) {
     plain(&p->out, csn_buf_str(&s->last), "application/json");
   } else {
-    struct script sc = read_script(body);
-    csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(BODY_MAX);
-    if (sc.is_stream) {
-      stream(&p->out, &sc, body);
-    } else {
-      response(&b, &sc, body, true);
-      plain(&p->out, csn_buf_str(&b), "application/json");
-    }
+    struct script sc = read_script(head, body);
+    write_answer(s, p, &sc, body);
+    allow_chunk(p);
     csn_buf_clear(&s->last);
     csn_buf_add(&s->last, body);
-    if (sc.delay_ms) {
-      p->due_ns = csn_now_ns() + sc.delay_ms * 1000000;
-      p->next_due = NULL;
-      *s->due_end = p;
-      s->due_end = &p->next_due;
-    }
+    if (sc.delay_ms)
+      wait_until(s, p, csn_now_ns() + sc.delay_ms * 1000000);
   }
   csn_buf_drop(&p->in, p->body_at + p->body_n);
   p->body_at = 0;
@@ -406,8 +514,6 @@ serve_due(struct server *s)
     if (left_ns > 0)
       return (int)(left_ns / 1000000) + 1;
     s->due = p->next_due;
-    if (!s->due)
-      s->due_end = &s->due;
     p->due_ns = 0;
     if (!flush_out(s, p))
       drop(s, p);
@@ -430,8 +536,8 @@ accept_all(struct server *s)
 int
 main(int argc, char **argv)
 {
-  struct server s = {.last = CSN_BUF(BODY_MAX)};
-  s.due_end = &s.due;
+  static struct server s;
+  s.last = CSN_BUF(BODY_MAX);
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t n = sizeof at;
   s.epoll = epoll_create1(EPOLL_CLOEXEC);
