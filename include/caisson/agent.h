@@ -37,7 +37,8 @@ CSN_API void csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms); /* 0: no limi
 /* Binds a name that the agent's sections use: guardrails, instructions,
  * predicates.  Copied; `user` is borrowed. */
 CSN_API int csn_agent_add_callback(csn_agent *a, const csn_callback *cb, csn_err *err) CSN_MUST;
-/* A section of agent.yaml as JSON: "approvals", "guardrails", "tool_settings".
+/* A section of agent.yaml as JSON: "approvals", "guardrails", "tool_settings",
+ * "limits", "handoffs".
  * A second call replaces it. */
 CSN_API int csn_agent_set(csn_agent *a, const char *section, csn_str json, csn_err *err) CSN_MUST;
 /* "jail", "local", "fake": gives the agent a sandbox and the capabilities
@@ -49,6 +50,13 @@ CSN_API int csn_agent_add_folder(csn_agent *a, const char *name, const char *pat
 /* The struct is copied, what it points to is borrowed until the agent is
  * freed.  Errors: a name taken already, a schema that cannot be made strict. */
 CSN_API int csn_agent_add_tool(csn_agent *a, const csn_tool *tool, csn_err *err) CSN_MUST;
+
+/* Another agent of the same runs, which the first hands off to and shares its
+ * workspace, limits and approvals with.  Takes `member` over, also when it
+ * fails.  Add the members before the first run. */
+CSN_API int csn_agent_add_agent(csn_agent *a, csn_agent *member, csn_err *err) CSN_MUST;
+/* What an agent is for, as others are told when they may hand off to it. */
+CSN_API void csn_agent_set_description(csn_agent *a, const char *text);
 
 CSN_API const char *csn_agent_name(const csn_agent *a);
 CSN_API const char *csn_agent_model(const csn_agent *a);

@@ -21,7 +21,8 @@ csn_agent_new(const char *name)
       .folder = csn_arena_dup(arena, csn_cstr(here ? here : "/")).p,
       .limits = {.turns = CSN_DEFAULT_TURNS,
                  .output_tokens = CSN_DEFAULT_OUTPUT_TOKENS,
-                 .repeats = CSN_DEFAULT_REPEATS},
+                 .repeats = CSN_DEFAULT_REPEATS,
+                 .handoffs = CSN_DEFAULT_HANDOFFS},
   };
   return a;
 }
@@ -33,6 +34,9 @@ csn_agent_free(csn_agent *a)
     return;
   free(a->tools);
   free(a->callbacks);
+  for (size_t i = 0; i < a->n_agents; i++)
+    csn_agent_free(a->agents[i]);
+  free(a->agents);
   csn_arena_free(a->arena);
   free(a);
 }
@@ -48,6 +52,12 @@ csn_agent_set_instructions(csn_agent *a, csn_str text)
 {
   a->instructions = csn_arena_dup(a->arena, text);
   a->full_instructions = a->instructions;
+}
+
+void
+csn_agent_set_description(csn_agent *a, const char *text)
+{
+  a->description = csn_arena_dup(a->arena, csn_cstr(text)).p;
 }
 
 void
@@ -127,9 +137,11 @@ csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out, csn_er
   csn_buf_add(out, instructions);
   if (a->has_shell)
     csn_buf_addf(out, "%s%s", out->n ? "\n\n" : "", csn_shell_instructions());
-  if (a->manifest) {
+  bool has_workspace = !a->parent || a->has_shell || a->has_files;
+  const csn_manifest *manifest = a->parent ? a->parent->manifest : a->manifest;
+  if (manifest && has_workspace) {
     csn_auto(csn_buf_finip) csn_buf tree = CSN_BUF(TREE_MAX_BYTES);
-    csn_manifest_describe(a->manifest, &tree);
+    csn_manifest_describe(manifest, &tree);
     csn_buf_addf(out, "%sThe workspace:\n\n", out->n ? "\n\n" : "");
     csn_buf_add(out, csn_buf_str(&tree));
   }
@@ -139,9 +151,12 @@ csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out, csn_er
 int
 csn_agent_finish(csn_agent *a, csn_err *err)
 {
+  size_t n = a->n_tools;
   int rc = a->has_files ? csn_capability_files(a, err) : 0;
   if (rc == 0 && a->has_shell)
     rc = csn_capability_shell(a, err);
+  for (; n < a->n_tools; n++)
+    a->tools[n].is_builtin = true;
   if (rc < 0)
     return rc;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(INSTRUCTIONS_MAX_BYTES);
@@ -208,6 +223,13 @@ csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
                     a->name);
   int rc = csn_route_find(p, csn_cstr(a->model), &route, err);
   csn_route_fini(&route);
+  for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
+    if (*a->agents[i]->model) {
+      rc = csn_route_find(p, csn_cstr(a->agents[i]->model), &route, err);
+      csn_route_fini(&route);
+    }
+  if (rc == 0)
+    rc = csn_agent_check_team(a, err);
   if (rc == 0 && a->limits.soft_model) {
     rc = csn_route_find(p, csn_cstr(a->limits.soft_model), &route, err);
     csn_route_fini(&route);
@@ -249,7 +271,10 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
 {
   csn_jw_obj(w);
   member(w, "name", a->name);
-  member(w, "model", a->model);
+  if (a->description)
+    member(w, "description", a->description);
+  if (*a->model || !a->parent)
+    member(w, "model", a->model);
   csn_jw_key(w, "instructions");
   if (a->instructions_callback) {
     csn_jw_obj(w);
@@ -269,6 +294,17 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
   if (a->has_shell)
     csn_jw_strz(w, "shell");
   csn_jw_end(w);
+  if (a->parent) { /* the rest belongs to the run */
+    csn_jw_key(w, "bound_tools");
+    csn_jw_arr(w);
+    for (size_t i = 0; i < a->n_tools; i++)
+      if (!a->tools[i].is_builtin)
+        csn_jw_strz(w, a->tools[i].tool.name);
+    csn_jw_end(w);
+    csn_agent_write_sections(a, w);
+    csn_jw_end(w);
+    return;
+  }
   if (a->manifest) {
     csn_jw_key(w, "manifest");
     csn_manifest_to_json(a->manifest, w);

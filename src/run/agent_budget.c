@@ -79,17 +79,16 @@ read_soft(const struct csn_agent_reader *r, const csn_json *limits)
 int
 csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m)
 {
-  static const char *const keys[] = {"turns",    "wall",       "wall_ms", "output", "tokens",
-                                     "cost_usd", "tool_calls", "repeats", "soft",   NULL};
+  static const char *const keys[] = {"turns",    "wall",     "wall_ms",    "output",
+                                     "tokens",   "cost_usd", "tool_calls", "repeats",
+                                     "handoffs", "soft",     NULL};
   struct csn_agent_limits *l = &r->a->limits;
   const struct {
     const char *key;
     int64_t least, *to;
-  } numbers[] = {{"turns", 1, &l->turns},
-                 {"output", 1, &l->output_tokens},
-                 {"tokens", 1, &l->tokens},
-                 {"tool_calls", 1, &l->tool_calls},
-                 {"repeats", 0, &l->repeats}};
+  } numbers[] = {{"turns", 1, &l->turns},     {"output", 1, &l->output_tokens},
+                 {"tokens", 1, &l->tokens},   {"tool_calls", 1, &l->tool_calls},
+                 {"repeats", 0, &l->repeats}, {"handoffs", 0, &l->handoffs}};
   int rc = csn_agent_want(r, m, "limits", CSN_JSON_OBJECT);
   if (rc == 0)
     rc = csn_agent_only(r, m, "limits.", keys);
@@ -130,6 +129,8 @@ csn_agent_write_budget(const csn_agent *a, csn_jw *w)
   if (l->tool_calls)
     number(w, "tool_calls", l->tool_calls);
   number(w, "repeats", l->repeats);
+  if (a->n_agents)
+    number(w, "handoffs", l->handoffs);
   if (l->soft_percent) {
     csn_jw_key(w, "soft");
     csn_jw_obj(w);
@@ -154,6 +155,9 @@ each_model(const csn_agent *a,
            const struct csn_project *p, void *user, csn_err *err)
 {
   int rc = fn(a, p, a->model, user, err);
+  for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
+    if (*a->agents[i]->model)
+      rc = fn(a, p, a->agents[i]->model, user, err);
   if (rc == 0 && a->limits.soft_model)
     rc = fn(a, p, a->limits.soft_model, user, err);
   return rc;

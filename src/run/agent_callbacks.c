@@ -16,15 +16,6 @@ csn_agent_add_callback(csn_agent *a, const csn_callback *cb, csn_err *err)
   return 0;
 }
 
-const csn_callback *
-csn_agent_callback(const csn_agent *a, csn_str name)
-{
-  for (size_t i = 0; i < a->n_callbacks; i++)
-    if (csn_str_eq(name, csn_cstr(a->callbacks[i].name)))
-      return &a->callbacks[i];
-  return NULL;
-}
-
 static int
 need(const csn_agent *a, csn_str name, const char *where, csn_err *err)
 {
@@ -37,6 +28,9 @@ need(const csn_agent *a, csn_str name, const char *where, csn_err *err)
 int
 csn_agent_check_callbacks(const csn_agent *a, csn_err *err)
 {
+  for (size_t i = 0; i < a->n_agents; i++)
+    if (csn_agent_check_callbacks(a->agents[i], err) < 0)
+      return CSN_E_INVALID;
   int rc = need(a, csn_cstr(a->instructions_callback), "instructions", err);
   csn_json_each (g, a->guardrails)
     if (rc == 0)
@@ -108,45 +102,16 @@ read_guardrail(const struct csn_agent_reader *r, const csn_json *g, csn_jw *w)
   return rc;
 }
 
-/* A list, each of whose members `one` reads and writes. */
-static int
-read_list(const struct csn_agent_reader *r, const csn_json *m, const char *key,
-          int (*one)(const struct csn_agent_reader *r, const csn_json *v, csn_jw *w),
-          const csn_json **out)
-{
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_arr(&w);
-  int rc = csn_agent_want(r, m, key, CSN_JSON_ARRAY);
-  csn_json_each (v, m) {
-    if (rc < 0)
-      return rc;
-    rc = one(r, v, &w);
-  }
-  csn_jw_end(&w);
-  return rc < 0 ? rc : csn_agent_keep(r, &w, out);
-}
-
-static void
-write_list(const csn_json *list, const char *key, csn_jw *w)
-{
-  if (!list || !list->n)
-    return;
-  csn_jw_key(w, key);
-  csn_jw_value(w, list);
-}
-
 int
 csn_agent_read_guardrails(const struct csn_agent_reader *r, const csn_json *m)
 {
-  return read_list(r, m, "guardrails", read_guardrail, &r->a->guardrails);
+  return csn_agent_read_list(r, m, "guardrails", read_guardrail, &r->a->guardrails);
 }
 
 void
 csn_agent_write_guardrails(const csn_agent *a, csn_jw *w)
 {
-  write_list(a->guardrails, "guardrails", w);
+  csn_agent_write_list(a->guardrails, "guardrails", w);
 }
 
 /* ---- tool_settings ---- */
@@ -194,11 +159,11 @@ read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 int
 csn_agent_read_tool_settings(const struct csn_agent_reader *r, const csn_json *m)
 {
-  return read_list(r, m, "tool_settings", read_setting, &r->a->tool_settings);
+  return csn_agent_read_list(r, m, "tool_settings", read_setting, &r->a->tool_settings);
 }
 
 void
 csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w)
 {
-  write_list(a->tool_settings, "tool_settings", w);
+  csn_agent_write_list(a->tool_settings, "tool_settings", w);
 }

@@ -19,8 +19,10 @@ static int
 read_capabilities(const struct csn_agent_reader *r, const csn_json *v)
 {
   const csn_json *m = csn_json_get(v, "capabilities");
+  const csn_agent *parent = r->a->parent;
   if (!m) {
-    r->a->has_files = r->a->has_shell = true;
+    r->a->has_files = !parent || parent->has_files;
+    r->a->has_shell = !parent || parent->has_shell;
     return 0;
   }
   int rc = csn_agent_want(r, m, "capabilities", CSN_JSON_ARRAY);
@@ -154,20 +156,43 @@ read_manifest(const struct csn_agent_reader *r, const csn_json *v)
   return rc < 0 ? rc : csn_json_parse(r->a->arena, json, &r->a->manifest_json, r->err);
 }
 
+/* Of the resolved form: which tools of the program a member has. */
+static int
+read_bound(const struct csn_agent_reader *r, const csn_json *v)
+{
+  const csn_json *m = csn_json_get(v, "bound_tools");
+  if (!m)
+    return 0;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_value(&w, m);
+  int rc = csn_agent_want(r, m, "bound_tools", CSN_JSON_ARRAY);
+  return rc < 0 ? rc : csn_agent_keep(r, &w, &r->a->bound_tools);
+}
+
+/* What an agent of `agents` shares with the first one is written there. */
+static int
+check_member(const struct csn_agent_reader *r, const csn_json *v)
+{
+  static const char *const shared[] = {"manifest", "sandbox",   "outputs", "folder",
+                                       "limits",   "approvals", "agents"};
+  for (size_t i = 0; i < CSN_COUNT(shared); i++) {
+    const csn_json *m = csn_json_get(v, shared[i]);
+    if (m)
+      return csn_agent_complain(r, m, "agents: %s is shared; write it in the first agent",
+                                shared[i]);
+  }
+  return 0;
+}
+
 static int
 read_agent(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const keys[] = {"name",
-                                     "model",
-                                     "instructions",
-                                     "instructions_file",
-                                     "settings",
-                                     "capabilities",
-                                     "manifest",
-                                     "sandbox",
-                                     "outputs",
-                                     "folder",
-                                     NULL};
+  static const char *const keys[] = {
+      "name",     "description",  "model",    "instructions", "instructions_file",
+      "settings", "capabilities", "manifest", "sandbox",      "outputs",
+      "folder",   "bound_tools",  NULL};
   const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
   size_t n = CSN_COUNT(keys) - 1;
   memcpy(all, keys, sizeof keys);
@@ -177,7 +202,11 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   int rc = csn_agent_want(r, v, "the agent", CSN_JSON_OBJECT);
   if (rc == 0)
     rc = csn_agent_only(r, v, "", all);
-  csn_str name = CSN_STR(""), model = CSN_STR(""), folder = CSN_STR("");
+  csn_str name = CSN_STR(""), model = CSN_STR(""), folder = CSN_STR(""), text = CSN_STR("");
+  if (rc == 0 && a->parent)
+    rc = check_member(r, v);
+  if (rc == 0)
+    rc = csn_agent_text(r, v, "description", &text);
   if (rc == 0)
     rc = csn_agent_text(r, v, "name", &name);
   if (rc == 0 && !name.n)
@@ -190,18 +219,36 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
     return rc;
   a->name = name.p;
   a->model = model.p;
+  a->description = text.n ? text.p : NULL;
   if (folder.n)
     a->folder = folder.p;
   a->model = csn_model_beside(a->arena, a->model, a->folder);
+  rc = read_bound(r, v);
+  if (rc < 0)
+    return rc;
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
       read_instructions,      read_settings, read_capabilities,      read_manifest,
       csn_agent_read_sandbox, read_outputs,  csn_agent_read_sections};
   for (size_t i = 0; i < CSN_COUNT(parts); i++) {
-    rc = parts[i](r, v);
+    bool is_shared = parts[i] == csn_agent_read_sandbox;
+    rc = is_shared && a->parent ? 0 : parts[i](r, v);
     if (rc < 0)
       return rc;
   }
   return csn_agent_finish(a, r->err);
+}
+
+int
+csn_agent_read_member(const struct csn_agent_reader *r, const csn_json *v, csn_agent **out)
+{
+  csn_auto(csn_agent_freep) csn_agent *a = csn_agent_new("");
+  a->folder = r->a->folder;
+  a->parent = r->a;
+  struct csn_agent_reader member = {a, r->file, r->err};
+  int rc = read_agent(&member, v);
+  if (rc == 0)
+    *out = csn_steal(a);
+  return rc;
 }
 
 int

@@ -15,6 +15,7 @@ struct csn_project;
 struct csn_agent_tool {
   csn_tool tool;
   csn_tool_decl decl;
+  bool is_builtin; /* of a capability */
 };
 
 /* The section `sandbox`; agent_sandbox.c reads and writes it. */
@@ -27,7 +28,7 @@ struct csn_agent_sandbox {
 /* The section `limits`; 0: none. */
 struct csn_agent_limits {
   int64_t turns, wall_ms, output_tokens; /* output_tokens: of one result of a tool */
-  int64_t tokens, tool_calls, repeats;
+  int64_t tokens, tool_calls, repeats, handoffs;
   double cost_usd;
   int64_t soft_percent; /* of tokens or cost, at which somebody is asked or the model changes */
   const char *soft_model;
@@ -49,6 +50,12 @@ struct csn_agent {
   const csn_json *guardrails, *tool_settings; /* resolved sections; NULL: none */
   csn_callback *callbacks;
   size_t n_callbacks;
+  const csn_json *handoffs;    /* resolved */
+  const csn_json *bound_tools; /* names of the program's tools, of a resumed member */
+  const char *description;     /* for hand-offs to it; or NULL */
+  csn_agent **agents;          /* the others of its run, owned */
+  size_t n_agents;
+  csn_agent *parent;         /* the first agent, of which this is one of `agents`; or NULL */
   const csn_json *approvals; /* resolved rules, see policy.h; NULL: none */
   csn_output *outputs;
   size_t n_outputs;
@@ -56,7 +63,12 @@ struct csn_agent {
   size_t n_tools;
 };
 
-enum { CSN_DEFAULT_TURNS = 40, CSN_DEFAULT_OUTPUT_TOKENS = 10000, CSN_DEFAULT_REPEATS = 10 };
+enum {
+  CSN_DEFAULT_TURNS = 40,
+  CSN_DEFAULT_OUTPUT_TOKENS = 10000,
+  CSN_DEFAULT_REPEATS = 10,
+  CSN_DEFAULT_HANDOFFS = 4
+};
 
 /* Adds the tools of the capabilities and writes full_instructions. */
 int csn_agent_finish(csn_agent *a, csn_err *err) CSN_MUST;
@@ -75,6 +87,12 @@ int csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out,
 const csn_callback *csn_agent_callback(const csn_agent *a, csn_str name);
 /* Whether all that the sections name is bound. */
 int csn_agent_check_callbacks(const csn_agent *a, csn_err *err) CSN_MUST;
+
+/* The agent of that name in a run; NULL: none.  agent_team.c, as the next. */
+const csn_agent *csn_agent_member(const csn_agent *root, csn_str name);
+/* The tool that hands off; what is made up lives in the arena. */
+csn_tool_decl csn_agent_handoff_decl(const csn_agent *a, const csn_json *handoff, csn_arena *arena);
+int csn_agent_check_team(const csn_agent *a, csn_err *err) CSN_MUST;
 
 /* The section `limits`: agent_budget.c */
 void csn_agent_write_budget(const csn_agent *a, csn_jw *w);

@@ -42,6 +42,21 @@ int csn_agent_read_sections(const struct csn_agent_reader *r, const csn_json *v)
 /* Keeps JSON that was written for a section. */
 int csn_agent_keep(const struct csn_agent_reader *r, csn_jw *w, const csn_json **out);
 
+/* A list, each of whose members `one` reads and writes. */
+int csn_agent_read_list(const struct csn_agent_reader *r, const csn_json *m, const char *key,
+                        int (*one)(const struct csn_agent_reader *r, const csn_json *v, csn_jw *w),
+                        const csn_json **out);
+void csn_agent_write_list(const csn_json *list, const char *key, csn_jw *w);
+
+/* agent_file.c: one of `agents`, finished. */
+int csn_agent_read_member(const struct csn_agent_reader *r, const csn_json *v, csn_agent **out);
+
+/* agent_team.c */
+int csn_agent_read_agents(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_agents(const csn_agent *a, csn_jw *w);
+int csn_agent_read_handoffs(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_handoffs(const csn_agent *a, csn_jw *w);
+
 /* agent_budget.c */
 int csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m);
 

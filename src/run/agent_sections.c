@@ -16,6 +16,8 @@ static const struct section sections[] = {
     {"limits", csn_agent_read_budget, NULL}, /* written before them */
     {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
     {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},
+    {"handoffs", csn_agent_read_handoffs, csn_agent_write_handoffs},
+    {"agents", csn_agent_read_agents, csn_agent_write_agents},
     {"approvals", csn_agent_read_approvals, csn_agent_write_approvals},
 };
 
@@ -25,6 +27,34 @@ csn_agent_keep(const struct csn_agent_reader *r, csn_jw *w, const csn_json **out
   int rc = csn_jw_done(w, r->err);
   csn_str json = csn_arena_dup(r->a->arena, csn_buf_str(w->out));
   return rc < 0 ? rc : csn_json_parse(r->a->arena, json, out, r->err);
+}
+
+int
+csn_agent_read_list(const struct csn_agent_reader *r, const csn_json *m, const char *key,
+                    int (*one)(const struct csn_agent_reader *r, const csn_json *v, csn_jw *w),
+                    const csn_json **out)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_arr(&w);
+  int rc = csn_agent_want(r, m, key, CSN_JSON_ARRAY);
+  csn_json_each (v, m) {
+    if (rc < 0)
+      return rc;
+    rc = one(r, v, &w);
+  }
+  csn_jw_end(&w);
+  return rc < 0 ? rc : csn_agent_keep(r, &w, out);
+}
+
+void
+csn_agent_write_list(const csn_json *list, const char *key, csn_jw *w)
+{
+  if (!list || !list->n)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_value(w, list);
 }
 
 static const struct section *

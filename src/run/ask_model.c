@@ -31,11 +31,14 @@ struct ask {
   csn_timer *timer;     /* between attempts; guarded by the run's lock */
   atomic_bool is_woken; /* by the timer or by cancel, whoever comes first */
   csn_decoder *decoder;
-  csn_str instructions; /* JSON string that a callback gave; empty: the agent's text */
-  char *without;        /* patterns of tools that are not offered */
-  csn_buf composed;     /* instructions that a callback gave, with what is added */
-  char *model;          /* in the place of the agent's; or NULL */
-  int64_t max_output;   /* cap of the reply; 0: as the settings say */
+  csn_str instructions;   /* JSON string that a callback gave; empty: the agent's text */
+  char *without;          /* patterns of tools that are not offered */
+  csn_buf composed;       /* instructions that a callback gave, with what is added */
+  const csn_agent *agent; /* at work */
+  char *filter;           /* what a hand-off leaves of earlier items; or NULL */
+  int64_t filter_to;
+  char *model;        /* in the place of the agent's; or NULL */
+  int64_t max_output; /* cap of the reply; 0: as the settings say */
   const csn_json *settings;
   bool is_gated; /* text is held back until guardrails have passed it */
   bool is_cancelled, has_streamed;
@@ -66,6 +69,7 @@ ask_free(csn_job *j)
   free(a->tools);
   free(a->without);
   free(a->model);
+  free(a->filter);
   csn_buf_fini(&a->composed);
   csn_route_fini(&a->route);
   csn_arena_free(a->arena);
@@ -179,7 +183,46 @@ compose(struct ask *a, csn_err *err)
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
   int rc = csn_json_parse(arena, a->instructions, &text, err);
   a->composed = CSN_BUF(INSTRUCTIONS_MAX_BYTES);
-  return rc < 0 ? rc : csn_agent_compose(a->base.run->agent, text->text, &a->composed, err);
+  return rc < 0 ? rc : csn_agent_compose(a->agent, text->text, &a->composed, err);
+}
+
+static bool
+is_message(const csn_json *item)
+{
+  return csn_json_get(item, "role") ||
+         csn_str_eq(csn_json_str(item, "type", CSN_STR("")), CSN_STR("message"));
+}
+
+static bool
+is_of_user(const csn_json *item)
+{
+  return csn_str_eq(csn_json_str(item, "role", CSN_STR("")), CSN_STR("user"));
+}
+
+/* Lock held: fills a->items; a hand-off may have left out some that came
+ * before it. */
+static size_t
+select_items(struct ask *a, const csn_run *r)
+{
+  size_t n = 0, first = SIZE_MAX;
+  bool only_last = a->filter && strcmp(a->filter, "last") == 0;
+  csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
+  for (size_t i = 0; i < r->n_items; i++) {
+    const csn_json *item = NULL;
+    bool is_old = a->filter && r->items[i].seq <= a->filter_to;
+    if (is_old && csn_json_parse(arena, r->items[i].raw, &item, NULL) < 0)
+      item = NULL;
+    if (is_old && only_last && !is_of_user(item))
+      continue;
+    if (is_old && !is_message(item))
+      continue;
+    if (is_old && only_last && first != SIZE_MAX)
+      n = first; /* the one before was not the last */
+    if (is_old)
+      first = n;
+    a->items[n++] = r->items[i].raw;
+  }
+  return n;
 }
 
 static void
@@ -189,16 +232,17 @@ collect_request(struct ask *a)
   pthread_mutex_lock(&r->lock);
   free(a->items);
   a->items = csn_realloc(NULL, r->n_items, sizeof *a->items);
-  for (size_t i = 0; i < r->n_items; i++)
-    a->items[i] = r->items[i].raw;
-  size_t n = r->n_items;
+  size_t n = select_items(a, r);
   pthread_mutex_unlock(&r->lock);
-  const csn_agent *ag = r->agent;
+  const csn_agent *ag = a->agent;
   size_t n_tools = 0;
-  a->tools = csn_realloc(a->tools, ag->n_tools, sizeof *a->tools);
+  a->tools =
+      csn_realloc(a->tools, ag->n_tools + (ag->handoffs ? ag->handoffs->n : 0), sizeof *a->tools);
   for (size_t i = 0; i < ag->n_tools; i++)
     if (is_offered(a, &ag->tools[i]))
       a->tools[n_tools++] = ag->tools[i].decl;
+  csn_json_each (h, ag->handoffs)
+    a->tools[n_tools++] = csn_agent_handoff_decl(ag, h, a->arena);
   a->rq = (csn_model_request){
       .model = a->route.model,
       .instructions = a->instructions.n ? csn_buf_str(&a->composed) : ag->full_instructions,
@@ -242,7 +286,8 @@ deliver_reply(struct ask *a, const csn_model_reply *reply)
 static const char *
 model_of(const struct ask *a)
 {
-  return a->model ? a->model : csn_agent_model(a->base.run->agent);
+  const char *own = csn_agent_model(a->agent);
+  return a->model ? a->model : *own ? own : csn_agent_model(a->base.run->agent);
 }
 
 static csn_job *
@@ -429,7 +474,7 @@ try_once(csn_job *j)
 static int
 settle(struct ask *a, csn_err *err)
 {
-  const csn_json *own = a->base.run->agent->settings;
+  const csn_json *own = a->agent->settings;
   a->settings = own;
   if (!a->max_output)
     return 0;
@@ -487,6 +532,9 @@ csn_model_job_new(csn_run *r)
   a->instructions = r->state.instructions >= 0 ? r->instructions : CSN_STR("");
   a->without = r->state.disabled ? csn_dupz(csn_cstr(r->state.disabled)) : NULL;
   a->is_gated = csn_state_is_gated(&r->state);
+  a->agent = csn_run_agent(r);
+  a->filter = r->state.filter ? csn_dupz(csn_cstr(r->state.filter)) : NULL;
+  a->filter_to = r->state.filter_to;
   a->model = r->state.model ? csn_dupz(csn_cstr(r->state.model)) : NULL;
   a->max_output = r->state.budget.max_output;
   return &a->base;

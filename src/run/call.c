@@ -15,7 +15,8 @@ enum { OUT_MAX_BYTES = 32 << 20 };
 struct csn_call {
   csn_job base;
   csn_arena *arena;
-  const csn_tool *tool; /* NULL: the model named one that does not exist */
+  const csn_agent *agent; /* at work when it was called */
+  const csn_tool *tool;   /* NULL: the model named one that does not exist */
   csn_str id, name, input;
   csn_str answer; /* not empty: of a call that is not made */
   bool is_custom, recovers, is_edited, is_held;
@@ -303,8 +304,8 @@ call_run(csn_job *j)
   }
   if (!c->tool) {
     csn_buf_addf(&c->out, "Tool '%.*s' not found. The tools are:", (int)c->name.n, c->name.p);
-    for (size_t i = 0; i < j->run->agent->n_tools; i++)
-      csn_buf_addf(&c->out, "%s %s", i ? "," : "", j->run->agent->tools[i].tool.name);
+    for (size_t i = 0; i < c->agent->n_tools; i++)
+      csn_buf_addf(&c->out, "%s %s", i ? "," : "", c->agent->tools[i].tool.name);
     return deliver_output(c);
   }
   if (c->is_custom != (c->tool->schema == NULL)) {
@@ -337,9 +338,10 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
   c->is_edited = p->is_edited;
   c->is_held = p->is_held;
   c->recovers = recover;
-  for (size_t i = 0; i < r->agent->n_tools; i++)
-    if (csn_str_eq(c->name, csn_cstr(r->agent->tools[i].tool.name)))
-      c->tool = &r->agent->tools[i].tool;
+  c->agent = csn_run_agent(r);
+  for (size_t i = 0; i < c->agent->n_tools; i++)
+    if (csn_str_eq(c->name, csn_cstr(c->agent->tools[i].tool.name)))
+      c->tool = &c->agent->tools[i].tool;
   csn_scope_init(&c->scope, &r->scope, -1);
   if (p->is_cancelled)
     csn_scope_mark(&c->scope);

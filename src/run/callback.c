@@ -10,6 +10,7 @@ struct callback_job {
   csn_job base;
   csn_arena *arena;
   csn_scope scope;
+  const csn_agent *agent;
   enum csn_purpose purpose;
   const csn_json *names;
   csn_str question; /* the object that each function gets */
@@ -149,13 +150,12 @@ objects(const csn_json *answer)
 static int
 ask_all(struct callback_job *c, const csn_json **answer, csn_err *err)
 {
-  csn_run *r = c->base.run;
   const csn_json *question;
   int rc = csn_json_parse(c->arena, c->question, &question, err);
   csn_json_each (name, c->names) {
     if (rc < 0)
       return rc;
-    const csn_callback *cb = csn_agent_callback(r->agent, name->text);
+    const csn_callback *cb = csn_agent_callback(c->agent, name->text);
     if (!cb)
       return csn_fail(err, CSN_E_NOT_FOUND,
                       "callback %.*s is not bound; give it to the agent, or to csn_run_resume()",
@@ -232,6 +232,7 @@ csn_callback_job_new(csn_run *r, const csn_pending *p)
   c->base.cancel = job_cancel;
   c->arena = csn_arena_new(0);
   c->purpose = p->purpose;
+  c->agent = csn_run_agent(r);
   c->is_custom = p->is_custom;
   c->call_id = csn_arena_dup(c->arena, csn_cstr(p->call_id));
   if (csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_cstr(p->callbacks)), &c->names, NULL) <

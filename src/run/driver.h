@@ -164,6 +164,8 @@ void csn_run_keep(csn_run *r, int64_t seq, const csn_json *data);
 int csn_run_note(csn_run *r, csn_str data, csn_err *err) CSN_MUST;
 /* Lock held: the same; summary may be NULL. */
 int csn_run_note_held(csn_run *r, csn_str data, const csn_run_row *summary, csn_err *err) CSN_MUST;
+/* Lock held: the agent at work. */
+const csn_agent *csn_run_agent(const csn_run *r);
 /* A notification that is not journaled. */
 void csn_run_notify(csn_run *r, const char *type, csn_str data);
 /* The run cannot go on here: journal or machine failed. Lock held. */

@@ -105,6 +105,14 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
     number(&w, "instructions", st->instructions);
   if (st->disabled && *st->disabled)
     without(&w, csn_cstr(st->disabled));
+  if (csn_json_get(st->cfg.root, "agents")) {
+    csn_jw_key(&w, "agent");
+    csn_jw_str(&w, st->cfg.agent);
+  }
+  if (st->filter) {
+    member(&w, "filter", st->filter);
+    number(&w, "filter_to", st->filter_to);
+  }
   if (st->model)
     member(&w, "model", st->model);
   if (st->budget.max_output)

@@ -22,6 +22,21 @@ differs(const csn_record *rec, const char *what, csn_err *err)
       (long long)rec->seq, (int)rec->kind.n, rec->kind.p, what, CSN_STEP_VERSION, CSN_VERSION);
 }
 
+/* To the members that had it, else to the first agent. */
+static int
+bind_tool(csn_agent *a, const csn_tool *tool, csn_err *err)
+{
+  int rc = 0;
+  bool found = false;
+  for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
+    csn_json_each (name, a->agents[i]->bound_tools)
+      if (rc == 0 && csn_str_eq(name->text, csn_cstr(tool->name))) {
+        rc = csn_agent_add_tool(a->agents[i], tool, err);
+        found = true;
+      }
+  return rc < 0 || found ? rc : csn_agent_add_tool(a, tool, err);
+}
+
 static int
 read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *err)
 {
@@ -42,7 +57,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
   if (rc < 0)
     return rc;
   for (size_t i = 0; i < r->opts.n_tools; i++) {
-    rc = csn_agent_add_tool(r->own_agent, &r->opts.tools[i], err);
+    rc = bind_tool(r->own_agent, &r->opts.tools[i], err);
     if (rc < 0)
       return rc;
   }
@@ -186,9 +201,9 @@ write_asks(const csn_run *r, csn_buf *out)
     const csn_pending *p = &r->state.pending[i];
     if (p->kind != CSN_DO_TOOL_CALL || p->is_cancelled)
       continue;
-    for (size_t k = 0; k < r->agent->n_tools; k++)
-      if (r->agent->tools[k].tool.replay == CSN_REPLAY_ASK &&
-          strcmp(r->agent->tools[k].tool.name, p->name) == 0)
+    const csn_agent *a = csn_run_agent(r);
+    for (size_t k = 0; k < a->n_tools; k++)
+      if (a->tools[k].tool.replay == CSN_REPLAY_ASK && strcmp(a->tools[k].tool.name, p->name) == 0)
         csn_jw_int(&w, p->seq);
   }
   csn_jw_end(&w);

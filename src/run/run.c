@@ -387,6 +387,13 @@ csn_run_notify(csn_run *r, const char *type, csn_str data)
   pthread_mutex_unlock(&r->lock);
 }
 
+const csn_agent *
+csn_run_agent(const csn_run *r)
+{
+  const csn_agent *a = csn_agent_member(r->agent, r->state.cfg.agent);
+  return a ? a : r->agent;
+}
+
 /* ---- birth and end ---- */
 
 int
@@ -477,10 +484,12 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json
 
 /* What each request holds beside the conversation, as tokens at most. */
 static int64_t
-request_bytes(const csn_agent *a)
+request_bytes(const csn_agent *a) /* NOLINT(misc-no-recursion): one level */
 {
   enum { AROUND_TOKENS = 64 };
   size_t n = a->full_instructions.n + AROUND_TOKENS;
+  for (size_t i = 0; i < a->n_agents; i++) /* whichever of them is at work */
+    n += (size_t)request_bytes(a->agents[i]);
   for (size_t i = 0; i < a->n_tools; i++) {
     const csn_tool_decl *d = &a->tools[i].decl;
     n += d->name.n + d->description.n + d->schema.n + d->format.n + AROUND_TOKENS;

@@ -49,15 +49,12 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
       .max_repeats = csn_json_int(limits, "repeats", 0),
       .soft_percent = (int64_t)(csn_json_double(soft, "at", 0) * 100 + 0.5),
       .soft_model = csn_json_str(soft, "model", CSN_STR("")),
-      .reply_tokens = csn_json_int(csn_json_get(agent, "settings"), "max_tokens", 0),
-      .model = csn_json_str(agent, "model", CSN_STR("")),
       .prices = prices,
-      .guardrails = csn_json_get(agent, "guardrails"),
-      .tools = csn_json_get(agent, "tool_settings"),
-      .instructions = csn_json_str(csn_json_get(agent, "instructions"), "callback", CSN_STR("")),
+      .root = agent,
+      .max_handoffs = csn_json_int(limits, "handoffs", 0),
       .approvals = csn_json_get(agent, "approvals"),
-      .agent = csn_json_str(agent, "name", CSN_STR("")),
   };
+  csn_step_set_agent(st, csn_json_str(agent, "name", CSN_STR("")));
 }
 
 void
@@ -75,6 +72,9 @@ csn_state_fini(csn_state *st)
   free(st->sticky);
   free(st->disabled);
   free(st->limit_what);
+  free(st->next_agent);
+  free(st->next_filter);
+  free(st->filter);
   free(st->model);
   free(st->session);
   free(st->reason);
@@ -188,6 +188,38 @@ budget_to_json(const csn_state *st, csn_jw *w)
   flag(w, "soft", b->is_soft);
 }
 
+/* Only of a run with several agents. */
+static void
+team_to_json(const csn_state *st, csn_jw *w)
+{
+  if (!csn_json_get(st->cfg.root, "agents"))
+    return;
+  csn_jw_key(w, "agent");
+  csn_jw_str(w, st->cfg.agent);
+  if (st->next_agent) {
+    text(w, "next_agent", st->next_agent);
+    text(w, "next_filter", st->next_filter);
+  }
+  if (st->filter) {
+    text(w, "filter", st->filter);
+    number(w, "filter_to", st->filter_to);
+  }
+}
+
+static int
+team_from_json(csn_state *st, const csn_json *v, csn_err *err)
+{
+  csn_str agent = csn_json_str(v, "agent", st->cfg.agent);
+  if (!csn_step_set_agent(st, agent))
+    return csn_fail(err, CSN_E_REPLAY, "state: there is no agent %.*s", (int)(agent.n & 0xff),
+                    agent.p);
+  st->next_agent = text_or_null(v, "next_agent");
+  st->next_filter = text_or_null(v, "next_filter");
+  st->filter = text_or_null(v, "filter");
+  st->filter_to = csn_json_int(v, "filter_to", -1);
+  return 0;
+}
+
 static void
 budget_from_json(csn_state *st, const csn_json *v)
 {
@@ -238,6 +270,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   budget_to_json(st, w);
   if (st->session)
     text(w, "session", st->session);
+  team_to_json(st, w);
   csn_jw_key(w, "pending");
   csn_jw_arr(w);
   for (size_t i = 0; i < st->n_pending; i++)
@@ -322,6 +355,9 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->timer_at_ms = csn_json_int(v, "timer_at_ms", 0);
   st->is_final = csn_json_bool(v, "final", false);
   budget_from_json(st, v);
+  rc = team_from_json(st, v, err);
+  if (rc < 0)
+    return rc;
   st->instructions = csn_json_int(v, "instructions", -1);
   st->disabled = text_or_null(v, "disabled");
   const csn_json *list = csn_json_get(v, "pending");

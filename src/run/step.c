@@ -80,6 +80,8 @@ leave(struct csn_step *s)
     leave_model(s);
   else if (st->phase == CSN_PHASE_REVIEW)
     csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
+  else if (st->next_agent)
+    csn_step_hand_off(s); /* the phase is left anew */
   else
     csn_step_enter_prepare(s); /* or decides the outcome */
 }

@@ -76,11 +76,14 @@ typedef struct csn_step_config {
   int64_t soft_percent, reply_tokens; /* reply_tokens: `max_tokens` of the settings */
   csn_str soft_model, model;
   const csn_json *prices;     /* by model, of record 0 */
+  int64_t max_handoffs;       /* with nothing new in between; 0: any number */
+  const csn_json *root;       /* the resolved agent of record 0, with `agents` */
+  const csn_json *handoffs;   /* of the agent at work: {agent, tool, filter?} */
   const csn_json *guardrails; /* {callback, on, blocking?, tool?} */
   const csn_json *tools;      /* {tool, enabled?}: `tool_settings` */
   csn_str instructions;       /* name of the callback that gives them; empty: a text */
   const csn_json *approvals;  /* rules, see policy.h */
-  csn_str agent;              /* its name */
+  csn_str agent;              /* name of the agent at work */
 } csn_step_config;
 
 enum { CSN_LOOPS_KEPT = 32 };
@@ -118,14 +121,17 @@ typedef struct csn_state {
   csn_budget budget;
   struct csn_loop_pair loops[CSN_LOOPS_KEPT];
   size_t n_loops;
-  int64_t handoffs_back;         /* to agents that were there before, since anything new */
-  char *limit_what;              /* which limit ended the run; or NULL */
-  int64_t limit_max, limit_used; /* in its unit; cost in picodollars */
-  char *model;                   /* in the place of the agent's; or NULL */
-  int64_t instructions;          /* seq of the callback_returned that holds them; -1: none */
-  char *session;                 /* the conversation that this run is a part of; NULL: none */
-  char *disabled;     /* patterns of tools that are not there in this turn, each ends in \n */
-  csn_sticky *sticky; /* not in the JSON form: built from the decisions, which are signed */
+  int64_t handoffs_back;          /* to agents that were there before, since anything new */
+  char *limit_what;               /* which limit ended the run; or NULL */
+  int64_t limit_max, limit_used;  /* in its unit; cost in picodollars */
+  char *next_agent, *next_filter; /* who goes on after this turn; or NULL */
+  char *filter;         /* what a hand-off leaves of earlier items: messages, last; or NULL */
+  int64_t filter_to;    /* seq of the last record that it is about */
+  char *model;          /* in the place of the agent's; or NULL */
+  int64_t instructions; /* seq of the callback_returned that holds them; -1: none */
+  char *session;        /* the conversation that this run is a part of; NULL: none */
+  char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
+  csn_sticky *sticky;   /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;
 } csn_state;
 

@@ -8,6 +8,7 @@
  *   step_model.c    model calls and what stands beside them
  *   step_tools.c    tool calls and questions about them
  *   step_budget.c   what may be used up
+ *   step_team.c     several agents and hand-offs
  *   step_loop.c     going in circles
  *   step_session.c  the conversation before this run, and after it
  *   step_callback.c guardrails and what else functions of the user answer
@@ -87,6 +88,15 @@ bool csn_step_was_capped(struct csn_step *s);
 void csn_step_exhaust(struct csn_step *s, const char *what, int64_t max, const char *why);
 void csn_step_soften(struct csn_step *s);
 void csn_step_soft_decided(struct csn_step *s, csn_pending *p);
+
+/* ---- step_team.c ---- */
+
+/* Whose configuration holds; false when record 0 has no such agent. */
+bool csn_step_set_agent(csn_state *st, csn_str name);
+/* The hand-off that the call is; NULL: none. */
+const csn_json *csn_step_handoff(const csn_state *st, const csn_pending *p);
+void csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h);
+void csn_step_hand_off(struct csn_step *s);
 
 /* ---- step_loop.c ---- */
 

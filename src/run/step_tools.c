@@ -93,6 +93,12 @@ guard(struct csn_step *s, csn_pending *p, enum csn_purpose purpose, char *names,
 static void
 let_pass(struct csn_step *s, csn_pending *p)
 {
+  const csn_json *handoff = csn_step_handoff(s->st, p);
+  if (handoff) {
+    csn_step_take_handoff(s, p, handoff);
+    perform(s, p);
+    return;
+  }
   char *guards = csn_step_tool_guards(s->st, "tool_input", p->name);
   if (guards)
     guard(s, p, CSN_FOR_TOOL_INPUT, guards, -1);
@@ -154,7 +160,8 @@ settle(struct csn_step *s, csn_pending *p)
 {
   csn_pending done = *p;
   csn_pending_forget(s->st, p);
-  csn_step_watch_loops(s, &done);
+  if (!csn_step_handoff(s->st, &done))
+    csn_step_watch_loops(s, &done);
   csn_pending_free(&done);
 }
 

@@ -65,6 +65,10 @@ TEST(the_resolved_form_reads_back_to_itself)
       "name: a\nlimits: {tokens: 9, cost_usd: 0.5, tool_calls: 3, repeats: 0, soft: "
       "{at: 80%, do: "
       "switch, model: x/y}}\n",
+      "name: a\nhandoffs: [b, {agent: C d, tool: x, filter: last}]\nlimits: {handoffs: "
+      "2}\nagents:\n- {name: b, model: x/y, "
+      "description: z, capabilities: [], guardrails: [{callback: g, on: output}]}\n- {name: C d, "
+      "handoffs: [a]}\n",
       "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
       "\"2026-12-31T01:02:03Z\"}]\n",
       "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * agent_team.c - the sections `agents` and `handoffs`: several agents in one
+ * run.  They share its workspace, limits and rules; each has a model,
+ * instructions, tools and guardrails of its own. */
+#include "run/agent_read.h"
+
+/* "Spanish agent" -> "transfer_to_spanish_agent" */
+static csn_str
+tool_name(csn_arena *a, csn_str agent)
+{
+  csn_str s = csn_arena_printf(a, "transfer_to_%.*s", (int)agent.n, agent.p);
+  char *p = (char *)(uintptr_t)s.p;
+  for (size_t i = 0; i < s.n; i++)
+    if (p[i] >= 'A' && p[i] <= 'Z')
+      p[i] = (char)(p[i] - 'A' + 'a');
+    else if (!(p[i] >= 'a' && p[i] <= 'z') && !(p[i] >= '0' && p[i] <= '9'))
+      p[i] = '_';
+  return s;
+}
+
+const csn_agent *
+csn_agent_member(const csn_agent *root, csn_str name)
+{
+  if (csn_str_eq(name, csn_cstr(root->name)))
+    return root;
+  for (size_t i = 0; i < root->n_agents; i++)
+    if (csn_str_eq(name, csn_cstr(root->agents[i]->name)))
+      return root->agents[i];
+  return NULL;
+}
+
+const csn_callback *
+csn_agent_callback(const csn_agent *a, csn_str name)
+{
+  for (const csn_agent *at = a; at; at = at->parent)
+    for (size_t i = 0; i < at->n_callbacks; i++)
+      if (csn_str_eq(name, csn_cstr(at->callbacks[i].name)))
+        return &at->callbacks[i];
+  return NULL;
+}
+
+int
+csn_agent_add_agent(csn_agent *a, csn_agent *member, csn_err *err)
+{
+  int rc = 0;
+  if (a->parent || member->n_agents)
+    rc = csn_fail(err, CSN_E_INVALID, "agent %s: agents are added to the first one only", a->name);
+  else if (csn_agent_member(a, csn_cstr(member->name)))
+    rc = csn_fail(err, CSN_E_EXISTS, "agent %s: there is an agent %s already", a->name,
+                  member->name);
+  if (rc < 0) {
+    csn_agent_free(member);
+    return rc;
+  }
+  a->agents = csn_realloc(a->agents, a->n_agents + 1, sizeof *a->agents);
+  a->agents[a->n_agents++] = member;
+  member->parent = a;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(16 << 20); /* now with the workspace */
+  rc = csn_agent_compose(member, member->instructions, &text, err);
+  member->full_instructions = csn_arena_dup(member->arena, csn_buf_str(&text));
+  if (!a->has_sandbox && (member->has_shell || member->has_files)) {
+    a->has_sandbox = true;
+    a->sandbox.backend = "jail";
+  }
+  return rc;
+}
+
+/* ---- agents ---- */
+
+int
+csn_agent_read_agents(const struct csn_agent_reader *r, const csn_json *m)
+{
+  int rc = csn_agent_want(r, m, "agents", CSN_JSON_ARRAY);
+  if (rc == 0 && r->a->parent)
+    rc = csn_agent_complain(r, m, "agents: only the first agent has them");
+  csn_json_each (v, m) {
+    csn_agent *member = NULL;
+    if (rc == 0)
+      rc = csn_agent_read_member(r, v, &member);
+    if (rc == 0)
+      rc = csn_agent_add_agent(r->a, member, r->err);
+    if (rc < 0)
+      return rc;
+  }
+  return rc;
+}
+
+void
+csn_agent_write_agents(const csn_agent *a, csn_jw *w)
+{
+  if (!a->n_agents)
+    return;
+  csn_jw_key(w, "agents");
+  csn_jw_arr(w);
+  for (size_t i = 0; i < a->n_agents; i++)
+    csn_agent_to_json(a->agents[i], w);
+  csn_jw_end(w);
+}
+
+/* ---- handoffs ---- */
+
+static void
+member(csn_jw *w, const char *key, csn_str s)
+{
+  if (!s.n)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_str(w, s);
+}
+
+static int
+read_filter(const struct csn_agent_reader *r, const csn_json *h, csn_str *filter)
+{
+  static const char *const words[] = {"all", "messages", "last"};
+  int rc = csn_agent_text(r, h, "filter", filter);
+  for (size_t i = 0; rc == 0 && i < CSN_COUNT(words); i++)
+    if (!filter->n || csn_str_eq(*filter, csn_cstr(words[i])))
+      return 0;
+  return rc < 0 ? rc : csn_agent_complain(r, h, "handoffs.filter: expected all, messages or last");
+}
+
+/* A name, or {agent, tool?, description?, filter?}. */
+static int
+read_handoff(const struct csn_agent_reader *r, const csn_json *h, csn_jw *w)
+{
+  static const char *const keys[] = {"agent", "tool", "description", "filter", NULL};
+  csn_str agent = CSN_STR(""), tool = CSN_STR(""), text = CSN_STR(""), filter = CSN_STR("");
+  int rc = 0;
+  if (h->kind == CSN_JSON_STRING) {
+    agent = csn_arena_dup(r->a->arena, h->text);
+  } else {
+    rc = csn_agent_want(r, h, "handoffs", CSN_JSON_OBJECT);
+    if (rc == 0)
+      rc = csn_agent_only(r, h, "handoffs.", keys);
+    if (rc == 0)
+      rc = csn_agent_text(r, h, "agent", &agent);
+    if (rc == 0)
+      rc = csn_agent_text(r, h, "tool", &tool);
+    if (rc == 0)
+      rc = csn_agent_text(r, h, "description", &text);
+    if (rc == 0)
+      rc = read_filter(r, h, &filter);
+  }
+  if (rc == 0 && !agent.n)
+    rc = csn_agent_complain(r, h, "handoffs: each needs the name of an `agent`");
+  csn_jw_obj(w);
+  member(w, "agent", agent);
+  member(w, "tool", tool.n ? tool : tool_name(r->a->arena, agent));
+  member(w, "description", text);
+  member(w, "filter", filter);
+  csn_jw_end(w);
+  return rc;
+}
+
+int
+csn_agent_read_handoffs(const struct csn_agent_reader *r, const csn_json *m)
+{
+  return csn_agent_read_list(r, m, "handoffs", read_handoff, &r->a->handoffs);
+}
+
+void
+csn_agent_write_handoffs(const csn_agent *a, csn_jw *w)
+{
+  csn_agent_write_list(a->handoffs, "handoffs", w);
+}
+
+csn_tool_decl
+csn_agent_handoff_decl(const csn_agent *a, const csn_json *h, csn_arena *arena)
+{
+  csn_str name = csn_json_str(h, "agent", CSN_STR(""));
+  csn_str text = csn_json_str(h, "description", CSN_STR(""));
+  const csn_agent *to = csn_agent_member(a->parent ? a->parent : a, name);
+  if (!text.n)
+    text = csn_arena_printf(arena, "Handoff to the %.*s agent to handle the request. %s",
+                            (int)name.n, name.p, to && to->description ? to->description : "");
+  return (csn_tool_decl){.name = csn_json_str(h, "tool", CSN_STR("")),
+                         .description = text,
+                         .schema = CSN_STR("{\"additionalProperties\":false,\"type\":\"object\","
+                                           "\"properties\":{},\"required\":[]}"),
+                         .strict = true};
+}
+
+static int
+check_handoffs(const csn_agent *root, const csn_agent *a, csn_err *err)
+{
+  csn_json_each (h, a->handoffs) {
+    csn_str name = csn_json_str(h, "agent", CSN_STR("")), tool = csn_json_str(h, "tool", name);
+    if (!csn_agent_member(root, name))
+      return csn_fail(err, CSN_E_INVALID, "agent %s hands off to %.*s, which is no agent here",
+                      a->name, (int)(name.n & 0xff), name.p);
+    for (size_t i = 0; i < a->n_tools; i++)
+      if (csn_str_eq(tool, csn_cstr(a->tools[i].tool.name)))
+        return csn_fail(err, CSN_E_INVALID,
+                        "agent %s: the hand-off to %.*s and a tool are both named %.*s", a->name,
+                        (int)(name.n & 0xff), name.p, (int)(tool.n & 0xff), tool.p);
+  }
+  return 0;
+}
+
+int
+csn_agent_check_team(const csn_agent *a, csn_err *err)
+{
+  int rc = check_handoffs(a, a, err);
+  for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
+    rc = check_handoffs(a, a->agents[i], err);
+  return rc;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * step_team.c - which agent of a run is at work, and hand-offs between them.
+ *
+ * A hand-off is a call of a tool that is not made: its answer names the agent
+ * that goes on when all calls of the turn are done. */
+#include "run/step_impl.h"
+
+/* The agent of that name among those of record 0; NULL: none. */
+static const csn_json *
+find_agent(const csn_json *root, csn_str name)
+{
+  if (csn_str_eq(name, csn_json_str(root, "name", CSN_STR(""))))
+    return root;
+  csn_json_each (a, csn_json_get(root, "agents"))
+    if (csn_str_eq(name, csn_json_str(a, "name", CSN_STR(""))))
+      return a;
+  return NULL;
+}
+
+static csn_str
+callback_of(const csn_json *agent, const char *key)
+{
+  return csn_json_str(csn_json_get(agent, key), "callback", CSN_STR(""));
+}
+
+bool
+csn_step_set_agent(csn_state *st, csn_str name)
+{
+  const csn_json *root = st->cfg.root, *a = find_agent(root, name);
+  if (!a)
+    return false;
+  csn_str model = csn_json_str(a, "model", CSN_STR(""));
+  st->cfg.agent = csn_json_str(a, "name", CSN_STR(""));
+  st->cfg.model = model.n ? model : csn_json_str(root, "model", CSN_STR(""));
+  st->cfg.guardrails = csn_json_get(a, "guardrails");
+  st->cfg.tools = csn_json_get(a, "tool_settings");
+  st->cfg.handoffs = csn_json_get(a, "handoffs");
+  st->cfg.instructions = callback_of(a, "instructions");
+  st->cfg.reply_tokens = csn_json_int(csn_json_get(a, "settings"), "max_tokens", 0);
+  return true;
+}
+
+const csn_json *
+csn_step_handoff(const csn_state *st, const csn_pending *p)
+{
+  csn_json_each (h, p->is_custom ? NULL : st->cfg.handoffs)
+    if (csn_str_eq(csn_json_str(h, "tool", CSN_STR("")), csn_cstr(p->name)))
+      return h;
+  return NULL;
+}
+
+/* The call's answer; the first of a turn counts. */
+void
+csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h)
+{
+  csn_state *st = s->st;
+  csn_str name = csn_json_str(h, "agent", CSN_STR(""));
+  if (st->next_agent) {
+    csn_step_set_text(&p->answer, CSN_STR("Multiple handoffs detected, ignoring this one."));
+    return;
+  }
+  csn_buf text = CSN_BUF(6 * name.n + 40);
+  csn_buf_addz(&text, "{\"assistant\": ");
+  csn_json_quote(&text, name);
+  csn_buf_addc(&text, '}');
+  free(p->answer);
+  p->answer = text.p;
+  csn_step_set_text(&st->next_agent, name);
+  csn_step_set_text(&st->next_filter, csn_json_str(h, "filter", CSN_STR("")));
+}
+
+/* Between two turns: the other agent goes on. */
+void
+csn_step_hand_off(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  csn_auto(csn_freep) char *from = csn_dupz(st->cfg.agent), *to = csn_steal(st->next_agent);
+  csn_auto(csn_freep) char *filter = csn_steal(st->next_filter);
+  csn_step_set_agent(st, csn_cstr(to));
+  st->instructions = -1;
+  if (*filter && strcmp(filter, "all") != 0) {
+    csn_step_set_text(&st->filter, csn_cstr(filter));
+    st->filter_to = st->items_to;
+  }
+  st->handoffs_back++;
+  if (st->cfg.max_handoffs && st->handoffs_back >= st->cfg.max_handoffs)
+    csn_step_loop_found(s, "handoffs", st->handoffs_back, "handing off from", from);
+}

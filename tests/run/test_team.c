@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Several agents in one run: hand-offs in the machine and for real. */
+#include "bench.h"
+#include "play.h"
+
+#define TEAM(limits)                                                                               \
+  "{\"name\":\"coder\",\"model\":\"m\",\"handoffs\":[{\"agent\":\"reviewer\",\"tool\":"            \
+  "\"transfer_to_reviewer\"},{\"agent\":\"boss\",\"tool\":\"transfer_to_boss\",\"filter\":"        \
+  "\"last\"}],\"limits\":{" limits "},\"agents\":[{\"name\":\"reviewer\",\"model\":\"n\","         \
+  "\"handoffs\":[{\"agent\":\"coder\",\"tool\":\"transfer_to_coder\"}]},{\"name\":\"boss\","       \
+  "\"guardrails\":[{\"callback\":\"g\",\"on\":\"output\"}]}]}"
+
+TEST(a_hand_off_waits_for_the_turn_and_the_first_one_counts)
+{
+  struct play p;
+  begin(&p, TEAM(""));
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  last_holds(&p, "\"agent\":\"coder\"");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "t") "," CALL("b", "transfer_to_boss") "," CALL(
+           "c", "transfer_to_reviewer") "]}",
+       "tool_call@4 tool_call@5 tool_call@6");
+  last_holds(&p, "\"answer\":\"Multiple handoffs detected, ignoring this one.\"");
+  assert_true(csn_str_find(p.fx.v[1].data, CSN_STR("{\\\"assistant\\\": \\\"boss\\\"}"), 0) !=
+              SIZE_MAX);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(6, "c"), "");
+  reread(&p, TEAM(""));
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@10");
+  last_holds(&p, "\"agent\":\"boss\",\"filter\":\"last\",\"filter_to\":9,\"gate\":true");
+  reread(&p, TEAM(""));
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(10, "done"),
+       "callback@12"); /* the last agent's guardrail */
+  end(&p);
+}
+
+/* The model's reply to `effect` is a hand-off. */
+static void
+hand_off(struct play *p, int64_t effect, const char *tool, const char *want)
+{
+  char reply[300], output[200], call[40];
+  snprintf(
+      reply, sizeof reply,
+      "{\"effect\":%lld,\"items\":[{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"%s\","
+      "\"arguments\":\"{}\"}]}",
+      (long long)effect, tool);
+  snprintf(call, sizeof call, "tool_call@%lld", (long long)effect + 2);
+  snprintf(output, sizeof output, "{\"effect\":%lld,\"items\":[{\"output\":\"x\"}]}",
+           (long long)effect + 2);
+  play(p, CSN_EV_MODEL_REPLIED, reply, call);
+  play(p, CSN_EV_TOOL_RETURNED, output, want);
+}
+
+TEST(hand_offs_to_and_fro_without_anything_new_are_a_loop)
+{
+  struct play p;
+  begin(&p, TEAM("\"handoffs\":3"));
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  hand_off(&p, 2, "transfer_to_reviewer", "model_call@6");
+  hand_off(&p, 6, "transfer_to_coder", "model_call@10");
+  hand_off(&p, 10, "transfer_to_reviewer", "finish@14");
+  assert_string_equal(p.st.reason, "loop_detected");
+  last_holds(&p, "\"limit\":{\"what\":\"handoffs\",\"max\":3,\"used\":3}");
+  end(&p);
+
+  begin(&p, TEAM("\"handoffs\":3,\"repeats\":9"));
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  hand_off(&p, 2, "transfer_to_reviewer", "model_call@6");
+  hand_off(&p, 6, "transfer_to_coder", "model_call@10");
+  hand_off(&p, 10, "patch", "model_call@14"); /* something new */
+  hand_off(&p, 14, "transfer_to_reviewer", "model_call@18");
+  hand_off(&p, 18, "transfer_to_coder", "model_call@22");
+  hand_off(&p, 22, "patch", "model_call@26"); /* the same once more is not */
+  hand_off(&p, 26, "transfer_to_reviewer", "finish@30");
+  end(&p);
+}
+
+TEST(a_tool_of_another_agent_is_no_hand_off)
+{
+  struct play p;
+  begin(&p, TEAM(""));
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  hand_off(&p, 2, "transfer_to_coder", "model_call@6");
+  last_holds(&p, "\"agent\":\"coder\"");
+  end(&p);
+}
+
+/* ---- for real ---- */
+
+static void
+load(struct bench *b, const char *yaml)
+{
+  csn_err err;
+  char path[120];
+  csn_agent_free(b->agent);
+  bench_write(b, "agent.yaml", yaml);
+  snprintf(path, sizeof path, "%s/agent.yaml", b->folder);
+  OK(csn_agent_load(&b->agent, path, &err), &err);
+}
+
+#define CODER                                                                                      \
+  "rules:\n- {name: first, when: {first: true}, reply: [{transfer_to_reviewer: {}}]}\n"            \
+  "- {name: back, reply: never}\n"
+#define FILE(more)                                                                                 \
+  "name: coder\nmodel: script:book.yaml\ncapabilities: []\nhandoffs: [" more "]\nagents:\n"        \
+  "- {name: reviewer, description: Reads code., model: \"script:reviewer.yaml\"}\n"
+
+TEST(the_other_agent_goes_on_with_its_own_model)
+{
+  struct bench b;
+  bench_init(&b, CODER);
+  bench_write(
+      &b, "reviewer.yaml",
+      "rules: [{name: end, when: {contains: '{\"assistant\": \"reviewer\"}'}, reply: fine}]\n");
+  load(&b, FILE("reviewer"));
+  csn_run *r = bench_start(&b);
+  csn_result res = bench_await(&b, r);
+  STR_EQ(res.output, "fine");
+  assert_int_equal(res.turns, 2);
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+TEST(a_filter_leaves_messages_or_the_last_one)
+{
+  static const char *const filters[] = {"messages", "last"};
+  for (size_t i = 0; i < CSN_COUNT(filters); i++) {
+    struct bench b;
+    char yaml[400];
+    bench_init(&b, CODER);
+    bench_write(&b, "reviewer.yaml",
+                "rules: [{name: end, when: {first: true, task: '^go$'}, reply: it begins}]\n");
+    snprintf(yaml, sizeof yaml, FILE("{agent: reviewer, filter: %s}"), filters[i]);
+    load(&b, yaml);
+    csn_run *r = bench_start(&b);
+    STR_EQ(bench_await(&b, r).output, "it begins");
+    csn_run_free(r);
+    bench_fini(&b);
+  }
+}
+
+TEST(members_made_by_a_program_have_their_tools_also_after_a_resume)
+{
+  struct bench b;
+  csn_err err;
+  char model[100], id[40];
+  bench_init(&b, "rules: [{name: first, reply: [{transfer_to_the_helper: {}}]}]\n");
+  bench_write(&b, "helper.yaml",
+              "rules:\n- {name: ask, when: {tool: transfer_to_the_helper}, reply: [{push: {}}]}\n"
+              "- {name: end, when: {contains: call 1}, reply: pushed}\n");
+  snprintf(model, sizeof model, "script:%s/helper.yaml", b.folder);
+  csn_agent *helper = csn_agent_new("The helper");
+  csn_agent_set_model(helper, model);
+  csn_tool t = {.size = sizeof t,
+                .name = "push",
+                .description = "d",
+                .schema = "{}",
+                .call = bench_count,
+                .user = &b};
+  OK(csn_agent_add_tool(helper, &t, &err), &err);
+  OK(csn_agent_add_agent(b.agent, helper, &err), &err);
+  bench_set(&b, "handoffs", "[\"The helper\"]");
+  bench_set(&b, "approvals", "[{\"agent\":\"The helper\",\"tool\":\"p*\",\"do\":\"ask\"}]");
+  csn_run *r = bench_start(&b);
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+  csn_run_free(r);
+  csn_run_options o = {.tools = &t, .n_tools = 1};
+  OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err);
+  const csn_decision yes = {.allow = true};
+  OK(csn_run_decide(r, CSN_STR(""), &yes, &err), &err);
+  STR_EQ(bench_await(&b, r).output, "pushed");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+TEST(what_cannot_be_is_an_error_before_the_run)
+{
+  static const struct {
+    const char *yaml, *complaint;
+  } rows[] = {
+      {FILE("nobody"), "hands off to nobody, which is no agent here"},
+      {FILE("reviewer") "- {name: reviewer}\n", "there is an agent reviewer already"},
+      {FILE("reviewer") "- {name: b, sandbox: {}}\n",
+       "sandbox is shared; write it in the first agent"},
+      {FILE("reviewer") "- {name: b, agents: []}\n", "agents is shared"},
+      {FILE("{agent: reviewer, filter: some}"), "handoffs.filter: expected all, messages or last"},
+      {FILE("{tool: x}"), "the name of an `agent`"},
+      {FILE("reviewer") "- {name: b, model: \"nowhere/x\"}\n", "no such provider"},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct bench b;
+    csn_err err = {0};
+    csn_run *r = NULL;
+    char path[120];
+    bench_init(&b, CODER);
+    bench_write(&b, "agent.yaml", rows[i].yaml);
+    snprintf(path, sizeof path, "%s/agent.yaml", b.folder);
+    csn_agent_free(csn_steal(b.agent));
+    int rc = csn_agent_load(&b.agent, path, &err);
+    if (rc == 0)
+      rc = csn_run_start(b.rt, b.agent, CSN_STR("go"), NULL, &r, &err);
+    if (rc != CSN_E_INVALID && rc != CSN_E_EXISTS)
+      fail_msg("accepted: %s", rows[i].yaml);
+    if (!strstr(err.msg, rows[i].complaint))
+      fail_msg("got '%s', expected '%s'", err.msg, rows[i].complaint);
+    bench_fini(&b);
+  }
+}
+
+RUN_TESTS("run/team", RUN(a_hand_off_waits_for_the_turn_and_the_first_one_counts),
+          RUN(hand_offs_to_and_fro_without_anything_new_are_a_loop),
+          RUN(a_tool_of_another_agent_is_no_hand_off),
+          RUN(the_other_agent_goes_on_with_its_own_model),
+          RUN(a_filter_leaves_messages_or_the_last_one),
+          RUN(members_made_by_a_program_have_their_tools_also_after_a_resume),
+          RUN(what_cannot_be_is_an_error_before_the_run))
