@@ -51,6 +51,7 @@ typedef struct csn_run_options {
   size_t n_tools;
   const csn_callback *callbacks; /* resume only: likewise */
   size_t n_callbacks;
+  bool harness_tools; /* tools of an agent file may run outside of the sandbox */
 } csn_run_options;
 
 enum csn_run_state {
@@ -98,8 +99,9 @@ CSN_API const char *csn_run_id(const csn_run *r);
  * run (CSN_E_CONFLICT while a live process does). */
 CSN_API int csn_run_open(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out,
                          csn_err *err) CSN_MUST;
-/* Goes on with what csn_run_open() gave; csn_run_resume() is both. */
-CSN_API void csn_run_go_on(csn_run *r);
+/* Goes on with what csn_run_open() gave; csn_run_resume() is both.
+ * CSN_E_DENIED: it has tools that may not run here, see harness_tools. */
+CSN_API int csn_run_go_on(csn_run *r, csn_err *err) CSN_MUST;
 
 /* A tool call that waits for a human; borrowed during the call. */
 typedef struct csn_ask {

@@ -25,9 +25,12 @@ start(const csn_command *c, int out, pid_t *pid)
   sigfillset(&all);
   posix_spawn_file_actions_init(&fa);
   posix_spawnattr_init(&at);
-  posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+  if (c->stdin_fd > 0)
+    posix_spawn_file_actions_adddup2(&fa, c->stdin_fd, 0);
+  else
+    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&fa, out, 1);
-  posix_spawn_file_actions_adddup2(&fa, out, 2);
+  posix_spawn_file_actions_adddup2(&fa, c->stderr_fd > 0 ? c->stderr_fd : out, 2);
   if (c->cwd_fd >= 0)
     posix_spawn_file_actions_addfchdir_np(&fa, c->cwd_fd);
   posix_spawn_file_actions_addclosefrom_np(&fa, 3);

@@ -17,6 +17,7 @@ typedef struct csn_command {
   const char *const *argv;        /* argv[0] is sought in PATH of this process */
   const char *const *environment; /* NAME=VALUE, NULL-terminated */
   int cwd_fd;                     /* folder to run in, or -1 */
+  int stdin_fd, stderr_fd;        /* in the place of /dev/null and of the pipe; 0: as that */
 } csn_command;
 
 /* Output is appended to `out`; what passes its cap is read and dropped.

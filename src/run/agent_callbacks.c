@@ -2,6 +2,7 @@
  * agent_callbacks.c - the sections of agent.yaml that name functions of the
  * program: `guardrails` and `tool_settings`. */
 #include "run/agent_read.h"
+#include "run/glob.h"
 
 int
 csn_agent_add_callback(csn_agent *a, const csn_callback *cb, csn_err *err)
@@ -135,10 +136,55 @@ read_enabled(const struct csn_agent_reader *r, const csn_json *m, csn_jw *w)
   return rc;
 }
 
+/* "30s" or 30 as milliseconds. */
+static int
+read_timeout(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
+{
+  const csn_json *m = csn_json_get(t, "timeout");
+  int64_t ms = 0, n;
+  int rc = csn_agent_whole(r, t, "timeout_ms", 1, &ms);
+  if (rc < 0)
+    return rc;
+  if (m) {
+    csn_str s = m->text;
+    bool is_minutes = s.n && s.p[s.n - 1] == 'm';
+    if (s.n && (is_minutes || s.p[s.n - 1] == 's'))
+      s.n--;
+    if ((m->kind != CSN_JSON_STRING && m->kind != CSN_JSON_NUMBER) || !csn_str_int(s, &n) ||
+        n < 1 || n > 86400)
+      return csn_agent_complain(r, m, "tool_settings.timeout: expected a time like 30s or 5m");
+    ms = n * (is_minutes ? 60000 : 1000);
+  }
+  if (ms) {
+    csn_jw_key(w, "timeout_ms");
+    csn_jw_int(w, ms);
+  }
+  int64_t retries = 0;
+  rc = csn_agent_whole(r, t, "retries", 0, &retries);
+  if (rc == 0 && retries > 10)
+    rc = csn_agent_complain(r, t, "tool_settings.retries: at most 10");
+  if (retries) {
+    csn_jw_key(w, "retries");
+    csn_jw_int(w, retries);
+  }
+  return rc;
+}
+
+const csn_json *
+csn_agent_tool_setting(const csn_agent *a, csn_str tool, const char *key)
+{
+  csn_json_each (t, a->tool_settings) {
+    const csn_json *m = csn_json_get(t, key);
+    if (m && csn_glob(csn_json_str(t, "tool", CSN_STR("")), tool))
+      return m;
+  }
+  return NULL;
+}
+
 static int
 read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 {
-  static const char *const keys[] = {"tool", "enabled", NULL};
+  static const char *const keys[] = {"tool", "enabled", "timeout", "timeout_ms", "retries", NULL};
   csn_str tool = CSN_STR("");
   int rc = csn_agent_want(r, t, "tool_settings", CSN_JSON_OBJECT);
   if (rc == 0)
@@ -152,6 +198,8 @@ read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
   const csn_json *enabled = csn_json_get(t, "enabled");
   if (rc == 0 && enabled)
     rc = read_enabled(r, enabled, w);
+  if (rc == 0)
+    rc = read_timeout(r, t, w);
   csn_jw_end(w);
   return rc;
 }
@@ -166,4 +214,40 @@ void
 csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w)
 {
   csn_agent_write_list(a->tool_settings, "tool_settings", w);
+}
+
+/* ---- tool_use ---- */
+
+int
+csn_agent_read_tool_use(const struct csn_agent_reader *r, const csn_json *m)
+{
+  static const char *const keys[] = {"stop_at", NULL};
+  const csn_json *names = csn_json_get(m, "stop_at");
+  bool ok = m->kind == CSN_JSON_STRING && (csn_str_eq(m->text, CSN_STR("run_again")) ||
+                                           csn_str_eq(m->text, CSN_STR("stop_on_first")));
+  if (m->kind == CSN_JSON_OBJECT) {
+    ok = csn_json_is(names, CSN_JSON_ARRAY);
+    csn_json_each (name, names)
+      ok = ok && name->kind == CSN_JSON_STRING;
+    int rc = csn_agent_only(r, m, "tool_use.", keys);
+    if (rc < 0)
+      return rc;
+  }
+  if (!ok)
+    return csn_agent_complain(
+        r, m, "tool_use: expected run_again, stop_on_first or {stop_at: [TOOL...]}");
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_value(&w, m);
+  return csn_agent_keep(r, &w, &r->a->tool_use);
+}
+
+void
+csn_agent_write_tool_use(const csn_agent *a, csn_jw *w)
+{
+  if (!a->tool_use)
+    return;
+  csn_jw_key(w, "tool_use");
+  csn_jw_value(w, a->tool_use);
 }

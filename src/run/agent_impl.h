@@ -29,6 +29,7 @@ struct csn_agent_sandbox {
 struct csn_agent_limits {
   int64_t turns, wall_ms, output_tokens; /* output_tokens: of one result of a tool */
   int64_t tokens, tool_calls, repeats, handoffs;
+  int64_t parallel; /* tool calls at once */
   double cost_usd;
   int64_t soft_percent; /* of tokens or cost, at which somebody is asked or the model changes */
   const char *soft_model;
@@ -47,10 +48,13 @@ struct csn_agent {
   csn_manifest *manifest;
   const csn_json *manifest_json;
   struct csn_agent_limits limits;
-  const csn_json *guardrails, *tool_settings; /* resolved sections; NULL: none */
+  const csn_json *guardrails, *tool_settings, *tool_use; /* resolved sections; NULL: none */
   csn_callback *callbacks;
   size_t n_callbacks;
   const csn_json *handoffs;    /* resolved */
+  const csn_json *tools_json;  /* the section `tools`, resolved */
+  bool has_commands;           /* some of them run in the sandbox */
+  const char *harness_tool;    /* one that runs outside; or NULL */
   const csn_json *bound_tools; /* names of the program's tools, of a resumed member */
   const char *description;     /* for hand-offs to it; or NULL */
   csn_agent **agents;          /* the others of its run, owned */
@@ -93,6 +97,11 @@ const csn_agent *csn_agent_member(const csn_agent *root, csn_str name);
 /* The tool that hands off; what is made up lives in the arena. */
 csn_tool_decl csn_agent_handoff_decl(const csn_agent *a, const csn_json *handoff, csn_arena *arena);
 int csn_agent_check_team(const csn_agent *a, csn_err *err) CSN_MUST;
+
+/* Tools that run outside of the sandbox must be allowed: agent_tools.c */
+int csn_agent_check_harness(const csn_agent *a, bool is_allowed, csn_err *err) CSN_MUST;
+/* What `tool_settings` say about a tool, the first that fits; or NULL. */
+const csn_json *csn_agent_tool_setting(const csn_agent *a, csn_str tool, const char *key);
 
 /* The section `limits`: agent_budget.c */
 void csn_agent_write_budget(const csn_agent *a, csn_jw *w);

@@ -57,12 +57,18 @@ void csn_agent_write_agents(const csn_agent *a, csn_jw *w);
 int csn_agent_read_handoffs(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_handoffs(const csn_agent *a, csn_jw *w);
 
+/* agent_tools.c */
+int csn_agent_read_tools(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_tools(const csn_agent *a, csn_jw *w);
+
 /* agent_budget.c */
 int csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m);
 
 /* agent_callbacks.c */
 int csn_agent_read_guardrails(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_guardrails(const csn_agent *a, csn_jw *w);
+int csn_agent_read_tool_use(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_tool_use(const csn_agent *a, csn_jw *w);
 int csn_agent_read_tool_settings(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w);
 

@@ -14,6 +14,8 @@ struct section {
 /* In the order in which the resolved form has them. */
 static const struct section sections[] = {
     {"limits", csn_agent_read_budget, NULL}, /* written before them */
+    {"tools", csn_agent_read_tools, csn_agent_write_tools},
+    {"tool_use", csn_agent_read_tool_use, csn_agent_write_tool_use},
     {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
     {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},
     {"handoffs", csn_agent_read_handoffs, csn_agent_write_handoffs},

@@ -18,7 +18,8 @@ struct csn_call {
   const csn_agent *agent; /* at work when it was called */
   const csn_tool *tool;   /* NULL: the model named one that does not exist */
   csn_str id, name, input;
-  csn_str answer; /* not empty: of a call that is not made */
+  int64_t timeout_ms, retries; /* of tool_settings; -1 and 0: none */
+  csn_str answer;              /* not empty: of a call that is not made */
   bool is_custom, recovers, is_edited, is_held;
   const csn_json *args;
   csn_scope scope;
@@ -213,6 +214,11 @@ explain(csn_call *c, const csn_err *err)
 {
   csn_buf_clear(&c->out);
   c->content = CSN_STR("");
+  if (c->timeout_ms > 0 && csn_scope_check(&c->scope, NULL) == CSN_E_TIMEOUT) {
+    csn_buf_addf(&c->out, "Tool '%.*s' timed out after %g seconds.", (int)c->name.n, c->name.p,
+                 (double)c->timeout_ms / 1000);
+    return;
+  }
   csn_buf_addf(&c->out, "The call failed: %s", *err->msg ? err->msg : csn_code_name(err->code));
 }
 
@@ -273,6 +279,11 @@ perform(csn_call *c)
   csn_fault_pass(&c->base.run->rt->fault, "tool.begins");
   csn_pool_wait_begin(pool);
   int rc = c->tool->call(c, c->tool->user, &err);
+  for (int64_t i = 0; rc < 0 && i < c->retries && csn_scope_check(&c->scope, NULL) == 0; i++) {
+    csn_buf_clear(&c->out);
+    c->content = CSN_STR("");
+    rc = c->tool->call(c, c->tool->user, &err);
+  }
   csn_pool_wait_end(pool);
   return rc == CSN_CALL_LATER ? CSN_JOB_PARKED : after_call(c, rc, &err);
 }
@@ -342,7 +353,13 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
   for (size_t i = 0; i < c->agent->n_tools; i++)
     if (csn_str_eq(c->name, csn_cstr(c->agent->tools[i].tool.name)))
       c->tool = &c->agent->tools[i].tool;
-  csn_scope_init(&c->scope, &r->scope, -1);
+  const csn_json *timeout = csn_agent_tool_setting(c->agent, c->name, "timeout_ms");
+  const csn_json *retries = csn_agent_tool_setting(c->agent, c->name, "retries");
+  if (!timeout || !csn_json_to_int(timeout, &c->timeout_ms))
+    c->timeout_ms = -1;
+  if (retries && !csn_json_to_int(retries, &c->retries))
+    c->retries = 0;
+  csn_scope_init(&c->scope, &r->scope, c->timeout_ms > 0 ? (int64_t)c->timeout_ms : -1);
   if (p->is_cancelled)
     csn_scope_mark(&c->scope);
   return &c->base;

@@ -210,13 +210,16 @@ write_asks(const csn_run *r, csn_buf *out)
   csn_jw_end(&w);
 }
 
-void
-csn_run_go_on(csn_run *r)
+int
+csn_run_go_on(csn_run *r, csn_err *err)
 {
   if (r->state.phase == CSN_PHASE_ENDED) {
     csn_box_sweep(r);
-    return;
+    return 0;
   }
+  int rc = csn_agent_check_harness(r->agent, r->opts.harness_tools, err);
+  if (rc < 0)
+    return rc;
   r->is_at_rest = false;
   csn_model_warm(r);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(1 << 20);
@@ -230,6 +233,7 @@ csn_run_go_on(csn_run *r)
     csn_rearm_timer(r);
   pthread_mutex_unlock(&r->lock);
   csn_decided_deliver(r);
+  return 0;
 }
 
 int
@@ -261,8 +265,12 @@ csn_run_open(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, cs
 int
 csn_run_resume(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, csn_err *err)
 {
-  int rc = csn_run_open(rt, id, o, out, err);
+  csn_auto(csn_run_freep) csn_run *r = NULL;
+  int rc = csn_run_open(rt, id, o, &r, err);
   if (rc == 0)
-    csn_run_go_on(*out);
-  return rc;
+    rc = csn_run_go_on(r, err);
+  if (rc < 0)
+    return rc;
+  *out = csn_steal(r);
+  return 0;
 }

@@ -550,6 +550,8 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   int rc = csn_agent_check(agent, rt->project, err);
   if (rc == 0 && o && o->session)
     rc = csn_session_check(csn_cstr(o->session), err);
+  if (rc == 0)
+    rc = csn_agent_check_harness(agent, o && o->harness_tools, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_run_freep) csn_run *r = NULL;

@@ -51,6 +51,7 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
       .soft_model = csn_json_str(soft, "model", CSN_STR("")),
       .prices = prices,
       .root = agent,
+      .max_parallel = csn_json_int(limits, "parallel", 0),
       .max_handoffs = csn_json_int(limits, "handoffs", 0),
       .approvals = csn_json_get(agent, "approvals"),
   };
@@ -72,6 +73,7 @@ csn_state_fini(csn_state *st)
   free(st->sticky);
   free(st->disabled);
   free(st->limit_what);
+  free(st->stop_output);
   free(st->next_agent);
   free(st->next_filter);
   free(st->filter);
@@ -143,6 +145,7 @@ pending_to_json(const csn_pending *p, csn_jw *w)
       text(w, "answer", p->answer);
     flag(w, "edited", p->is_edited);
     flag(w, "held", p->is_held);
+    number(w, "order", p->order);
     flag(w, "interrupted", p->was_interrupted);
   }
   if (p->purpose) {
@@ -267,6 +270,10 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   if (st->disabled && *st->disabled)
     text(w, "disabled", st->disabled);
   flag(w, "final", st->is_final);
+  if (st->stop_output) {
+    text(w, "stop_output", st->stop_output);
+    number(w, "stop_order", st->stop_order);
+  }
   budget_to_json(st, w);
   if (st->session)
     text(w, "session", st->session);
@@ -305,6 +312,7 @@ pending_from_json(csn_pending *p, const csn_json *v, csn_err *err)
       .answer = text_or_null(v, "answer"),
       .is_edited = csn_json_bool(v, "edited", false),
       .is_held = csn_json_bool(v, "held", false),
+      .order = csn_json_int(v, "order", 0),
       .purpose = purpose_of(csn_json_str(v, "for", CSN_STR(""))),
       .callbacks = text_or_null(v, "callbacks"),
       .of = csn_json_int(v, "of", -1),
@@ -354,6 +362,8 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->timer_seq = csn_json_int(v, "timer", -1);
   st->timer_at_ms = csn_json_int(v, "timer_at_ms", 0);
   st->is_final = csn_json_bool(v, "final", false);
+  st->stop_output = text_or_null(v, "stop_output");
+  st->stop_order = csn_json_int(v, "stop_order", 0);
   budget_from_json(st, v);
   rc = team_from_json(st, v, err);
   if (rc < 0)

@@ -82,6 +82,8 @@ leave(struct csn_step *s)
     csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
   else if (st->next_agent)
     csn_step_hand_off(s); /* the phase is left anew */
+  else if (st->stop_output)
+    csn_step_enter_review(s);
   else
     csn_step_enter_prepare(s); /* or decides the outcome */
 }

@@ -55,6 +55,7 @@ typedef struct csn_pending {
   bool is_held;                     /* its result is looked at before it joins */
   bool was_interrupted;             /* asked because the harness died while it ran */
   char *call_id, *name, *arguments; /* of a tool call or a question about one */
+  int64_t order;                    /* among the calls of its turn */
   char *answer;                     /* not performed: this is its output; or NULL */
 } csn_pending;
 
@@ -76,6 +77,8 @@ typedef struct csn_step_config {
   int64_t soft_percent, reply_tokens; /* reply_tokens: `max_tokens` of the settings */
   csn_str soft_model, model;
   const csn_json *prices;     /* by model, of record 0 */
+  int64_t max_parallel;       /* tool calls at once; 0: any number */
+  const csn_json *tool_use;   /* of the agent at work: which results end the run */
   int64_t max_handoffs;       /* with nothing new in between; 0: any number */
   const csn_json *root;       /* the resolved agent of record 0, with `agents` */
   const csn_json *handoffs;   /* of the agent at work: {agent, tool, filter?} */
@@ -107,14 +110,17 @@ typedef struct csn_state {
   csn_pending *pending;
   size_t n_pending, pending_room;
   int64_t turns, tool_calls;
+  int64_t turn_calls; /* while a reply is taken */
   csn_usage usage;
   int64_t items_from, items_to; /* seqs of the records that hold the conversation; -1: none */
   csn_digest prefix;            /* running hash over the conversation's items */
   enum csn_run_state outcome;   /* RUNNING until it is decided */
   char *reason, *output, *message;
   bool stops_after_turn;
-  bool is_final;   /* the last reply is the answer, unless a guardrail objects */
-  bool turn_ended; /* by the last step: worth a `state` record */
+  char *stop_output;  /* a result that is the answer, of the first such call; or NULL */
+  int64_t stop_order; /* its order */
+  bool is_final;      /* the last reply is the answer, unless a guardrail objects */
+  bool turn_ended;    /* by the last step: worth a `state` record */
   bool sandbox_open;
   int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
   int64_t timer_at_ms; /* when it fires, Unix time */

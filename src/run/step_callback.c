@@ -119,7 +119,13 @@ csn_step_guard_input(struct csn_step *s)
 void
 csn_step_enter_review(struct csn_step *s)
 {
-  s->st->phase = CSN_PHASE_REVIEW;
+  csn_state *st = s->st;
+  st->phase = CSN_PHASE_REVIEW;
+  st->is_final = true;
+  if (st->stop_output) {
+    free(st->output);
+    st->output = csn_steal(st->stop_output);
+  }
   ask_guards(s, CSN_FOR_OUTPUT, false);
 }
 

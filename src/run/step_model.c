@@ -76,6 +76,7 @@ queue_call(csn_state *st, const csn_json *item, bool is_custom)
   p->call_id = csn_dupz(csn_json_str(item, "call_id", CSN_STR("")));
   p->name = dup_without_nul(csn_json_str(item, "name", CSN_STR("")));
   p->arguments = dup_without_nul(csn_json_str(item, input, CSN_STR("")));
+  p->order = ++st->turn_calls;
   st->tool_calls++;
 }
 
@@ -132,6 +133,7 @@ csn_step_on_model_replied(struct csn_step *s)
     csn_step_set_text(&st->output, csn_buf_str(&text));
   if (!check_calls(s, &shape, items))
     return 0;
+  st->turn_calls = 0;
   csn_json_each (item, items) {
     csn_str type = csn_json_str(item, "type", CSN_STR(""));
     if (csn_str_eq(type, CSN_STR("function_call")))

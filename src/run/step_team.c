@@ -34,6 +34,7 @@ csn_step_set_agent(csn_state *st, csn_str name)
   st->cfg.model = model.n ? model : csn_json_str(root, "model", CSN_STR(""));
   st->cfg.guardrails = csn_json_get(a, "guardrails");
   st->cfg.tools = csn_json_get(a, "tool_settings");
+  st->cfg.tool_use = csn_json_get(a, "tool_use");
   st->cfg.handoffs = csn_json_get(a, "handoffs");
   st->cfg.instructions = callback_of(a, "instructions");
   st->cfg.reply_tokens = csn_json_int(csn_json_get(a, "settings"), "max_tokens", 0);
@@ -78,6 +79,7 @@ csn_step_hand_off(struct csn_step *s)
   csn_auto(csn_freep) char *filter = csn_steal(st->next_filter);
   csn_step_set_agent(st, csn_cstr(to));
   st->instructions = -1;
+  free(csn_steal(st->stop_output)); /* a hand-off goes before a result that would end the run */
   if (*filter && strcmp(filter, "all") != 0) {
     csn_step_set_text(&st->filter, csn_cstr(filter));
     st->filter_to = st->items_to;

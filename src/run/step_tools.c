@@ -138,13 +138,27 @@ begin_call(struct csn_step *s, csn_pending *p)
   }
 }
 
+/* Questions to a human take no room. */
+static int64_t
+count_running(const csn_state *st)
+{
+  int64_t n = 0;
+  for (size_t i = 0; i < st->n_pending; i++)
+    n += st->pending[i].seq >= 0 && st->pending[i].kind != CSN_DO_ASK;
+  return n;
+}
+
 void
 csn_step_start_calls(struct csn_step *s)
 {
   csn_state *st = s->st;
-  for (size_t i = 0; i < st->n_pending; i++)
-    if (st->pending[i].seq < 0)
-      begin_call(s, &st->pending[i]);
+  for (size_t i = 0; i < st->n_pending; i++) {
+    if (st->pending[i].seq >= 0)
+      continue;
+    if (st->cfg.max_parallel && count_running(st) >= st->cfg.max_parallel)
+      return;
+    begin_call(s, &st->pending[i]);
+  }
 }
 
 void
@@ -154,10 +168,27 @@ csn_step_enter_tools(struct csn_step *s)
   csn_step_start_calls(s);
 }
 
+/* A result that is the answer: of several in a turn that of the first call. */
+static void
+note_stop(struct csn_step *s, const csn_pending *p)
+{
+  csn_state *st = s->st;
+  const csn_json *use = st->cfg.tool_use;
+  bool stops = csn_json_is(use, CSN_JSON_STRING) && csn_str_eq(use->text, CSN_STR("stop_on_first"));
+  csn_json_each (name, csn_json_get(use, "stop_at"))
+    stops = stops || csn_str_eq(name->text, csn_cstr(p->name));
+  if (!stops || p->answer || p->is_custom || (st->stop_output && p->order > st->stop_order))
+    return;
+  csn_json_each (item, csn_json_get(s->ev->data, "items"))
+    csn_step_set_text(&st->stop_output, csn_json_str(item, "output", CSN_STR("")));
+  st->stop_order = p->order;
+}
+
 /* Its result has joined. */
 static void
 settle(struct csn_step *s, csn_pending *p)
 {
+  note_stop(s, p);
   csn_pending done = *p;
   csn_pending_forget(s->st, p);
   if (!csn_step_handoff(s->st, &done))

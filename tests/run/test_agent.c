@@ -69,6 +69,11 @@ TEST(the_resolved_form_reads_back_to_itself)
       "2}\nagents:\n- {name: b, model: x/y, "
       "description: z, capabilities: [], guardrails: [{callback: g, on: output}]}\n- {name: C d, "
       "handoffs: [a]}\n",
+      "name: a\ntools: [{name: x, description: d, command: [sh, -c, y], schema: {properties: {a: "
+      "{type: string}}}, where: "
+      "harness, environment: {A: b}, replay: safe}]\ntool_use: {stop_at: [x]}\ntool_settings: "
+      "[{tool: x, timeout: 2m, "
+      "retries: 1}]\nlimits: {parallel: 3}\n",
       "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
       "\"2026-12-31T01:02:03Z\"}]\n",
       "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",
@@ -133,6 +138,18 @@ static const struct {
     {"name: a\ntool_settings: [{enabled: false}]\n", "tool_settings: each needs a `tool`"},
     {"name: a\ntool_settings: [{tool: x, enabled: 1}]\n",
      "expected true, false or {callback: NAME}"},
+    {"name: a\ntools: [{name: x}]\n", "tools.command: expected a program"},
+    {"name: a\ntools: [{command: [x]}]\n", "tools: each needs a `name`"},
+    {"name: a\ntools: [{name: x, command: sh}]\n", "tools.command: expected a program"},
+    {"name: a\ntools: [{name: x, command: [x], where: moon}]\n", "expected sandbox or harness"},
+    {"name: a\ntools: [{name: x, command: [x], replay: never}]\n", "expected once, safe or ask"},
+    {"name: a\ntools: [{name: x, command: [x], schema: {type: object, additionalProperties: "
+     "true}}]\n",
+     "schema of tool x"},
+    {"name: a\ntools: [{name: x, command: [x]}, {name: x, command: [y]}]\n",
+     "has a tool x already"},
+    {"name: a\ntool_use: sometimes\n", "tool_use: expected run_again"},
+    {"name: a\ntool_settings: [{tool: x, timeout: long}]\n", "tool_settings.timeout"},
     {"name: a\napprovals:\n  - {do: perhaps}\n",
      "agent.yaml:3: approvals: each rule needs `do: allow`"},
     {"name: a\napprovals: [{tool: x}]\n", "each rule needs `do: allow`"},

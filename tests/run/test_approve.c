@@ -188,7 +188,7 @@ TEST(a_run_at_rest_is_decided_by_one_process_and_goes_on_in_another)
 
   open_rt(&b);
   r = reopen(&b, id);
-  csn_run_go_on(r);
+  OK(csn_run_go_on(r, &err), &err);
   csn_result res = await(&b, r);
   assert_int_equal(res.state, CSN_RUN_DONE);
   STR_EQ(res.output, "was denied: The call was not made: it was denied by bob: not to b");
@@ -310,7 +310,7 @@ TEST(thousands_wait_their_process_is_killed_and_each_goes_on)
   csn_run **runs = csn_alloc((size_t)n * sizeof *runs);
   for (int i = 0; i < n; i++) {
     runs[i] = reopen(&b, ids[i]);
-    csn_run_go_on(runs[i]);
+    OK(csn_run_go_on(runs[i], &err), &err);
   }
   int64_t t2 = csn_now_ns();
   const csn_decision yes = {.allow = true, .by = "ann"};

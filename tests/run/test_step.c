@@ -596,6 +596,63 @@ TEST(after_a_crash_a_human_may_be_asked_about_a_call)
   end(&p);
 }
 
+TEST(only_so_many_calls_run_at_once_and_questions_take_no_room)
+{
+  struct play p;
+  static const char agent[] =
+      "{\"limits\":{\"parallel\":2},\"approvals\":[{\"tool\":\"q\",\"do\":\"ask\"}]}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "q") "," CALL("b", "t") "," CALL("c", "t") "," CALL(
+           "d", "t") "]}",
+       "ask@4 tool_call@5 tool_call@6");
+  reread(&p, agent);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(6, "c"), "tool_call@8");
+  play(&p, CSN_EV_DECIDED, "{\"effect\":4,\"allow\":true}", "tool_call@10");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(8, "d"), "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(10, "a"), "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "model_call@14");
+  end(&p);
+
+  begin(&p, agent); /* what waits for room is dropped by a cancel */
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("b", "t") "," CALL("c", "t") "," CALL("d", "t") "]}",
+       "tool_call@4 tool_call@5");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "tool_cancel@7 tool_cancel@8");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "b"), "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "c"), "finish@11");
+  end(&p);
+}
+
+TEST(a_result_may_be_the_answer)
+{
+  struct play p;
+  static const char agent[] = "{\"tool_use\":{\"stop_at\":[\"t\",\"u\"]}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "x") "," CALL("b", "t") "," CALL("c", "u") "]}",
+       "tool_call@4 tool_call@5 tool_call@6");
+  play(&p, CSN_EV_TOOL_RETURNED, "{\"effect\":6,\"items\":[{\"output\":\"of u\"}]}", "");
+  play(&p, CSN_EV_TOOL_RETURNED, "{\"effect\":5,\"items\":[{\"output\":\"of t\"}]}", "");
+  reread(&p, agent);
+  play(&p, CSN_EV_TOOL_RETURNED, "{\"effect\":4,\"items\":[{\"output\":\"of x\"}]}", "finish@10");
+  assert_string_equal(p.st.output, "of t"); /* the first in the model's order */
+  assert_int_equal(p.st.outcome, CSN_RUN_DONE);
+  end(&p);
+
+  begin(&p, "{\"tool_use\":\"stop_on_first\",\"approvals\":[{\"tool\":\"x\",\"do\":\"deny\"}]}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "x") "]}", "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@6"); /* denied: no answer */
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":6,\"items\":[" CALL("a", "y") "]}", "tool_call@8");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(8, "a"), "finish@10");
+  assert_string_equal(p.st.output, "ok");
+  end(&p);
+}
+
 TEST(a_human_may_be_asked_whether_a_budget_may_be_used_up)
 {
   struct play p;
@@ -668,35 +725,34 @@ TEST(every_row_of_the_table_was_taken)
   assert_int_equal(missed, 0);
 }
 
-RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
-          RUN(a_nul_in_a_call_does_not_make_it_look_like_another),
-          RUN(a_call_id_with_a_nul_fails_the_run),
-          RUN(a_reply_with_thousands_of_calls_fails_the_run),
-          RUN(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs),
-          RUN(a_sandbox_that_cannot_be_made_ends_the_run),
-          RUN(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order),
-          RUN(one_call_may_wait_for_a_decision_while_others_run),
-          RUN(a_rule_that_denies_answers_in_the_place_of_the_tool),
-          RUN(a_decision_may_hold_for_the_same_arguments_and_for_no_others),
-          RUN(a_decision_may_hold_for_a_pattern_and_may_deny),
-          RUN(what_a_human_edited_is_what_is_called),
-          RUN(a_guardrail_beside_the_model_call_cancels_it),
-          RUN(a_guardrail_that_is_slower_than_the_answer_still_counts),
-          RUN(what_blocks_is_asked_before_the_model),
-          RUN(preparing_can_be_cancelled_timed_out_and_lose_its_sandbox),
-          RUN(the_answer_is_reviewed_and_withheld_when_a_guardrail_objects),
-          RUN(guardrails_stand_before_and_behind_a_call),
-          RUN(calls_wait_for_the_guardrail_that_is_still_out),
-          RUN(cancel_now_awaits_what_it_cancels), RUN(cancel_in_setup_awaits_the_sandbox),
-          RUN(cancel_while_the_model_thinks_cancels_the_call),
-          RUN(cancel_after_the_turn_lets_its_tools_finish), RUN(limits_end_a_run_with_what_it_has),
-          RUN(the_wall_limit_holds_in_every_phase), RUN(a_sandbox_that_dies_under_a_run_fails_it),
-          RUN(a_refusal_and_a_failed_model_end_the_run),
-          RUN(a_session_is_read_before_the_model_is_called_and_appended_to_before_the_end),
-          RUN(a_session_that_cannot_be_read_fails_the_run_and_is_not_appended_to),
-          RUN(an_answer_stands_although_its_session_could_not_be_saved),
-          RUN(work_of_hosted_tools_without_a_message_runs_again),
-          RUN(after_a_crash_a_human_may_be_asked_about_a_call),
-          RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
-          RUN(events_that_do_not_belong_are_refused_and_change_nothing),
-          RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))
+RUN_TESTS(
+    "run/step", RUN(a_reply_without_calls_is_the_final_answer),
+    RUN(a_nul_in_a_call_does_not_make_it_look_like_another),
+    RUN(a_call_id_with_a_nul_fails_the_run), RUN(a_reply_with_thousands_of_calls_fails_the_run),
+    RUN(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs),
+    RUN(a_sandbox_that_cannot_be_made_ends_the_run),
+    RUN(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order),
+    RUN(one_call_may_wait_for_a_decision_while_others_run),
+    RUN(a_rule_that_denies_answers_in_the_place_of_the_tool),
+    RUN(a_decision_may_hold_for_the_same_arguments_and_for_no_others),
+    RUN(a_decision_may_hold_for_a_pattern_and_may_deny), RUN(what_a_human_edited_is_what_is_called),
+    RUN(a_guardrail_beside_the_model_call_cancels_it),
+    RUN(a_guardrail_that_is_slower_than_the_answer_still_counts),
+    RUN(what_blocks_is_asked_before_the_model),
+    RUN(preparing_can_be_cancelled_timed_out_and_lose_its_sandbox),
+    RUN(the_answer_is_reviewed_and_withheld_when_a_guardrail_objects),
+    RUN(guardrails_stand_before_and_behind_a_call),
+    RUN(calls_wait_for_the_guardrail_that_is_still_out), RUN(cancel_now_awaits_what_it_cancels),
+    RUN(cancel_in_setup_awaits_the_sandbox), RUN(cancel_while_the_model_thinks_cancels_the_call),
+    RUN(cancel_after_the_turn_lets_its_tools_finish), RUN(limits_end_a_run_with_what_it_has),
+    RUN(the_wall_limit_holds_in_every_phase), RUN(a_sandbox_that_dies_under_a_run_fails_it),
+    RUN(a_refusal_and_a_failed_model_end_the_run),
+    RUN(a_session_is_read_before_the_model_is_called_and_appended_to_before_the_end),
+    RUN(a_session_that_cannot_be_read_fails_the_run_and_is_not_appended_to),
+    RUN(an_answer_stands_although_its_session_could_not_be_saved),
+    RUN(work_of_hosted_tools_without_a_message_runs_again),
+    RUN(after_a_crash_a_human_may_be_asked_about_a_call),
+    RUN(only_so_many_calls_run_at_once_and_questions_take_no_room), RUN(a_result_may_be_the_answer),
+    RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
+    RUN(events_that_do_not_belong_are_refused_and_change_nothing),
+    RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))

@@ -14,7 +14,7 @@ enum { INPUT_MAX_BYTES = 32 << 20 };
 
 struct approve_opts {
   const char *deny, *like, *duration, *as, *reason;
-  bool edit, always, all, resume;
+  bool edit, always, all, resume, harness_tools;
 };
 
 static const cli_opt opts[] = {
@@ -32,6 +32,9 @@ static const cli_opt opts[] = {
      CLI_STR(struct approve_opts, reason)},
     {"as", 0, "NAME", "Who decides; the user's name otherwise", CLI_STR(struct approve_opts, as)},
     {"all", 0, NULL, "Decide so for all calls that wait", CLI_BOOL(struct approve_opts, all)},
+    {"harness-tools", 0, NULL,
+     "With --resume: let tools of the agent file run outside of the sandbox",
+     CLI_BOOL(struct approve_opts, harness_tools)},
     {"resume", 0, NULL, "Go on with the run", CLI_BOOL(struct approve_opts, resume)},
     {0},
 };
@@ -186,7 +189,9 @@ approve_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   if (rc < 0)
     return rc;
   cli_show show = {.c = c, .began_ns = csn_now_ns()};
-  csn_run_options ro = {.listener = v->resume ? cli_show_event : NULL, .user = &show};
+  csn_run_options ro = {.listener = v->resume ? cli_show_event : NULL,
+                        .user = &show,
+                        .harness_tools = v->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   rc = csn_run_open(rt, csn_cstr(argv[0]), &ro, &r, err);
   if (rc == 0)
@@ -197,7 +202,9 @@ approve_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
     cli_note(c, "go on with: caisson resume %s", csn_run_id(r));
     return CLI_DONE;
   }
-  csn_run_go_on(r);
+  rc = csn_run_go_on(r, err);
+  if (rc < 0)
+    return rc;
   return cli_await(&show, r, err);
 }
 

@@ -5,7 +5,7 @@
 
 struct resume_opts {
   const char *out;
-  bool json, keep, no_stream;
+  bool json, keep, no_stream, harness_tools;
 };
 
 static const cli_opt opts[] = {
@@ -15,6 +15,8 @@ static const cli_opt opts[] = {
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct resume_opts, json)},
     {"no-stream", 0, NULL, "Ask the model for whole replies",
      CLI_BOOL(struct resume_opts, no_stream)},
+    {"harness-tools", 0, NULL, "Let tools of the agent file run outside of the sandbox",
+     CLI_BOOL(struct resume_opts, harness_tools)},
     {0},
 };
 
@@ -31,7 +33,8 @@ resume_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .user = &show,
                         .no_stream = v->no_stream,
                         .out_dir = v->out,
-                        .keep_workspace = v->keep};
+                        .keep_workspace = v->keep,
+                        .harness_tools = v->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   rc = csn_run_resume(rt, csn_cstr(argv[0]), &ro, &r, err);
   return rc < 0 ? rc : cli_await(&show, r, err);

@@ -13,7 +13,7 @@ enum { TASK_MAX_BYTES = 16 << 20 };
 struct run_opts {
   const char *model, *out, *session;
   int64_t session_items, session_tokens;
-  bool json, keep, no_stream;
+  bool json, keep, no_stream, harness_tools;
 };
 
 static const cli_opt opts[] = {
@@ -30,6 +30,8 @@ static const cli_opt opts[] = {
      CLI_BOOL(struct run_opts, keep)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct run_opts, json)},
     {"no-stream", 0, NULL, "Ask the model for whole replies", CLI_BOOL(struct run_opts, no_stream)},
+    {"harness-tools", 0, NULL, "Let tools of the agent file run outside of the sandbox",
+     CLI_BOOL(struct run_opts, harness_tools)},
     {0},
 };
 
@@ -122,7 +124,8 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .session = v->session,
                         .session_items = v->session_items,
                         .session_tokens = v->session_tokens,
-                        .keep_workspace = v->keep};
+                        .keep_workspace = v->keep,
+                        .harness_tools = v->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   if (csn_str_starts(csn_cstr(csn_agent_model(agent)), CSN_STR("script")))
     cli_note(c, "model: script (a playbook, not a language model)");
