@@ -309,7 +309,9 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
     csn_jw_key(w, "manifest");
     csn_manifest_to_json(a->manifest, w);
   }
-  if (a->has_sandbox)
+  if (a->run_parent)
+    member(w, "parent", a->run_parent); /* and its sandbox is that run's */
+  else if (a->has_sandbox)
     csn_agent_sandbox_to_json(a, w);
   csn_agent_write_budget(a, w);
   if (a->n_outputs)

@@ -79,17 +79,17 @@ read_soft(const struct csn_agent_reader *r, const csn_json *limits)
 int
 csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m)
 {
-  static const char *const keys[] = {"turns",    "wall",     "wall_ms",    "output",
-                                     "tokens",   "cost_usd", "tool_calls", "repeats",
-                                     "handoffs", "parallel", "soft",       NULL};
+  static const char *const keys[] = {"turns",    "wall",       "wall_ms", "output",   "tokens",
+                                     "cost_usd", "tool_calls", "repeats", "handoffs", "parallel",
+                                     "soft",     "children",   NULL};
   struct csn_agent_limits *l = &r->a->limits;
   const struct {
     const char *key;
     int64_t least, *to;
-  } numbers[] = {{"turns", 1, &l->turns},      {"output", 1, &l->output_tokens},
-                 {"tokens", 1, &l->tokens},    {"tool_calls", 1, &l->tool_calls},
-                 {"repeats", 0, &l->repeats},  {"handoffs", 0, &l->handoffs},
-                 {"parallel", 1, &l->parallel}};
+  } numbers[] = {{"turns", 1, &l->turns},       {"output", 1, &l->output_tokens},
+                 {"tokens", 1, &l->tokens},     {"tool_calls", 1, &l->tool_calls},
+                 {"repeats", 0, &l->repeats},   {"handoffs", 0, &l->handoffs},
+                 {"children", 1, &l->children}, {"parallel", 1, &l->parallel}};
   int rc = csn_agent_want(r, m, "limits", CSN_JSON_OBJECT);
   if (rc == 0)
     rc = csn_agent_only(r, m, "limits.", keys);
@@ -132,6 +132,8 @@ csn_agent_write_budget(const csn_agent *a, csn_jw *w)
   number(w, "repeats", l->repeats);
   if (l->parallel)
     number(w, "parallel", l->parallel);
+  if (l->children)
+    number(w, "children", l->children);
   if (a->n_agents)
     number(w, "handoffs", l->handoffs);
   if (l->soft_percent) {

@@ -189,10 +189,20 @@ check_member(const struct csn_agent_reader *r, const csn_json *v)
 static int
 read_agent(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const keys[] = {
-      "name",     "description",  "model",    "instructions", "instructions_file",
-      "settings", "capabilities", "manifest", "sandbox",      "outputs",
-      "folder",   "bound_tools",  NULL};
+  static const char *const keys[] = {"name",
+                                     "description",
+                                     "model",
+                                     "instructions",
+                                     "instructions_file",
+                                     "settings",
+                                     "capabilities",
+                                     "manifest",
+                                     "sandbox",
+                                     "outputs",
+                                     "folder",
+                                     "bound_tools",
+                                     "parent",
+                                     NULL};
   const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
   size_t n = CSN_COUNT(keys) - 1;
   memcpy(all, keys, sizeof keys);
@@ -205,6 +215,11 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   csn_str name = CSN_STR(""), model = CSN_STR(""), folder = CSN_STR(""), text = CSN_STR("");
   if (rc == 0 && a->parent)
     rc = check_member(r, v);
+  csn_str parent = CSN_STR("");
+  if (rc == 0)
+    rc = csn_agent_text(r, v, "parent", &parent);
+  if (parent.n)
+    a->run_parent = parent.p;
   if (rc == 0)
     rc = csn_agent_text(r, v, "description", &text);
   if (rc == 0)

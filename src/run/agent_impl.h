@@ -30,6 +30,7 @@ struct csn_agent_limits {
   int64_t turns, wall_ms, output_tokens; /* output_tokens: of one result of a tool */
   int64_t tokens, tool_calls, repeats, handoffs;
   int64_t parallel; /* tool calls at once */
+  int64_t children; /* agents that are called as tools */
   double cost_usd;
   int64_t soft_percent; /* of tokens or cost, at which somebody is asked or the model changes */
   const char *soft_model;
@@ -56,6 +57,8 @@ struct csn_agent {
   bool has_commands;           /* some of them run in the sandbox */
   const char *harness_tool;    /* one that runs outside; or NULL */
   const csn_json *bound_tools; /* names of the program's tools, of a resumed member */
+  const csn_json *agent_tools; /* resolved: members that are called as tools */
+  const char *run_parent;      /* of a child: the id of the run that called it; or NULL */
   const char *description;     /* for hand-offs to it; or NULL */
   csn_agent **agents;          /* the others of its run, owned */
   size_t n_agents;
@@ -96,6 +99,8 @@ int csn_agent_check_callbacks(const csn_agent *a, csn_err *err) CSN_MUST;
 const csn_agent *csn_agent_member(const csn_agent *root, csn_str name);
 /* The tool that hands off; what is made up lives in the arena. */
 csn_tool_decl csn_agent_handoff_decl(const csn_agent *a, const csn_json *handoff, csn_arena *arena);
+/* The tool that a member is called as. */
+csn_tool_decl csn_agent_child_decl(const csn_agent *a, const csn_json *agent_tool);
 int csn_agent_check_team(const csn_agent *a, csn_err *err) CSN_MUST;
 
 /* Tools that run outside of the sandbox must be allowed: agent_tools.c */
@@ -113,6 +118,8 @@ int csn_agent_write_prices(const csn_agent *a, const struct csn_project *p, csn_
 
 /* Of the resolved form: agent_sections.c */
 void csn_agent_write_sections(const csn_agent *a, csn_jw *w);
+/* The section `approvals` of the resolved form. */
+void csn_agent_write_approvals(const csn_agent *a, csn_jw *w);
 /* The section `approvals`, checked against the agent's tools: agent_policy.c */
 int csn_agent_check_approvals(const csn_agent *a, csn_err *err) CSN_MUST;
 

@@ -56,6 +56,8 @@ int csn_agent_read_agents(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_agents(const csn_agent *a, csn_jw *w);
 int csn_agent_read_handoffs(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_handoffs(const csn_agent *a, csn_jw *w);
+int csn_agent_read_agent_tools(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_agent_tools(const csn_agent *a, csn_jw *w);
 
 /* agent_tools.c */
 int csn_agent_read_tools(const struct csn_agent_reader *r, const csn_json *m);
@@ -74,7 +76,6 @@ void csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w);
 
 /* agent_policy.c */
 int csn_agent_read_approvals(const struct csn_agent_reader *r, const csn_json *m);
-void csn_agent_write_approvals(const csn_agent *a, csn_jw *w);
 /* Parts of it: agent_limits.c */
 int csn_agent_read_limits(const struct csn_agent_reader *r, const csn_json *limits);
 void csn_agent_write_limits(const csn_agent *a, csn_jw *w);

@@ -19,6 +19,7 @@ static const struct section sections[] = {
     {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
     {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},
     {"handoffs", csn_agent_read_handoffs, csn_agent_write_handoffs},
+    {"agent_tools", csn_agent_read_agent_tools, csn_agent_write_agent_tools},
     {"agents", csn_agent_read_agents, csn_agent_write_agents},
     {"approvals", csn_agent_read_approvals, csn_agent_write_approvals},
 };

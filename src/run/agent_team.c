@@ -6,9 +6,9 @@
 
 /* "Spanish agent" -> "transfer_to_spanish_agent" */
 static csn_str
-tool_name(csn_arena *a, csn_str agent)
+tool_name(csn_arena *a, const char *head, csn_str agent)
 {
-  csn_str s = csn_arena_printf(a, "transfer_to_%.*s", (int)agent.n, agent.p);
+  csn_str s = csn_arena_printf(a, "%s%.*s", head, (int)agent.n, agent.p);
   char *p = (char *)(uintptr_t)s.p;
   for (size_t i = 0; i < s.n; i++)
     if (p[i] >= 'A' && p[i] <= 'Z')
@@ -119,19 +119,19 @@ read_filter(const struct csn_agent_reader *r, const csn_json *h, csn_str *filter
   return rc < 0 ? rc : csn_agent_complain(r, h, "handoffs.filter: expected all, messages or last");
 }
 
-/* A name, or {agent, tool?, description?, filter?}. */
+/* A name, or {agent, tool?, description?} and what else is among the keys. */
 static int
-read_handoff(const struct csn_agent_reader *r, const csn_json *h, csn_jw *w)
+read_use(const struct csn_agent_reader *r, const csn_json *h, const char *section, const char *head,
+         const char *const *keys, csn_jw *w)
 {
-  static const char *const keys[] = {"agent", "tool", "description", "filter", NULL};
   csn_str agent = CSN_STR(""), tool = CSN_STR(""), text = CSN_STR(""), filter = CSN_STR("");
   int rc = 0;
   if (h->kind == CSN_JSON_STRING) {
     agent = csn_arena_dup(r->a->arena, h->text);
   } else {
-    rc = csn_agent_want(r, h, "handoffs", CSN_JSON_OBJECT);
+    rc = csn_agent_want(r, h, section, CSN_JSON_OBJECT);
     if (rc == 0)
-      rc = csn_agent_only(r, h, "handoffs.", keys);
+      rc = csn_agent_only(r, h, "", keys);
     if (rc == 0)
       rc = csn_agent_text(r, h, "agent", &agent);
     if (rc == 0)
@@ -142,14 +142,57 @@ read_handoff(const struct csn_agent_reader *r, const csn_json *h, csn_jw *w)
       rc = read_filter(r, h, &filter);
   }
   if (rc == 0 && !agent.n)
-    rc = csn_agent_complain(r, h, "handoffs: each needs the name of an `agent`");
+    rc = csn_agent_complain(r, h, "%s: each needs the name of an `agent`", section);
   csn_jw_obj(w);
   member(w, "agent", agent);
-  member(w, "tool", tool.n ? tool : tool_name(r->a->arena, agent));
+  member(w, "tool", tool.n ? tool : tool_name(r->a->arena, head, agent));
   member(w, "description", text);
   member(w, "filter", filter);
   csn_jw_end(w);
   return rc;
+}
+
+static int
+read_handoff(const struct csn_agent_reader *r, const csn_json *h, csn_jw *w)
+{
+  static const char *const keys[] = {"agent", "tool", "description", "filter", NULL};
+  return read_use(r, h, "handoffs", "transfer_to_", keys, w);
+}
+
+static int
+read_agent_tool(const struct csn_agent_reader *r, const csn_json *h, csn_jw *w)
+{
+  static const char *const keys[] = {"agent", "tool", "description", NULL};
+  return read_use(r, h, "agent_tools", "", keys, w);
+}
+
+int
+csn_agent_read_agent_tools(const struct csn_agent_reader *r, const csn_json *m)
+{
+  return csn_agent_read_list(r, m, "agent_tools", read_agent_tool, &r->a->agent_tools);
+}
+
+void
+csn_agent_write_agent_tools(const csn_agent *a, csn_jw *w)
+{
+  csn_agent_write_list(a->agent_tools, "agent_tools", w);
+}
+
+csn_tool_decl
+csn_agent_child_decl(const csn_agent *a, const csn_json *t)
+{
+  csn_str name = csn_json_str(t, "agent", CSN_STR(""));
+  csn_str text = csn_json_str(t, "description", CSN_STR(""));
+  const csn_agent *to = csn_agent_member(a->parent ? a->parent : a, name);
+  if (!text.n && to)
+    text = csn_cstr(to->description);
+  return (csn_tool_decl){.name = csn_json_str(t, "tool", CSN_STR("")),
+                         .description = text,
+                         .schema =
+                             CSN_STR("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":"
+                                     "\"string\"}},\"additionalProperties\":false,"
+                                     "\"required\":[\"input\"]}"),
+                         .strict = true};
 }
 
 int
@@ -193,6 +236,14 @@ check_handoffs(const csn_agent *root, const csn_agent *a, csn_err *err)
         return csn_fail(err, CSN_E_INVALID,
                         "agent %s: the hand-off to %.*s and a tool are both named %.*s", a->name,
                         (int)(name.n & 0xff), name.p, (int)(tool.n & 0xff), tool.p);
+  }
+  csn_json_each (t, a->agent_tools) {
+    csn_str name = csn_json_str(t, "agent", CSN_STR(""));
+    const csn_agent *to = csn_agent_member(root, name);
+    if (!to || to == a || to == root)
+      return csn_fail(err, CSN_E_INVALID,
+                      "agent %s calls %.*s as a tool, which is none of `agents`", a->name,
+                      (int)(name.n & 0xff), name.p);
   }
   return 0;
 }

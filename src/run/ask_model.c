@@ -236,11 +236,15 @@ collect_request(struct ask *a)
   pthread_mutex_unlock(&r->lock);
   const csn_agent *ag = a->agent;
   size_t n_tools = 0;
-  a->tools =
-      csn_realloc(a->tools, ag->n_tools + (ag->handoffs ? ag->handoffs->n : 0), sizeof *a->tools);
+  a->tools = csn_realloc(a->tools,
+                         ag->n_tools + (ag->handoffs ? ag->handoffs->n : 0) +
+                             (ag->agent_tools ? ag->agent_tools->n : 0),
+                         sizeof *a->tools);
   for (size_t i = 0; i < ag->n_tools; i++)
     if (is_offered(a, &ag->tools[i]))
       a->tools[n_tools++] = ag->tools[i].decl;
+  csn_json_each (t, ag->agent_tools)
+    a->tools[n_tools++] = csn_agent_child_decl(ag, t);
   csn_json_each (h, ag->handoffs)
     a->tools[n_tools++] = csn_agent_handoff_decl(ag, h, a->arena);
   a->rq = (csn_model_request){

@@ -124,10 +124,19 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   return rc;
 }
 
+csn_run *
+csn_box_owner(csn_run *r)
+{
+  while (r->box_run)
+    r = r->box_run;
+  return r;
+}
+
 int
 csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
   int rc = 0;
+  r = csn_box_owner(r);
   pthread_mutex_lock(&r->box.lock);
   if (!r->agent->has_sandbox)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));

@@ -10,7 +10,7 @@
 #include "run/driver.h"
 #include "run/items.h"
 
-enum { OUT_MAX_BYTES = 32 << 20 };
+enum { OUT_MAX_BYTES = 32 << 20, CLAIM_NAME = 80 };
 
 struct csn_call {
   csn_job base;
@@ -142,17 +142,21 @@ csn_call_last_note(const csn_call *c)
 /* ---- claims ---- */
 
 static void
-claim_name(const csn_call *c, char out[40])
+claim_name(const csn_call *c, char out[CLAIM_NAME])
 {
-  snprintf(out, 40, "claims/%lld", (long long)c->base.seq);
+  csn_run *r = c->base.run;
+  if (r->box_run) /* in its parent's box, where others count from 0, too */
+    snprintf(out, CLAIM_NAME, "claims/%s-%lld", csn_run_id(r), (long long)c->base.seq);
+  else
+    snprintf(out, CLAIM_NAME, "claims/%lld", (long long)c->base.seq);
 }
 
 int
 csn_call_claim(csn_call *c, csn_err *err)
 {
-  char name[40];
+  char name[CLAIM_NAME];
   claim_name(c, name);
-  int dir = c->base.run->box.folder_fd;
+  int dir = csn_box_owner(c->base.run)->box.folder_fd;
   int rc = csn_mkdirs(dir, "claims", 0700, err);
   return rc < 0 ? rc : csn_open_beneath(dir, name, O_WRONLY | O_CREAT | O_APPEND, 0600, err);
 }
@@ -160,11 +164,11 @@ csn_call_claim(csn_call *c, csn_err *err)
 bool
 csn_call_was_claimed(csn_call *c)
 {
-  char name[40];
+  char name[CLAIM_NAME];
   claim_name(c, name);
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64);
   csn_err err;
-  int rc = csn_file_read(c->base.run->box.folder_fd, name, &b, &err);
+  int rc = csn_file_read(csn_box_owner(c->base.run)->box.folder_fd, name, &b, &err);
   /* What cannot be read proves nothing, so it may have begun. */
   return rc == 0 ? b.n > 0 : rc != CSN_E_NOT_FOUND;
 }

@@ -34,6 +34,8 @@ csn_run_asks(csn_run *r, int (*fn)(void *user, const csn_ask *a), void *user)
                        .is_decided = find_decided(r, p->seq) != NULL};
     rc = fn(user, &a);
   }
+  for (csn_run *k = csn_child_next(r, NULL); k && rc >= 0; k = csn_child_next(r, k))
+    rc = csn_run_asks(k, fn, user);
   pthread_mutex_unlock(&r->lock);
   return rc < 0 ? rc : 0;
 }
@@ -140,6 +142,32 @@ write_note(csn_run *r, const csn_pending *p, const csn_decision *d, int64_t *seq
   return rc < 0 ? rc : csn_json_parse(r->keep, kept, note, err);
 }
 
+static int
+count_open(void *user, const csn_ask *a)
+{
+  *(int *)user += !a->is_decided;
+  return 0;
+}
+
+/* Lock held: decides in the child that waits with the call. */
+static int
+decide_in_child(csn_run *r, csn_str call, const csn_decision *d, csn_err *err)
+{
+  int rc = CSN_E_NOT_FOUND, open = 0;
+  for (csn_run *k = csn_child_next(r, NULL); k && rc == CSN_E_NOT_FOUND; k = csn_child_next(r, k)) {
+    if (!r->is_at_rest)
+      csn_child_stirs(r, k);
+    rc = csn_run_decide(k, call, d, err);
+  }
+  for (csn_run *k = csn_child_next(r, NULL); k && r->is_at_rest; k = csn_child_next(r, k))
+    csn_run_asks(k, count_open, &open);
+  if (rc < 0 || !r->is_at_rest || open)
+    return rc;
+  csn_run_row row = {
+      .state = CSN_STR("ready"), .turns = r->state.turns, .tokens = r->state.usage.total_tokens};
+  return csn_run_note_held(r, CSN_STR("{\"note\":\"child_decided\",\"effect\":0}"), &row, err);
+}
+
 int
 csn_run_decide(csn_run *r, csn_str call, const csn_decision *d, csn_err *err)
 {
@@ -149,6 +177,11 @@ csn_run_decide(csn_run *r, csn_str call, const csn_decision *d, csn_err *err)
   pthread_mutex_lock(&r->lock);
   const csn_pending *p = NULL;
   int rc = find_ask(r, call, &p, err);
+  if (rc == CSN_E_NOT_FOUND && csn_child_next(r, NULL)) {
+    rc = decide_in_child(r, call, d, err);
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+  }
   if (rc == 0)
     rc = write_note(r, p, d, &seq, &note, err);
   if (rc == 0)

@@ -7,6 +7,7 @@
  *   run.c         a run's life: start, deliver, wait, stop
  *   perform.c     one effect -> one job
  *   ask_model.c   the model_call job: request, stream, retries
+ *   child.c       the child_start job: agents that are called as tools
  *   callback.c    the callback job
  *   session.c     the jobs that read a session and append to it
  *   call.c        the tool_call job, and the C API inside a tool
@@ -70,6 +71,7 @@ struct csn_job {
   void (*free)(csn_job *j);
   csn_run *run;
   int64_t seq;           /* of the effect it performs; -1: none */
+  bool rests;            /* parked until somebody outside acts */
   csn_job *next, **link; /* among the run's jobs */
 };
 #define CSN_JOB_PARKED ((csn_job *)-1)
@@ -141,6 +143,13 @@ struct csn_run {
   bool is_at_rest; /* read back from its journal and not going on: performs nothing */
   csn_err fatal;   /* code != 0: the journal or the machine failed */
   struct csn_box box;
+  /* Of an agent that was called as a tool, see child.c: */
+  csn_run *box_run;  /* whose workspace it uses: its parent's; NULL: its own */
+  csn_job *watcher;  /* the parent's job, woken whenever this run comes to rest */
+  bool is_watched;   /* the next time it does */
+  csn_run *children; /* read back and not going on yet */
+  csn_run *next_child;
+  int64_t child_of; /* seq of the parent's child_start */
 };
 
 /* ---- run.c ---- */
@@ -154,6 +163,14 @@ csn_job *csn_run_deliver(csn_run *r, enum csn_event_kind kind, csn_str data, boo
 csn_job *csn_run_deliver_held(csn_run *r, enum csn_event_kind kind, csn_str data, bool hand);
 /* Lock held: is_over may have come true. */
 void csn_run_wake(csn_run *r);
+/* Lock held: nothing happens until a human decides. */
+bool csn_run_rests(const csn_run *r);
+/* Record 0 and the input of a run that has its journal. */
+int csn_run_begin(csn_run *r, csn_str input, csn_err *err) CSN_MUST;
+/* csn_run_open() for a child of `parent`; NULL: of nobody. */
+int csn_run_open_child(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run *parent,
+                       csn_run **out, csn_err *err) CSN_MUST;
+void csn_run_fail_locked(csn_run *r, const csn_err *e); /* takes the lock */
 /* An event {"effect":seq, "error":{...}} from an error. */
 csn_job *csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq, const csn_err *e,
                                bool hand);
@@ -192,6 +209,18 @@ void csn_wake_cancelled(csn_run *r);
 /* Lock held: the wall limit of a resumed run counts on. */
 void csn_rearm_timer(csn_run *r);
 
+/* ---- child.c ---- */
+csn_job *csn_child_job_new(csn_run *r, const csn_pending *p);
+int csn_child_open(csn_run *r, int64_t effect, csn_run **out, csn_err *err) CSN_MUST;
+/* Of a run that was read back: its children, too. */
+int csn_child_open_all(csn_run *r, csn_err *err) CSN_MUST;
+/* Takes one of those out. */
+csn_run *csn_child_take(csn_run *r, int64_t effect);
+/* Lock held: the children one after the other; NULL begins. */
+csn_run *csn_child_next(const csn_run *r, const csn_run *after);
+/* Lock held: it goes on, so the run does not rest with it. */
+void csn_child_stirs(csn_run *r, const csn_run *child);
+
 /* ---- callback.c ---- */
 csn_job *csn_callback_job_new(csn_run *r, const csn_pending *p);
 
@@ -226,6 +255,8 @@ void csn_box_init(struct csn_box *b);
 /* Makes folder and workspace anew, applies the manifest, opens the sandbox.
  * What could not be made whole is removed again. */
 int csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MUST;
+/* Whose box a run uses: a child its parent's. */
+csn_run *csn_box_owner(csn_run *r);
 /* The open sandbox and its shell, opened over the kept workspace if need be. */
 int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
 /* Collects the declared outputs; report: a JSON list. */

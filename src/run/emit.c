@@ -182,6 +182,23 @@ csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn
 }
 
 int64_t
+csn_emit_child(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str agent)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_CHILD_START, &w);
+  member(&w, "call_id", p->call_id);
+  member(&w, "name", p->name);
+  member(&w, "arguments", p->arguments);
+  csn_jw_key(&w, "agent");
+  csn_jw_str(&w, agent);
+  if (p->tokens)
+    number(&w, "tokens", p->tokens);
+  if (p->cost_pusd)
+    number(&w, "cost_pusd", p->cost_pusd);
+  return end(e, f, &w);
+}
+
+int64_t
 csn_emit_cancel(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind, int64_t target)
 {
   csn_jw w;

@@ -210,6 +210,12 @@ csn_perform(csn_run *r, const csn_effect *f)
   case CSN_DO_CALLBACK:
     csn_job_start(r, csn_callback_job_new(r, csn_state_find(&r->state, f->seq)), f->seq);
     break;
+  case CSN_DO_CHILD_START:
+    csn_job_start(r, csn_child_job_new(r, csn_state_find(&r->state, f->seq)), f->seq);
+    break;
+  case CSN_DO_CHILD_CANCEL:
+    cancel_job(r, f->data);
+    break;
   case CSN_DO_SESSION_READ:
     csn_job_start(r, csn_session_read_job_new(r), f->seq);
     break;
@@ -217,8 +223,6 @@ csn_perform(csn_run *r, const csn_effect *f)
     csn_job_start(r, csn_session_append_job_new(r), f->seq);
     break;
   case CSN_DO_MCP_LIST:
-  case CSN_DO_CHILD_START:
-  case CSN_DO_CHILD_CANCEL:
   case CSN_DO_COUNT: {
     csn_err err;
     csn_fail(&err, CSN_E_UNSUPPORTED, "record %lld: this program cannot perform %s",

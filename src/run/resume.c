@@ -239,9 +239,17 @@ csn_run_go_on(csn_run *r, csn_err *err)
 int
 csn_run_open(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, csn_err *err)
 {
+  return csn_run_open_child(rt, id, o, NULL, out, err);
+}
+
+int
+csn_run_open_child(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run *parent, csn_run **out,
+                   csn_err *err)
+{
   csn_auto(csn_run_freep) csn_run *r = NULL;
   int rc = csn_run_make(rt, o, &r, err);
   r->is_at_rest = true;
+  r->box_run = parent;
   if (rc == 0)
     rc = csn_journal_open(rt->store, id, true, &r->journal, err);
   struct reader rd = {.r = r};
@@ -258,6 +266,12 @@ csn_run_open(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run **out, cs
   if (r->state.phase == CSN_PHASE_NEW)
     return csn_fail(err, CSN_E_REPLAY, "run %s died before its input was recorded; start it anew",
                     csn_run_id(r));
+  if (!parent && r->agent->run_parent && r->state.phase != CSN_PHASE_ENDED)
+    return csn_fail(err, CSN_E_INVALID, "run %s belongs to run %s; go on with that", csn_run_id(r),
+                    r->agent->run_parent);
+  rc = csn_child_open_all(r, err);
+  if (rc < 0)
+    return rc;
   *out = csn_steal(r);
   return 0;
 }

@@ -55,6 +55,7 @@ job_end(csn_job *j)
   if (j->next)
     j->next->link = j->link;
   j->free(j);
+  csn_run_wake(r);
   if (!r->jobs)
     pthread_cond_broadcast(&r->changed);
   pthread_mutex_unlock(&r->lock); /* the run may be gone from here on */
@@ -191,7 +192,7 @@ static bool
 has_items(enum csn_event_kind kind)
 {
   return kind == CSN_EV_INPUT || kind == CSN_EV_MODEL_REPLIED || kind == CSN_EV_TOOL_RETURNED ||
-         kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED ||
+         kind == CSN_EV_CHILD_DONE || kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED ||
          kind == CSN_EV_SESSION_LOADED;
 }
 
@@ -263,13 +264,27 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
   return 0;
 }
 
+bool
+csn_run_rests(const csn_run *r)
+{
+  bool has_child = csn_child_next(r, NULL) != NULL;
+  for (const csn_job *j = r->jobs; j; j = j->next)
+    if (!j->rests)
+      return false;
+  for (size_t i = 0; has_child && i < r->state.n_pending; i++) {
+    const csn_pending *p = &r->state.pending[i];
+    if (p->seq >= 0 && p->kind != CSN_DO_ASK && p->kind != CSN_DO_CHILD_START)
+      return false;
+  }
+  return has_child || csn_state_waits(&r->state);
+}
+
 /* Nothing more happens here until somebody outside acts. */
 static bool
 is_over(const csn_run *r)
 {
-  bool rests = r->is_stopped || r->is_at_rest || r->state.phase == CSN_PHASE_ENDED ||
-               csn_state_waits(&r->state);
-  return rests && !r->jobs;
+  bool rests = r->is_stopped || r->is_at_rest || r->state.phase == CSN_PHASE_ENDED;
+  return rests ? !r->jobs : csn_run_rests(r);
 }
 
 /* Lock held: no more events are taken, and what runs is asked to end. */
@@ -283,7 +298,16 @@ stop(csn_run *r)
       j->cancel(j);
   if (r->jobs)
     csn_wake_cancelled(r);
+  csn_run_wake(r);
   pthread_cond_broadcast(&r->changed);
+}
+
+void
+csn_run_fail_locked(csn_run *r, const csn_err *e)
+{
+  pthread_mutex_lock(&r->lock);
+  csn_run_fail(r, e);
+  pthread_mutex_unlock(&r->lock);
 }
 
 void
@@ -315,8 +339,13 @@ csn_run_deliver_held(csn_run *r, enum csn_event_kind kind, csn_str data, bool ha
 void
 csn_run_wake(csn_run *r)
 {
-  if (is_over(r)) /* who waits is not woken for each event */
-    pthread_cond_broadcast(&r->changed);
+  if (!is_over(r)) /* who waits is not woken for each event */
+    return;
+  pthread_cond_broadcast(&r->changed);
+  if (r->watcher && r->is_watched) {
+    r->is_watched = false;
+    csn_job_wake(r->watcher);
+  }
 }
 
 csn_job *
@@ -511,14 +540,12 @@ write_session(const csn_run *r, csn_jw *w)
   csn_jw_end(w);
 }
 
-static int
-begin(csn_run *r, csn_str input, csn_err *err)
+int
+csn_run_begin(csn_run *r, csn_str input, csn_err *err)
 {
   csn_digest salt;
   const csn_json *agent = NULL, *prices = NULL;
-  int rc = csn_journal_new(r->rt->store, &r->journal, err);
-  if (rc == 0)
-    rc = record_zero(r, &salt, &agent, &prices, err);
+  int rc = record_zero(r, &salt, &agent, &prices, err);
   if (rc < 0)
     return rc;
   csn_state_init(&r->state, agent, prices, &salt);
@@ -560,7 +587,9 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
     return rc;
   r->agent = agent;
   csn_model_warm(r);
-  rc = begin(r, input, err);
+  rc = csn_journal_new(rt->store, &r->journal, err);
+  if (rc == 0)
+    rc = csn_run_begin(r, input, err);
   if (rc == 0)
     *out = csn_steal(r);
   return rc;
@@ -582,7 +611,7 @@ fill_result(const csn_run *r, csn_result *out)
       .cost_usd = st->cfg.prices ? (double)st->budget.cost_pusd / 1e12 : -1,
   };
   if (st->phase != CSN_PHASE_ENDED)
-    out->state = csn_state_waits(st) ? CSN_RUN_WAITING : CSN_RUN_INTERRUPTED;
+    out->state = csn_state_waits(st) || csn_run_rests(r) ? CSN_RUN_WAITING : CSN_RUN_INTERRUPTED;
 }
 
 int
@@ -623,7 +652,7 @@ csn_run_interrupt(csn_run *r)
 {
   pthread_mutex_lock(&r->lock);
   bool is_late = r->state.phase == CSN_PHASE_ENDED || r->is_stopped;
-  if (!is_late && csn_state_waits(&r->state) && !r->jobs) {
+  if (!is_late && csn_run_rests(r)) {
     stop(r); /* it rests in its journal already, and goes on being listed as waiting */
     is_late = true;
   }
@@ -654,6 +683,11 @@ csn_run_free(csn_run *r)
   while (r->jobs)
     pthread_cond_wait(&r->changed, &r->lock);
   pthread_mutex_unlock(&r->lock);
+  while (r->children) {
+    csn_run *child = r->children;
+    r->children = child->next_child;
+    csn_run_free(child);
+  }
   csn_timer_free(r->wall);
   csn_box_close(r, false);
   if (r->journal)

@@ -52,6 +52,7 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
       .prices = prices,
       .root = agent,
       .max_parallel = csn_json_int(limits, "parallel", 0),
+      .max_children = csn_json_int(limits, "children", 0),
       .max_handoffs = csn_json_int(limits, "handoffs", 0),
       .approvals = csn_json_get(agent, "approvals"),
   };
@@ -146,6 +147,10 @@ pending_to_json(const csn_pending *p, csn_jw *w)
     flag(w, "edited", p->is_edited);
     flag(w, "held", p->is_held);
     number(w, "order", p->order);
+    if (p->tokens)
+      number(w, "tokens", p->tokens);
+    if (p->cost_pusd)
+      number(w, "cost_pusd", p->cost_pusd);
     flag(w, "interrupted", p->was_interrupted);
   }
   if (p->purpose) {
@@ -180,14 +185,14 @@ budget_to_json(const csn_state *st, csn_jw *w)
     number(w, "limit_max", st->limit_max);
     number(w, "limit_used", st->limit_used);
   }
-  if (!st->cfg.max_tokens && !st->cfg.max_cost_pusd && !b->cost_pusd && !b->child_tokens &&
-      !b->is_soft)
+  if (!st->cfg.max_tokens && !st->cfg.max_cost_pusd && !b->cost_pusd && !b->children && !b->is_soft)
     return;
   number(w, "cost_pusd", b->cost_pusd);
   number(w, "context_tokens", b->context_tokens);
   number(w, "fresh_bytes", b->fresh_bytes);
   number(w, "max_output", b->max_output);
   number(w, "child_tokens", b->child_tokens);
+  number(w, "children", b->children);
   flag(w, "soft", b->is_soft);
 }
 
@@ -230,6 +235,7 @@ budget_from_json(csn_state *st, const csn_json *v)
                             .context_tokens = csn_json_int(v, "context_tokens", 0),
                             .fresh_bytes = csn_json_int(v, "fresh_bytes", 0),
                             .max_output = csn_json_int(v, "max_output", 0),
+                            .children = csn_json_int(v, "children", 0),
                             .child_tokens = csn_json_int(v, "child_tokens", 0),
                             .is_soft = csn_json_bool(v, "soft", false)};
   csn_loops_from_text(st, csn_json_str(v, "loops", CSN_STR("")));
@@ -313,6 +319,8 @@ pending_from_json(csn_pending *p, const csn_json *v, csn_err *err)
       .is_edited = csn_json_bool(v, "edited", false),
       .is_held = csn_json_bool(v, "held", false),
       .order = csn_json_int(v, "order", 0),
+      .tokens = csn_json_int(v, "tokens", 0),
+      .cost_pusd = csn_json_int(v, "cost_pusd", 0),
       .purpose = purpose_of(csn_json_str(v, "for", CSN_STR(""))),
       .callbacks = text_or_null(v, "callbacks"),
       .of = csn_json_int(v, "of", -1),

@@ -32,8 +32,9 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
                          [CSN_EV_MODEL_FAILED] = csn_step_on_model_failed,
                          [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_TOOLS] =
-        {ALWAYS, [CSN_EV_TOOL_RETURNED] = csn_step_on_tool_returned,
-         [CSN_EV_DECIDED] = csn_step_on_decided, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
+        {ALWAYS, [CSN_EV_CHILD_DONE] = csn_step_on_child_done,
+         [CSN_EV_TOOL_RETURNED] = csn_step_on_tool_returned, [CSN_EV_DECIDED] = csn_step_on_decided,
+         [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_REVIEW] = {ALWAYS, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_CLOSING] = {[CSN_EV_CHECKPOINTED] = csn_step_on_checkpointed,
                            [CSN_EV_SESSION_LOADED] = csn_step_on_session_loaded,

@@ -56,6 +56,7 @@ typedef struct csn_pending {
   bool was_interrupted;             /* asked because the harness died while it ran */
   char *call_id, *name, *arguments; /* of a tool call or a question about one */
   int64_t order;                    /* among the calls of its turn */
+  int64_t tokens, cost_pusd;        /* reserved for a child; 0: no limit */
   char *answer;                     /* not performed: this is its output; or NULL */
 } csn_pending;
 
@@ -76,17 +77,19 @@ typedef struct csn_step_config {
   int64_t max_tokens, max_cost_pusd, max_tool_calls, max_repeats;
   int64_t soft_percent, reply_tokens; /* reply_tokens: `max_tokens` of the settings */
   csn_str soft_model, model;
-  const csn_json *prices;     /* by model, of record 0 */
-  int64_t max_parallel;       /* tool calls at once; 0: any number */
-  const csn_json *tool_use;   /* of the agent at work: which results end the run */
-  int64_t max_handoffs;       /* with nothing new in between; 0: any number */
-  const csn_json *root;       /* the resolved agent of record 0, with `agents` */
-  const csn_json *handoffs;   /* of the agent at work: {agent, tool, filter?} */
-  const csn_json *guardrails; /* {callback, on, blocking?, tool?} */
-  const csn_json *tools;      /* {tool, enabled?}: `tool_settings` */
-  csn_str instructions;       /* name of the callback that gives them; empty: a text */
-  const csn_json *approvals;  /* rules, see policy.h */
-  csn_str agent;              /* name of the agent at work */
+  const csn_json *prices;      /* by model, of record 0 */
+  int64_t max_parallel;        /* tool calls at once; 0: any number */
+  const csn_json *tool_use;    /* of the agent at work: which results end the run */
+  int64_t max_children;        /* agents that are called as tools; 0: any number */
+  const csn_json *agent_tools; /* of the agent at work: {agent, tool} */
+  int64_t max_handoffs;        /* with nothing new in between; 0: any number */
+  const csn_json *root;        /* the resolved agent of record 0, with `agents` */
+  const csn_json *handoffs;    /* of the agent at work: {agent, tool, filter?} */
+  const csn_json *guardrails;  /* {callback, on, blocking?, tool?} */
+  const csn_json *tools;       /* {tool, enabled?}: `tool_settings` */
+  csn_str instructions;        /* name of the callback that gives them; empty: a text */
+  const csn_json *approvals;   /* rules, see policy.h */
+  csn_str agent;               /* name of the agent at work */
 } csn_step_config;
 
 enum { CSN_LOOPS_KEPT = 32 };
@@ -100,6 +103,7 @@ typedef struct csn_budget {
   int64_t cost_pusd;                   /* picodollars */
   int64_t context_tokens, fresh_bytes; /* counted by the model, and what came after */
   int64_t max_output;                  /* cap of the reply that is out; 0: none */
+  int64_t children;                    /* started so far */
   int64_t child_tokens;                /* used by children */
   bool is_soft;                        /* the soft threshold was passed */
 } csn_budget;
@@ -161,6 +165,8 @@ int csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err)
 
 /* A guardrail looks at the final answer, so no text is given out before. */
 bool csn_state_is_gated(const csn_state *st);
+/* Whom a pending child_start calls. */
+csn_str csn_step_child_agent(const csn_state *st, const csn_pending *p);
 /* The pending effect with that seq, or NULL. */
 const csn_pending *csn_state_find(const csn_state *st, int64_t seq);
 /* What a `decided` says about later calls; part of csn_step(), and called for

@@ -9,6 +9,7 @@
  *   step_tools.c    tool calls and questions about them
  *   step_budget.c   what may be used up
  *   step_team.c     several agents and hand-offs
+ *   step_child.c    agents that are called as tools
  *   step_loop.c     going in circles
  *   step_session.c  the conversation before this run, and after it
  *   step_callback.c guardrails and what else functions of the user answer
@@ -97,6 +98,16 @@ bool csn_step_set_agent(csn_state *st, csn_str name);
 const csn_json *csn_step_handoff(const csn_state *st, const csn_pending *p);
 void csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h);
 void csn_step_hand_off(struct csn_step *s);
+
+/* ---- step_child.c ---- */
+
+/* The agent tool that the call is; NULL: none. */
+const csn_json *csn_step_child(const csn_state *st, const csn_pending *p);
+/* Starts it, or gives it an answer and returns false. */
+bool csn_step_start_child(struct csn_step *s, csn_pending *p);
+int csn_step_on_child_done(struct csn_step *s);
+/* p's result has joined: step_tools.c */
+void csn_step_settle(struct csn_step *s, csn_pending *p);
 
 /* ---- step_loop.c ---- */
 

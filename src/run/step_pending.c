@@ -105,6 +105,8 @@ cancel_pending(struct csn_step *s)
     }
     if (!p->is_cancelled && p->kind == CSN_DO_MODEL_CALL)
       csn_emit_cancel(s->out, s->ev, CSN_DO_MODEL_CANCEL, p->seq);
+    else if (!p->is_cancelled && p->kind == CSN_DO_CHILD_START)
+      csn_emit_cancel(s->out, s->ev, CSN_DO_CHILD_CANCEL, p->seq);
     else if (!p->is_cancelled && p->kind == CSN_DO_TOOL_CALL)
       csn_emit_cancel(s->out, s->ev, CSN_DO_TOOL_CANCEL, p->seq);
     p->is_cancelled = true;

@@ -89,6 +89,13 @@ guard(struct csn_step *s, csn_pending *p, enum csn_purpose purpose, char *names,
   p->seq = csn_emit_callback(s->out, s->ev, p, CSN_STR(""));
 }
 
+static void
+start(struct csn_step *s, csn_pending *p)
+{
+  if (!csn_step_child(s->st, p) || p->answer || !csn_step_start_child(s, p))
+    perform(s, p);
+}
+
 /* It may be made as far as rules and humans are concerned. */
 static void
 let_pass(struct csn_step *s, csn_pending *p)
@@ -103,7 +110,7 @@ let_pass(struct csn_step *s, csn_pending *p)
   if (guards)
     guard(s, p, CSN_FOR_TOOL_INPUT, guards, -1);
   else
-    perform(s, p);
+    start(s, p);
 }
 
 /* A call begins: it is performed, answered by policy, or a human is asked. */
@@ -185,8 +192,8 @@ note_stop(struct csn_step *s, const csn_pending *p)
 }
 
 /* Its result has joined. */
-static void
-settle(struct csn_step *s, csn_pending *p)
+void
+csn_step_settle(struct csn_step *s, csn_pending *p)
 {
   note_stop(s, p);
   csn_pending done = *p;
@@ -207,11 +214,11 @@ csn_step_tool_guarded(struct csn_step *s, csn_pending *p)
     if (reject.n)
       csn_step_set_text(&p->answer, reject);
     p->purpose = CSN_FOR_NONE;
-    perform(s, p);
+    start(s, p);
     return;
   }
   csn_step_absorb(s);
-  settle(s, p);
+  csn_step_settle(s, p);
   if (trips)
     csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
                      csn_json_str(data, "message", CSN_STR("a guardrail tripped")));
@@ -237,7 +244,7 @@ csn_step_on_tool_returned(struct csn_step *s)
   }
   if (!is_held) {
     csn_step_absorb(s);
-    settle(s, p);
+    csn_step_settle(s, p);
   } else {
     csn_pending_drop(s->st, p);
   }

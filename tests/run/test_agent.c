@@ -74,6 +74,8 @@ TEST(the_resolved_form_reads_back_to_itself)
       "harness, environment: {A: b}, replay: safe}]\ntool_use: {stop_at: [x]}\ntool_settings: "
       "[{tool: x, timeout: 2m, "
       "retries: 1}]\nlimits: {parallel: 3}\n",
+      "name: a\nagent_tools: [b, {agent: b, tool: c, description: d}]\nlimits: {children: "
+      "2}\nagents: [{name: b}]\n",
       "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
       "\"2026-12-31T01:02:03Z\"}]\n",
       "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",

@@ -653,6 +653,43 @@ TEST(a_result_may_be_the_answer)
   end(&p);
 }
 
+#define BOSS(limits)                                                                               \
+  "{\"name\":\"boss\",\"agent_tools\":[{\"agent\":\"w\",\"tool\":\"work\"}],\"agents\":[{"         \
+  "\"name\":\"w\"}],"                                                                              \
+  "\"limits\":{" limits "}}"
+
+TEST(agents_called_at_once_share_what_is_left)
+{
+  struct play p;
+  begin(&p, BOSS("\"tokens\":9000,\"children\":3"));
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "work") "," CALL("b", "t") "," CALL(
+           "c", "work") "," CALL("d", "work") "],\"usage\":{\"total_tokens\":3000}}",
+       "child_start@4 tool_call@5 child_start@6 child_start@7");
+  for (size_t i = 0; i < 4; i += i ? 1 : 2)
+    assert_true(csn_str_find(p.fx.v[i].data, CSN_STR("\"agent\":\"w\",\"tokens\":2000"), 0) !=
+                SIZE_MAX);
+  reread(&p, BOSS("\"tokens\":9000,\"children\":3"));
+  play(&p, CSN_EV_CHILD_DONE,
+       "{\"effect\":4,\"tokens\":500,\"cost_pusd\":7,\"items\":[{\"output\":\"x\"}]}", "");
+  assert_int_equal(p.st.budget.child_tokens, 500);
+  assert_int_equal(p.st.budget.cost_pusd, 7);
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "tool_cancel@10 child_cancel@11 child_cancel@12");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "");
+  play(&p, CSN_EV_CHILD_DONE, "{\"effect\":6,\"items\":[]}", "");
+  play(&p, CSN_EV_CHILD_DONE, "{\"effect\":7,\"items\":[]}", "finish@16");
+  end(&p);
+
+  begin(&p, BOSS("\"children\":1"));
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "work") "," CALL("b", "work") "]}",
+       "child_start@4 tool_call@5");
+  last_holds(&p, "no more agents may be called");
+  end(&p);
+}
+
 TEST(a_human_may_be_asked_whether_a_budget_may_be_used_up)
 {
   struct play p;
@@ -725,34 +762,37 @@ TEST(every_row_of_the_table_was_taken)
   assert_int_equal(missed, 0);
 }
 
-RUN_TESTS(
-    "run/step", RUN(a_reply_without_calls_is_the_final_answer),
-    RUN(a_nul_in_a_call_does_not_make_it_look_like_another),
-    RUN(a_call_id_with_a_nul_fails_the_run), RUN(a_reply_with_thousands_of_calls_fails_the_run),
-    RUN(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs),
-    RUN(a_sandbox_that_cannot_be_made_ends_the_run),
-    RUN(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order),
-    RUN(one_call_may_wait_for_a_decision_while_others_run),
-    RUN(a_rule_that_denies_answers_in_the_place_of_the_tool),
-    RUN(a_decision_may_hold_for_the_same_arguments_and_for_no_others),
-    RUN(a_decision_may_hold_for_a_pattern_and_may_deny), RUN(what_a_human_edited_is_what_is_called),
-    RUN(a_guardrail_beside_the_model_call_cancels_it),
-    RUN(a_guardrail_that_is_slower_than_the_answer_still_counts),
-    RUN(what_blocks_is_asked_before_the_model),
-    RUN(preparing_can_be_cancelled_timed_out_and_lose_its_sandbox),
-    RUN(the_answer_is_reviewed_and_withheld_when_a_guardrail_objects),
-    RUN(guardrails_stand_before_and_behind_a_call),
-    RUN(calls_wait_for_the_guardrail_that_is_still_out), RUN(cancel_now_awaits_what_it_cancels),
-    RUN(cancel_in_setup_awaits_the_sandbox), RUN(cancel_while_the_model_thinks_cancels_the_call),
-    RUN(cancel_after_the_turn_lets_its_tools_finish), RUN(limits_end_a_run_with_what_it_has),
-    RUN(the_wall_limit_holds_in_every_phase), RUN(a_sandbox_that_dies_under_a_run_fails_it),
-    RUN(a_refusal_and_a_failed_model_end_the_run),
-    RUN(a_session_is_read_before_the_model_is_called_and_appended_to_before_the_end),
-    RUN(a_session_that_cannot_be_read_fails_the_run_and_is_not_appended_to),
-    RUN(an_answer_stands_although_its_session_could_not_be_saved),
-    RUN(work_of_hosted_tools_without_a_message_runs_again),
-    RUN(after_a_crash_a_human_may_be_asked_about_a_call),
-    RUN(only_so_many_calls_run_at_once_and_questions_take_no_room), RUN(a_result_may_be_the_answer),
-    RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
-    RUN(events_that_do_not_belong_are_refused_and_change_nothing),
-    RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))
+RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
+          RUN(a_nul_in_a_call_does_not_make_it_look_like_another),
+          RUN(a_call_id_with_a_nul_fails_the_run),
+          RUN(a_reply_with_thousands_of_calls_fails_the_run),
+          RUN(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs),
+          RUN(a_sandbox_that_cannot_be_made_ends_the_run),
+          RUN(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order),
+          RUN(one_call_may_wait_for_a_decision_while_others_run),
+          RUN(a_rule_that_denies_answers_in_the_place_of_the_tool),
+          RUN(a_decision_may_hold_for_the_same_arguments_and_for_no_others),
+          RUN(a_decision_may_hold_for_a_pattern_and_may_deny),
+          RUN(what_a_human_edited_is_what_is_called),
+          RUN(a_guardrail_beside_the_model_call_cancels_it),
+          RUN(a_guardrail_that_is_slower_than_the_answer_still_counts),
+          RUN(what_blocks_is_asked_before_the_model),
+          RUN(preparing_can_be_cancelled_timed_out_and_lose_its_sandbox),
+          RUN(the_answer_is_reviewed_and_withheld_when_a_guardrail_objects),
+          RUN(guardrails_stand_before_and_behind_a_call),
+          RUN(calls_wait_for_the_guardrail_that_is_still_out),
+          RUN(cancel_now_awaits_what_it_cancels), RUN(cancel_in_setup_awaits_the_sandbox),
+          RUN(cancel_while_the_model_thinks_cancels_the_call),
+          RUN(cancel_after_the_turn_lets_its_tools_finish), RUN(limits_end_a_run_with_what_it_has),
+          RUN(the_wall_limit_holds_in_every_phase), RUN(a_sandbox_that_dies_under_a_run_fails_it),
+          RUN(a_refusal_and_a_failed_model_end_the_run),
+          RUN(a_session_is_read_before_the_model_is_called_and_appended_to_before_the_end),
+          RUN(a_session_that_cannot_be_read_fails_the_run_and_is_not_appended_to),
+          RUN(an_answer_stands_although_its_session_could_not_be_saved),
+          RUN(work_of_hosted_tools_without_a_message_runs_again),
+          RUN(after_a_crash_a_human_may_be_asked_about_a_call),
+          RUN(only_so_many_calls_run_at_once_and_questions_take_no_room),
+          RUN(a_result_may_be_the_answer), RUN(agents_called_at_once_share_what_is_left),
+          RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
+          RUN(events_that_do_not_belong_are_refused_and_change_nothing),
+          RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))

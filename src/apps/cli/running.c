@@ -184,7 +184,7 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
   const csn_json *v;
   if (csn_json_parse(a, data, &v, NULL) < 0)
     return;
-  if (strcmp(type, "tool_call") == 0) {
+  if (strcmp(type, "tool_call") == 0 || strcmp(type, "child_start") == 0) {
     show_tool_call(s->c, v);
   } else if (strcmp(type, "model_replied") == 0) {
     show_reply(s->c, v);

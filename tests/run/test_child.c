@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Agents that are called as tools: runs of their own, in the same workspace,
+ * which wait, stop and go on with the run that called them. */
+#include "bench.h"
+#include "run/driver.h"
+
+static void
+load(struct bench *b, const char *yaml, const char *worker)
+{
+  csn_err err;
+  char path[120];
+  csn_agent_free(b->agent);
+  bench_write(b, "agent.yaml", yaml);
+  bench_write(b, "worker.yaml", worker);
+  snprintf(path, sizeof path, "%s/agent.yaml", b->folder);
+  OK(csn_agent_load(&b->agent, path, &err), &err);
+}
+
+#define BOSS                                                                                       \
+  "rules:\n- {name: first, when: {first: true}, reply: [{worker: {input: do it}}]}\n"              \
+  "- {name: end, reply: \"boss: ${output}\"}\n"
+#define TEAM(more)                                                                                 \
+  "name: boss\nmodel: script:book.yaml\ncapabilities: []\nagent_tools: [worker]\nagents:\n"        \
+  "- {name: worker, description: Works., model: \"script:worker.yaml\"" more "}\n"
+
+TEST(an_agent_is_called_and_answers)
+{
+  struct bench b;
+  bench_init(&b, BOSS);
+  load(&b, TEAM(""), "rules: [{name: end, when: {task: '^do it$'}, reply: done it}]\n");
+  csn_run *r = bench_start(&b);
+  csn_result res = bench_await(&b, r);
+  STR_EQ(res.output, "boss: done it");
+  assert_true(bench_saw(&b, "child_start {\"call_id\":\"call_1_first\",\"name\":\"worker\""));
+  assert_true(bench_saw(&b, "\"state\":\"done\",\"reason\":\"final\""));
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+TEST(what_went_wrong_in_it_is_told_to_the_model)
+{
+  struct bench b;
+  bench_init(&b, BOSS);
+  load(&b, TEAM(""), "rules: [{name: end, fail: true, reply: no}]\n");
+  csn_run *r = bench_start(&b);
+  STR_EQ(bench_await(&b, r).output, "boss: The agent ended without an answer (refusal): no");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+TEST(many_are_called_at_once)
+{
+  struct bench b;
+  csn_auto(csn_buf_finip) csn_buf book = CSN_BUF(10000);
+  csn_buf_addz(&book, "rules:\n- name: first\n  when: {first: true}\n  reply:\n");
+  for (int i = 0; i < 40; i++)
+    csn_buf_addf(&book, "  - {worker: {input: \"job %d\"}}\n", i);
+  csn_buf_addz(&book, "- {name: end, when: {contains: did job 39}, reply: all}\n");
+  bench_init(&b, book.p);
+  load(&b, TEAM(""),
+       "rules: [{name: end, when: {task: '^job (?<n>[0-9]+)$'}, reply: \"did ${task}\"}]\n");
+  csn_run *r = bench_start(&b);
+  STR_EQ(bench_await(&b, r).output, "all");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+TEST(it_works_in_the_same_workspace)
+{
+  struct bench b;
+  bench_init(&b, "rules:\n- {name: first, when: {first: true}, reply: [{worker: {input: write}}]}\n"
+                 "- {name: look, when: {tool: worker}, reply: [{exec_command: {cmd: cat note}}]}\n"
+                 "- {name: end, when: {exit: 0}, reply: \"read: ${output}\"}\n");
+  load(&b,
+       "name: boss\nmodel: script:book.yaml\nsandbox: {backend: local}\nagent_tools: "
+       "[worker]\nagents:\n"
+       "- {name: worker, model: \"script:worker.yaml\"}\n",
+       "rules:\n- {name: first, when: {first: true}, reply: [{exec_command: {cmd: echo hello "
+       ">note}}]}\n"
+       "- {name: end, when: {exit: 0}, reply: written}\n");
+  csn_run *r = bench_start(&b);
+  csn_result res = bench_await(&b, r);
+  STR_EQ(res.output, "read: hello");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+#define ASKS                                                                                       \
+  "rules:\n- {name: first, when: {first: true}, reply: [{push: {}}]}\n"                            \
+  "- {name: end, when: {contains: call 1}, reply: pushed}\n"
+
+/* A worker of this program whose calls are asked about. */
+static void
+make_asking(struct bench *b, csn_tool *t)
+{
+  csn_err err;
+  char model[120];
+  bench_init(b, BOSS);
+  bench_write(b, "worker.yaml", ASKS);
+  snprintf(model, sizeof model, "script:%s/worker.yaml", b->folder);
+  csn_agent *worker = csn_agent_new("worker");
+  csn_agent_set_model(worker, model);
+  *t = (csn_tool){.size = sizeof *t,
+                  .name = "push",
+                  .description = "d",
+                  .schema = "{}",
+                  .call = bench_count,
+                  .user = b};
+  OK(csn_agent_add_tool(worker, t, &err), &err);
+  OK(csn_agent_add_agent(b->agent, worker, &err), &err);
+  bench_set(b, "agent_tools", "[\"worker\"]");
+  bench_set(b, "approvals", "[{\"agent\":\"worker\",\"do\":\"ask\"}]");
+}
+
+static int
+see(void *user, const csn_ask *a)
+{
+  STR_EQ(a->tool, "push");
+  ++*(int *)user;
+  return 0;
+}
+
+TEST(the_run_waits_with_it_and_decides_through_it)
+{
+  struct bench b;
+  csn_tool t;
+  csn_err err;
+  int n = 0;
+  make_asking(&b, &t);
+  csn_run *r = bench_start(&b);
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+  csn_run_asks(r, see, &n);
+  assert_int_equal(n, 1);
+  const csn_decision yes = {.allow = true};
+  assert_int_equal(csn_run_decide(r, CSN_STR("nope"), &yes, &err), CSN_E_NOT_FOUND);
+  OK(csn_run_decide(r, CSN_STR(""), &yes, &err), &err);
+  csn_result res = bench_await(&b, r);
+  STR_EQ(res.output, "boss: pushed");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+static int
+list(void *user, const csn_run_row *row)
+{
+  csn_buf_addf(user, "%.*s ", (int)row->state.n, row->state.p);
+  return 0;
+}
+
+TEST(at_rest_it_is_decided_by_the_parents_name_and_goes_on_with_it)
+{
+  struct bench b;
+  csn_tool t;
+  csn_err err;
+  char id[40];
+  csn_auto(csn_buf_finip) csn_buf states = CSN_BUF(1000);
+  make_asking(&b, &t);
+  csn_run *r = bench_start(&b);
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  csn_run_free(r);
+  OK(csn_store_runs(b.rt->store, list, &states, &err), &err);
+  STR_EQ(csn_buf_str(&states), "waiting waiting ");
+  csn_rt_free(b.rt);
+
+  bench_open(&b);
+  OK(csn_run_open(b.rt, csn_cstr(id), NULL, &r, &err), &err);
+  const csn_decision yes = {.allow = true, .by = "ann"};
+  OK(csn_run_decide(r, CSN_STR("call_1_first"), &yes, &err), &err);
+  csn_run_free(r);
+  csn_buf_clear(&states);
+  OK(csn_store_runs(b.rt->store, list, &states, &err), &err);
+  STR_EQ(csn_buf_str(&states), "ready ready ");
+  csn_rt_free(b.rt);
+
+  bench_open(&b);
+  csn_run_options o = {.tools = &t, .n_tools = 1};
+  OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err);
+  STR_EQ(bench_await(&b, r).output, "boss: pushed");
+  assert_int_equal(atomic_load(&b.calls), 1);
+  csn_run_free(r);
+  OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err); /* replays */
+  STR_EQ(bench_await(&b, r).output, "boss: pushed");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
+/* Blocks until its scope ends, at its first call. */
+static int
+hang(csn_call *c, void *user, csn_err *err)
+{
+  struct bench *b = user;
+  if (atomic_fetch_add(&b->calls, 1)) {
+    csn_buf_addz(csn_call_out(c), "call 1");
+    return 0;
+  }
+  pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t k;
+  csn_cond_init(&k);
+  pthread_mutex_lock(&m);
+  int rc = 0;
+  while (rc == 0)
+    rc = csn_scope_wait(csn_call_scope(c), &k, &m, err);
+  pthread_mutex_unlock(&m);
+  pthread_cond_destroy(&k);
+  return rc;
+}
+
+TEST(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it)
+{
+  for (int stops = 0; stops < 2; stops++) {
+    struct bench b;
+    csn_tool t;
+    csn_err err;
+    char id[40];
+    make_asking(&b, &t);
+    bench_set(&b, "approvals", "[]");
+    b.agent->agents[0]->tools[0].tool.call = hang;
+    b.agent->agents[0]->tools[0].tool.replay = CSN_REPLAY_SAFE;
+    csn_run *r = bench_start(&b);
+    snprintf(id, sizeof id, "%s", csn_run_id(r));
+    for (int64_t end = csn_now_ns() + 20000000000; !atomic_load(&b.calls) && csn_now_ns() < end;)
+      sched_yield();
+    if (stops)
+      csn_run_interrupt(r);
+    else
+      csn_run_cancel(r, false);
+    assert_int_equal(bench_await(&b, r).state, stops ? CSN_RUN_INTERRUPTED : CSN_RUN_CANCELLED);
+    csn_run_free(r);
+    if (stops) {
+      t.call = hang;
+      t.replay = CSN_REPLAY_SAFE;
+      csn_run_options o = {.tools = &t, .n_tools = 1};
+      OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err);
+      STR_EQ(bench_await(&b, r).output, "boss: pushed");
+      csn_run_free(r);
+    }
+    bench_fini(&b);
+  }
+}
+
+RUN_TESTS("run/child", RUN(an_agent_is_called_and_answers),
+          RUN(what_went_wrong_in_it_is_told_to_the_model), RUN(many_are_called_at_once),
+          RUN(it_works_in_the_same_workspace), RUN(the_run_waits_with_it_and_decides_through_it),
+          RUN(at_rest_it_is_decided_by_the_parents_name_and_goes_on_with_it),
+          RUN(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it))
