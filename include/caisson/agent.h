@@ -38,7 +38,8 @@ CSN_API void csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms); /* 0: no limi
  * predicates.  Copied; `user` is borrowed. */
 CSN_API int csn_agent_add_callback(csn_agent *a, const csn_callback *cb, csn_err *err) CSN_MUST;
 /* A section of agent.yaml as JSON: "approvals", "guardrails", "tool_settings",
- * "limits", "handoffs".
+ * "limits", "handoffs", "agent_tools", "tool_use",
+ * "output_schema", ...: docs/ says what they hold.
  * A second call replaces it. */
 CSN_API int csn_agent_set(csn_agent *a, const char *section, csn_str json, csn_err *err) CSN_MUST;
 /* "jail", "local", "fake": gives the agent a sandbox and the capabilities

@@ -38,6 +38,7 @@ typedef struct csn_model_request {
   const csn_json *settings; /* of the agent file: temperature, top_p, max_tokens, tool_choice,
                                parallel_tool_calls, reasoning, verbosity, extra_body; may be NULL */
   bool stream;
+  csn_str output_schema; /* strict JSON Schema of the answer; empty: text */
 } csn_model_request;
 
 typedef struct csn_usage {

@@ -41,10 +41,10 @@ typedef void csn_listener(void *user, const char *run, const char *type, int64_t
 typedef struct csn_run_options {
   csn_listener *listener;
   void *user;
-  bool no_stream;        /* ask the model for whole replies */
-  const char *out_dir;   /* where declared outputs go; NULL: as the agent file says */
-  const char *session;   /* a conversation that this run goes on with: what was said in it comes
-                            before the input, what the run adds is appended; NULL: none */
+  bool no_stream;      /* ask the model for whole replies */
+  const char *out_dir; /* where declared outputs go; NULL: as the agent file says */
+  const char *session; /* a conversation that this run goes on with: what was said in it comes
+                          before the input, what the run adds is appended; NULL: none */
   int64_t session_items, session_tokens; /* of it, at most; about; 0: all */
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
   const csn_tool *tools; /* resume only: the program's own tools, re-bound by name */

@@ -251,3 +251,36 @@ csn_agent_write_tool_use(const csn_agent *a, csn_jw *w)
   csn_jw_key(w, "tool_use");
   csn_jw_value(w, a->tool_use);
 }
+
+/* ---- output_schema, in its strict form ---- */
+
+int
+csn_agent_read_output_schema(const struct csn_agent_reader *r, const csn_json *m)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20), strict = CSN_BUF(1 << 20);
+  csn_err why;
+  const csn_json *plain;
+  csn_jw w;
+  int rc = csn_agent_want(r, m, "output_schema", CSN_JSON_OBJECT);
+  csn_jw_init(&w, &text);
+  csn_jw_value(&w, m);
+  if (rc == 0)
+    rc = csn_agent_keep(r, &w, &plain);
+  if (rc == 0 && !csn_json_get(plain, "properties"))
+    rc = csn_agent_complain(r, m, "output_schema: expected the schema of an object");
+  if (rc < 0)
+    return rc;
+  if (csn_schema_strict(r->a->arena, plain, &strict, &why) < 0)
+    return csn_agent_complain(r, m, "output_schema: %s", why.msg);
+  csn_str json = csn_arena_dup(r->a->arena, csn_buf_str(&strict));
+  return csn_json_parse(r->a->arena, json, &r->a->output_schema, r->err);
+}
+
+void
+csn_agent_write_output_schema(const csn_agent *a, csn_jw *w)
+{
+  if (!a->output_schema)
+    return;
+  csn_jw_key(w, "output_schema");
+  csn_jw_value(w, a->output_schema);
+}

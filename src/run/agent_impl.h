@@ -49,7 +49,8 @@ struct csn_agent {
   csn_manifest *manifest;
   const csn_json *manifest_json;
   struct csn_agent_limits limits;
-  const csn_json *guardrails, *tool_settings, *tool_use; /* resolved sections; NULL: none */
+  const csn_json *guardrails, *tool_settings, *tool_use,
+      *output_schema; /* resolved sections; NULL: none */
   csn_callback *callbacks;
   size_t n_callbacks;
   const csn_json *handoffs;    /* resolved */

@@ -15,6 +15,7 @@ struct section {
 static const struct section sections[] = {
     {"limits", csn_agent_read_budget, NULL}, /* written before them */
     {"tools", csn_agent_read_tools, csn_agent_write_tools},
+    {"output_schema", csn_agent_read_output_schema, csn_agent_write_output_schema},
     {"tool_use", csn_agent_read_tool_use, csn_agent_write_tool_use},
     {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
     {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},

@@ -256,6 +256,7 @@ collect_request(struct ask *a)
       .n_tools = n_tools,
       .settings = a->settings,
       .stream = !r->opts.no_stream,
+      .output_schema = ag->output_schema ? ag->output_schema->raw : CSN_STR(""),
   };
 }
 

@@ -3,6 +3,7 @@
  * after the other until one objects; what they answered is the event. */
 #include "run/driver.h"
 #include "run/items.h"
+#include "run/schema_check.h"
 
 enum { ANSWER_MAX_BYTES = 16 << 20, QUESTION_MAX_BYTES = 1 << 30 };
 
@@ -79,7 +80,7 @@ write_question(struct callback_job *c, const csn_run *r, const csn_pending *p)
       csn_jw_raw(&w, r->items[i].raw);
     csn_jw_end(&w);
   }
-  if (p->purpose == CSN_FOR_OUTPUT)
+  if (p->purpose == CSN_FOR_OUTPUT || p->purpose == CSN_FOR_SCHEMA)
     member(&w, "output", csn_cstr(r->state.output));
   if (p->name)
     member(&w, "tool", csn_cstr(p->name));
@@ -130,6 +131,7 @@ take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *
     break;
   case CSN_FOR_INPUT:
   case CSN_FOR_OUTPUT:
+  case CSN_FOR_SCHEMA:
   case CSN_FOR_NONE:
   case CSN_FOR_BUDGET:
   case CSN_FOR_COUNT:
@@ -195,6 +197,44 @@ write_item(struct callback_job *c, csn_jw *w, const csn_json *answer)
   csn_jw_end(w);
 }
 
+/* Whether the answer fits the agent's schema, and what the model is told. */
+static csn_job *
+check_schema(csn_job *j)
+{
+  struct callback_job *c = job_of(j);
+  csn_err err = {0};
+  const csn_json *question, *answer = NULL;
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(1 << 20), text = CSN_BUF(4096);
+  int rc = csn_json_parse(c->arena, c->question, &question, &err);
+  if (rc == 0)
+    rc = csn_json_parse(c->arena, csn_str_trim(csn_json_str(question, "output", CSN_STR(""))),
+                        &answer, &err);
+  if (rc < 0)
+    csn_wrap(&err, rc, "the answer is no JSON");
+  else
+    rc = csn_schema_check(c->agent->output_schema, answer, &err);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, j->seq);
+  csn_jw_key(&w, "valid");
+  csn_jw_bool(&w, rc == 0);
+  if (rc < 0) {
+    member(&w, "message", csn_cstr(err.msg));
+    csn_buf_addf(&text,
+                 "Your answer does not fit the schema it must have: %s. Answer again with nothing "
+                 "but a JSON value that fits.",
+                 err.msg);
+    csn_jw_key(&w, "items");
+    csn_jw_arr(&w);
+    csn_item_user(&w, csn_buf_str(&text));
+    csn_jw_end(&w);
+  }
+  csn_jw_end(&w);
+  return csn_run_deliver(j->run, CSN_EV_CALLBACK_RETURNED, csn_buf_str(&b), true);
+}
+
 static csn_job *
 perform(csn_job *j)
 {
@@ -227,7 +267,7 @@ csn_job *
 csn_callback_job_new(csn_run *r, const csn_pending *p)
 {
   struct callback_job *c = csn_alloc(sizeof *c);
-  c->base.fn = perform;
+  c->base.fn = p->purpose == CSN_FOR_SCHEMA ? check_schema : perform;
   c->base.free = job_free;
   c->base.cancel = job_cancel;
   c->arena = csn_arena_new(0);

@@ -276,6 +276,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   if (st->disabled && *st->disabled)
     text(w, "disabled", st->disabled);
   flag(w, "final", st->is_final);
+  flag(w, "repaired", st->is_repaired);
   if (st->stop_output) {
     text(w, "stop_output", st->stop_output);
     number(w, "stop_order", st->stop_order);
@@ -370,6 +371,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->timer_seq = csn_json_int(v, "timer", -1);
   st->timer_at_ms = csn_json_int(v, "timer_at_ms", 0);
   st->is_final = csn_json_bool(v, "final", false);
+  st->is_repaired = csn_json_bool(v, "repaired", false);
   st->stop_output = text_or_null(v, "stop_output");
   st->stop_order = csn_json_int(v, "stop_order", 0);
   budget_from_json(st, v);

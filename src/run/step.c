@@ -79,7 +79,7 @@ leave(struct csn_step *s)
     csn_step_enter_model(s);
   else if (st->phase == CSN_PHASE_MODEL)
     leave_model(s);
-  else if (st->phase == CSN_PHASE_REVIEW)
+  else if (st->phase == CSN_PHASE_REVIEW && st->is_final)
     csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
   else if (st->next_agent)
     csn_step_hand_off(s); /* the phase is left anew */

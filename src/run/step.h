@@ -38,6 +38,7 @@ enum csn_phase {
   X(TOOL_OUTPUT, tool_output)   /* guardrail on what a call gave */                                \
   X(INSTRUCTIONS, instructions) /* the instructions of a turn */                                   \
   X(ENABLED, enabled)           /* whether a tool is there in a turn */                            \
+  X(SCHEMA, schema)             /* no callback: the driver looks whether the answer fits */        \
   X(BUDGET, budget)             /* no callback: a human is asked whether to go on */
 #define X(id, word) CSN_FOR_##id,
 enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
@@ -84,6 +85,7 @@ typedef struct csn_step_config {
   const csn_json *agent_tools; /* of the agent at work: {agent, tool} */
   int64_t max_handoffs;        /* with nothing new in between; 0: any number */
   const csn_json *root;        /* the resolved agent of record 0, with `agents` */
+  bool has_schema;             /* its answer must fit one */
   const csn_json *handoffs;    /* of the agent at work: {agent, tool, filter?} */
   const csn_json *guardrails;  /* {callback, on, blocking?, tool?} */
   const csn_json *tools;       /* {tool, enabled?}: `tool_settings` */
@@ -123,6 +125,7 @@ typedef struct csn_state {
   bool stops_after_turn;
   char *stop_output;  /* a result that is the answer, of the first such call; or NULL */
   int64_t stop_order; /* its order */
+  bool is_repaired;   /* the model was told once that its answer does not fit */
   bool is_final;      /* the last reply is the answer, unless a guardrail objects */
   bool turn_ended;    /* by the last step: worth a `state` record */
   bool sandbox_open;

@@ -10,7 +10,8 @@ csn_step_ask_callback(struct csn_step *s, enum csn_purpose purpose, csn_str name
   csn_pending *p = csn_pending_add(s->st, CSN_DO_CALLBACK, -1);
   csn_buf list = CSN_BUF(6 * name.n + 8);
   csn_buf_addc(&list, '[');
-  csn_json_quote(&list, name);
+  if (name.n)
+    csn_json_quote(&list, name);
   csn_buf_addc(&list, ']');
   p->callbacks = list.p;
   p->purpose = purpose;
@@ -126,7 +127,29 @@ csn_step_enter_review(struct csn_step *s)
     free(st->output);
     st->output = csn_steal(st->stop_output);
   }
-  ask_guards(s, CSN_FOR_OUTPUT, false);
+  if (st->cfg.has_schema)
+    csn_step_ask_callback(s, CSN_FOR_SCHEMA, CSN_STR(""), CSN_STR(""));
+  else
+    ask_guards(s, CSN_FOR_OUTPUT, false);
+}
+
+/* {"effect","valid":bool,"message"?,"items"?: what the model is told} */
+static void
+on_schema(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  csn_str message = csn_json_str(s->ev->data, "message", CSN_STR(""));
+  if (st->outcome != CSN_RUN_RUNNING)
+    return;
+  if (csn_json_bool(s->ev->data, "valid", false)) {
+    ask_guards(s, CSN_FOR_OUTPUT, false);
+  } else if (!st->is_repaired) {
+    st->is_repaired = true;
+    st->is_final = false; /* one turn more */
+    csn_step_absorb(s);
+  } else {
+    csn_step_give_up(s, CSN_RUN_FAILED, "output_schema", message);
+  }
 }
 
 /* ---- answers ---- */
@@ -154,6 +177,8 @@ csn_step_on_callback(struct csn_step *s)
   if (purpose == CSN_FOR_ENABLED && !csn_json_bool(s->ev->data, "enabled", true))
     disable(st, csn_cstr(p->name));
   csn_pending_drop(st, p);
+  if (purpose == CSN_FOR_SCHEMA)
+    on_schema(s);
   if (csn_json_bool(s->ev->data, "trip", false))
     csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
                      csn_json_str(s->ev->data, "message", CSN_STR("a guardrail tripped")));

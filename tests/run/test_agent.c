@@ -74,6 +74,7 @@ TEST(the_resolved_form_reads_back_to_itself)
       "harness, environment: {A: b}, replay: safe}]\ntool_use: {stop_at: [x]}\ntool_settings: "
       "[{tool: x, timeout: 2m, "
       "retries: 1}]\nlimits: {parallel: 3}\n",
+      "name: a\noutput_schema: {properties: {a: {type: string}}}\n",
       "name: a\nagent_tools: [b, {agent: b, tool: c, description: d}]\nlimits: {children: "
       "2}\nagents: [{name: b}]\n",
       "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
@@ -150,6 +151,8 @@ static const struct {
      "schema of tool x"},
     {"name: a\ntools: [{name: x, command: [x]}, {name: x, command: [y]}]\n",
      "has a tool x already"},
+    {"name: a\noutput_schema: {type: string}\n", "output_schema: expected the schema of an object"},
+    {"name: a\noutput_schema: {properties: {}, additionalProperties: true}\n", "output_schema: "},
     {"name: a\ntool_use: sometimes\n", "tool_use: expected run_again"},
     {"name: a\ntool_settings: [{tool: x, timeout: long}]\n", "tool_settings.timeout"},
     {"name: a\napprovals:\n  - {do: perhaps}\n",

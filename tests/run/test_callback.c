@@ -145,6 +145,34 @@ TEST(instructions_and_tools_may_change_from_turn_to_turn)
   bench_fini(&b);
 }
 
+TEST(the_answer_fits_its_schema_or_the_model_is_told_once)
+{
+  static const struct {
+    const char *second, *output;
+    enum csn_run_state state;
+  } rows[] = {{"'{\"n\":2}'", "{\"n\":2}", CSN_RUN_DONE},
+              {"'{\"n\":\"2\"}'", "{\"n\":\"2\"}", CSN_RUN_FAILED}};
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct bench b;
+    char book[400];
+    snprintf(book, sizeof book,
+             "rules:\n- {name: again, when: {task: 'does not fit'}, reply: %s}\n"
+             "- {name: first, reply: the number is two}\n",
+             rows[i].second);
+    bench_init(&b, book);
+    bench_set(&b, "output_schema", "{\"properties\":{\"n\":{\"type\":\"integer\"}}}");
+    csn_run *r = bench_start(&b);
+    csn_result res = bench_await(&b, r);
+    assert_int_equal(res.state, rows[i].state);
+    STR_EQ(res.output, rows[i].output);
+    assert_true(bench_saw(&b, "the answer is no JSON"));
+    if (i)
+      assert_non_null(strstr(res.message.p, "answer.n: expected integer, got a string"));
+    csn_run_free(r);
+    bench_fini(&b);
+  }
+}
+
 TEST(a_name_that_is_not_bound_is_an_error_before_the_run)
 {
   static const char *const uses[][2] = {
@@ -225,5 +253,6 @@ RUN_TESTS("run/callback", RUN(guardrails_let_pass_trip_and_reject),
           RUN(a_guardrail_that_cannot_look_lets_nothing_pass),
           RUN(text_is_held_back_until_the_guardrail_has_passed_it),
           RUN(instructions_and_tools_may_change_from_turn_to_turn),
+          RUN(the_answer_fits_its_schema_or_the_model_is_told_once),
           RUN(a_name_that_is_not_bound_is_an_error_before_the_run),
           RUN(a_callback_that_was_out_is_bound_again_and_asked_again))

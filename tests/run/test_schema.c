@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Schemas of tools in their strict form. */
+#include "caisson/model.h"
 #include "caisson/tool.h"
 #include "check.h"
+#include "run/schema_check.h"
 
 static const struct {
   const char *name, *in, *out; /* out NULL: refused */
@@ -75,4 +77,97 @@ TEST(schemas_become_strict_or_are_refused)
   }
 }
 
-RUN_TESTS("run/schema", RUN(schemas_become_strict_or_are_refused))
+static const struct {
+  const char *schema, *value, *complaint; /* NULL: it fits */
+} fits[] = {
+    {"{}", "1", NULL},
+    {"{\"type\":\"object\"}", "[]", "answer: expected object, got a list"},
+    {"{\"type\":[\"string\",\"null\"]}", "null", NULL},
+    {"{\"type\":[\"string\",\"null\"]}", "1", "a number is none of the types"},
+    {"{\"type\":\"integer\"}", "2.0", NULL},
+    {"{\"type\":\"integer\"}", "2.5", "expected integer"},
+    {"{\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"]}", "{\"a\":\"x\"}", NULL},
+    {"{\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"]}", "{}", "a is missing"},
+    {"{\"properties\":{\"a\":{\"type\":\"string\"}}}", "{\"a\":1}",
+     "answer.a: expected string, got a number"},
+    {"{\"properties\":{},\"additionalProperties\":false}", "{\"b\":1}", "b is not a member"},
+    {"{\"additionalProperties\":{\"type\":\"number\"}}", "{\"b\":\"x\"}",
+     "answer.b: expected number"},
+    {"{\"items\":{\"type\":\"number\"}}", "[1,\"x\"]", "answer[1]: expected number"},
+    {"{\"items\":{\"properties\":{\"n\":{\"enum\":[1,\"a\"]}}}}", "[{\"n\":\"a\"},{\"n\":2}]",
+     "answer[1].n: the value"},
+    {"{\"minItems\":2}", "[1]", "at least 2 members"},
+    {"{\"maxItems\":0}", "[1]", "at most 0 members"},
+    {"{\"minLength\":2}", "\"\\u00e4\"", "at least 2 characters, got 1"},
+    {"{\"maxLength\":1}", "\"\\u00e4\"", NULL},
+    {"{\"minimum\":1,\"exclusiveMaximum\":3}", "3", "less than 3"},
+    {"{\"minimum\":1}", "0.5", "at least 1"},
+    {"{\"const\":{\"a\":[1.0]}}", "{\"a\":[1]}", NULL},
+    {"{\"const\":1}", "2", "not the one"},
+    {"{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]}", "1", NULL},
+    {"{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]}", "[]", "none of the forms"},
+    {"{\"oneOf\":[{},{\"type\":\"number\"}]}", "1", "more than one"},
+    {"{\"allOf\":[{\"minimum\":1},{\"maximum\":2}]}", "3", "at most 2"},
+    {"{\"$defs\":{\"P\":{\"type\":\"string\"}},\"properties\":{\"a\":{\"$ref\":\"#/$defs/P\"}}}",
+     "{\"a\":1}", "answer.a: expected string"},
+    {"{\"$defs\":{\"L\":{\"properties\":{\"next\":{\"$ref\":\"#/$defs/"
+     "L\"}},\"required\":[\"v\"]}},\"$ref\":"
+     "\"#/$defs/L\"}",
+     "{\"v\":1,\"next\":{\"v\":2,\"next\":{}}}", "answer.next.next: v is missing"},
+    {"{\"$ref\":\"#\"}", "1", "leads nowhere"}, /* to itself */
+    {"{\"$ref\":\"#/x\"}", "1", "leads nowhere"},
+    {"{\"properties\":{\"a\":false}}", "{\"a\":1}", "nothing is allowed"},
+};
+
+TEST(values_are_what_a_schema_describes_or_the_place_is_named)
+{
+  for (size_t i = 0; i < CSN_COUNT(fits); i++) {
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+    const csn_json *schema, *value;
+    csn_err err = {0};
+    OK(csn_json_parse(a, csn_cstr(fits[i].schema), &schema, &err), &err);
+    OK(csn_json_parse(a, csn_cstr(fits[i].value), &value, &err), &err);
+    int rc = csn_schema_check(schema, value, &err);
+    if ((rc == 0) != (fits[i].complaint == NULL))
+      fail_msg("%s and %s: %d %s", fits[i].schema, fits[i].value, rc, err.msg);
+    if (rc < 0 && !strstr(err.msg, fits[i].complaint))
+      fail_msg("%s and %s: got '%s', expected '%s'", fits[i].schema, fits[i].value, err.msg,
+               fits[i].complaint);
+  }
+}
+
+TEST(the_schema_of_the_answer_is_in_the_request)
+{
+  static const struct {
+    const char *api, *want;
+  } apis[] = {
+      {"responses", "\"text\":{\"format\":{\"type\":\"json_schema\",\"name\":\"final_output\","
+                    "\"schema\":{\"x\":1},"
+                    "\"strict\":true},\"verbosity\":\"low\"}"},
+      {"chat",
+       "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"final_output\","
+       "\"strict\":true,\"schema\":{\"x\":1}}}"},
+      {"gemini", "\"responseMimeType\":\"application/json\",\"responseJsonSchema\":{\"x\":1}"},
+  };
+  for (size_t i = 0; i < CSN_COUNT(apis); i++) {
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+    csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(1 << 20), path = CSN_BUF(1000);
+    const csn_json *settings;
+    csn_err err;
+    OK(csn_json_parse(a, CSN_STR("{\"verbosity\":\"low\"}"), &settings, &err), &err);
+    csn_endpoint ep = {.base_url = CSN_STR("http://x")};
+    csn_str item = CSN_STR("{\"role\":\"user\",\"content\":\"hi\"}");
+    csn_model_request rq = {.model = CSN_STR("m"),
+                            .items = &item,
+                            .n_items = 1,
+                            .settings = settings,
+                            .output_schema = CSN_STR("{\"x\":1}")};
+    OK(csn_model_find(csn_cstr(apis[i].api))->encode(&ep, &rq, &body, &path, &err), &err);
+    if (csn_str_find(csn_buf_str(&body), csn_cstr(apis[i].want), 0) == SIZE_MAX)
+      fail_msg("%s: %s", apis[i].api, body.p);
+  }
+}
+
+RUN_TESTS("run/schema", RUN(schemas_become_strict_or_are_refused),
+          RUN(values_are_what_a_schema_describes_or_the_place_is_named),
+          RUN(the_schema_of_the_answer_is_in_the_request))

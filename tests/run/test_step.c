@@ -4,7 +4,6 @@
  * the effects that each must give; the last test fails when a row of the table
  * was never taken. */
 #include "play.h"
-#include "run/policy.h"
 
 TEST(a_reply_without_calls_is_the_final_answer)
 {
@@ -125,89 +124,6 @@ TEST(one_call_may_wait_for_a_decision_while_others_run)
   play(&p, CSN_EV_DECIDED, "{\"effect\":4,\"allow\":true}", "tool_call@9");
   play(&p, CSN_EV_DECIDED, "{\"effect\":6,\"allow\":false,\"items\":[]}", "");
   play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(9, "a"), "model_call@12");
-  end(&p);
-}
-
-#define RULES(list) "{\"name\":\"a\",\"approvals\":[" list "]}"
-#define ARGS(id, name, args)                                                                       \
-  "{\"type\":\"function_call\",\"call_id\":\"" id "\",\"name\":\"" name                            \
-  "\",\"arguments\":\"{\\\"x\\\":\\\"" args "\\\"}\"}"
-
-TEST(a_rule_that_denies_answers_in_the_place_of_the_tool)
-{
-  struct play p;
-  begin(&p, RULES("{\"tool\":\"push\",\"match\":\"main*\",\"do\":\"deny\",\"reason\":\"no\"}"));
-  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
-  play(&p, CSN_EV_MODEL_REPLIED,
-       "{\"effect\":2,\"items\":[" ARGS("a", "push", "dev") "," ARGS("b", "push", "main2") "]}",
-       "tool_call@4 tool_call@5");
-  assert_true(csn_str_find(p.fx.v[0].data, CSN_STR("answer"), 0) == SIZE_MAX);
-  assert_true(csn_str_find(p.fx.v[1].data,
-                           CSN_STR("\"answer\":\"The call was not made: it was denied by a rule of "
-                                   "this agent: no\""),
-                           0) != SIZE_MAX);
-  end(&p);
-}
-
-TEST(a_decision_may_hold_for_the_same_arguments_and_for_no_others)
-{
-  struct play p;
-  char decided[300], hex[65];
-  begin(&p, RULES("{\"tool\":\"push\",\"do\":\"ask\"}"));
-  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
-  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" ARGS("a", "push", "dev") "]}",
-       "ask@4");
-  csn_policy_call c = {.tool = CSN_STR("push"), .input = CSN_STR("{ \"x\" : \"dev\" }")};
-  csn_policy_call_read(&c, p.arena);
-  csn_digest scope = csn_policy_scope(&c);
-  csn_digest_hex(&scope, hex);
-  snprintf(
-      decided, sizeof decided,
-      "{\"effect\":4,\"allow\":true,\"always\":{\"tool\":\"push\",\"agent\":\"a\",\"scope\":\"%s\","
-      "\"until_ms\":2000}}",
-      hex);
-  play(&p, CSN_EV_DECIDED, decided, "tool_call@6");
-  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(6, "a"), "model_call@8");
-  play(&p, CSN_EV_MODEL_REPLIED,
-       "{\"effect\":8,\"items\":[" ARGS("b", "push", "dev") "," ARGS("c", "push", "main") "]}",
-       "tool_call@10 ask@11");
-  play(&p, CSN_EV_DECIDED, "{\"effect\":11,\"allow\":false,\"items\":[]}", "");
-  p.ts = 2000; /* it has expired */
-  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(10, "b"), "model_call@14");
-  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":14,\"items\":[" ARGS("d", "push", "dev") "]}",
-       "ask@16");
-  end(&p);
-}
-
-TEST(a_decision_may_hold_for_a_pattern_and_may_deny)
-{
-  struct play p;
-  begin(&p, RULES("{\"tool\":\"push\",\"do\":\"ask\"}"));
-  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
-  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" ARGS("a", "push", "dev") "]}",
-       "ask@4");
-  play(&p, CSN_EV_DECIDED,
-       "{\"effect\":4,\"allow\":false,\"items\":[],\"reason\":\"never\",\"always\":{\"tool\":"
-       "\"push\","
-       "\"agent\":\"a\",\"like\":\"d*\"}}",
-       "model_call@6");
-  play(&p, CSN_EV_MODEL_REPLIED,
-       "{\"effect\":6,\"items\":[" ARGS("b", "push", "dev2") "," ARGS("c", "push", "main") "]}",
-       "tool_call@8 ask@9");
-  assert_true(csn_str_find(p.fx.v[0].data, CSN_STR("denied by a human: never"), 0) != SIZE_MAX);
-  end(&p);
-}
-
-TEST(what_a_human_edited_is_what_is_called)
-{
-  struct play p;
-  begin(&p, RULES("{\"do\":\"ask\"}"));
-  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
-  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" ARGS("a", "push", "dev") "]}",
-       "ask@4");
-  play(&p, CSN_EV_DECIDED, "{\"effect\":4,\"allow\":true,\"arguments\":\"{}\"}", "tool_call@6");
-  STR_EQ(last_effect(&p),
-         "{\"call_id\":\"a\",\"name\":\"push\",\"arguments\":\"{}\",\"edited\":true}");
   end(&p);
 }
 
@@ -690,6 +606,38 @@ TEST(agents_called_at_once_share_what_is_left)
   end(&p);
 }
 
+TEST(an_answer_that_does_not_fit_its_schema_is_given_once_more)
+{
+  struct play p;
+  static const char agent[] = "{\"output_schema\":{},\"guardrails\":[" GUARD("g", "output") "]}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(2, "no json"), "callback@4");
+  STR_EQ(last_effect(&p), "{\"for\":\"schema\",\"callbacks\":[]}");
+  play(&p, CSN_EV_CALLBACK_RETURNED,
+       "{\"effect\":4,\"valid\":false,\"message\":\"bad\",\"items\":[{\"role\":\"user\"}]}",
+       "model_call@6");
+  assert_int_equal(p.st.items_to, 5);
+  reread(&p, agent);
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(6, "fits"), "callback@8");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":8,\"valid\":true}", "callback@10");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":10}", "finish@12");
+  assert_string_equal(p.st.output, "fits");
+  end(&p);
+
+  begin(&p, "{\"output_schema\":{}}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(2, "x"), "callback@4");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4,\"valid\":false,\"items\":[]}", "model_call@6");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(6, "y"), "callback@8");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":8,\"valid\":false,\"message\":\"still bad\"}",
+       "finish@10");
+  assert_string_equal(p.st.reason, "output_schema");
+  assert_string_equal(p.st.message, "still bad");
+  assert_string_equal(p.st.output, "y");
+  end(&p);
+}
+
 TEST(a_human_may_be_asked_whether_a_budget_may_be_used_up)
 {
   struct play p;
@@ -770,10 +718,6 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(a_sandbox_that_cannot_be_made_ends_the_run),
           RUN(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order),
           RUN(one_call_may_wait_for_a_decision_while_others_run),
-          RUN(a_rule_that_denies_answers_in_the_place_of_the_tool),
-          RUN(a_decision_may_hold_for_the_same_arguments_and_for_no_others),
-          RUN(a_decision_may_hold_for_a_pattern_and_may_deny),
-          RUN(what_a_human_edited_is_what_is_called),
           RUN(a_guardrail_beside_the_model_call_cancels_it),
           RUN(a_guardrail_that_is_slower_than_the_answer_still_counts),
           RUN(what_blocks_is_asked_before_the_model),
@@ -793,6 +737,7 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(after_a_crash_a_human_may_be_asked_about_a_call),
           RUN(only_so_many_calls_run_at_once_and_questions_take_no_room),
           RUN(a_result_may_be_the_answer), RUN(agents_called_at_once_share_what_is_left),
+          RUN(an_answer_that_does_not_fit_its_schema_is_given_once_more),
           RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
           RUN(events_that_do_not_belong_are_refused_and_change_nothing),
           RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))

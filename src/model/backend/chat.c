@@ -453,6 +453,22 @@ static const char *const same_settings[] = {
     "prompt_cache_options",
 };
 
+static void
+write_format(csn_jw *w, csn_str schema)
+{
+  csn_jw_obj(w);
+  write_member(w, "type", CSN_STR("json_schema"));
+  csn_jw_key(w, "json_schema");
+  csn_jw_obj(w);
+  write_member(w, "name", CSN_STR("final_output"));
+  csn_jw_key(w, "strict");
+  csn_jw_bool(w, true);
+  csn_jw_key(w, "schema");
+  csn_jw_raw(w, schema);
+  csn_jw_end(w);
+  csn_jw_end(w);
+}
+
 static int
 encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
        csn_err *err)
@@ -472,6 +488,8 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
   if (csn_json_get(rq->settings, "top_logprobs") && !csn_json_get(rq->settings, "logprobs") &&
       csn_body_key(&b, "logprobs"))
     csn_jw_bool(&b.w, true);
+  if (rq->output_schema.n && csn_body_key(&b, "response_format"))
+    write_format(&b.w, rq->output_schema);
   if (rq->stream && csn_body_key(&b, "stream"))
     csn_jw_bool(&b.w, true);
   if (rq->stream && csn_body_key(&b, "stream_options"))

@@ -382,7 +382,8 @@ write_generation(csn_body *b)
   static const char *const keys[][2] = {
       {"temperature", "temperature"}, {"top_p", "topP"}, {"max_tokens", "maxOutputTokens"}};
   csn_jw *w = &b->w;
-  bool is_empty = !csn_json_get(b->rq->settings, "reasoning");
+  csn_str schema = b->rq->output_schema;
+  bool is_empty = !csn_json_get(b->rq->settings, "reasoning") && !schema.n;
   for (size_t i = 0; i < CSN_COUNT(keys); i++)
     is_empty = is_empty && !csn_json_get(b->rq->settings, keys[i][0]);
   if (is_empty || !csn_body_key(b, "generationConfig"))
@@ -396,6 +397,11 @@ write_generation(csn_body *b)
     csn_jw_value(w, v);
   }
   write_thinking(w, csn_json_get(b->rq->settings, "reasoning"));
+  if (schema.n) {
+    member(w, "responseMimeType", CSN_STR("application/json"));
+    csn_jw_key(w, "responseJsonSchema");
+    csn_jw_raw(w, schema);
+  }
   csn_jw_end(w);
 }
 

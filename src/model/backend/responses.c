@@ -146,6 +146,25 @@ static const char *const same_settings[] = {
     "context_management",
 };
 
+/* {"format":{"type":"json_schema",...}} */
+static void
+write_format(csn_jw *w, const csn_model_request *rq)
+{
+  if (!rq->output_schema.n)
+    return;
+  csn_jw_key(w, "format");
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, "json_schema");
+  csn_jw_key(w, "name");
+  csn_jw_strz(w, "final_output");
+  csn_jw_key(w, "schema");
+  csn_jw_raw(w, rq->output_schema);
+  csn_jw_key(w, "strict");
+  csn_jw_bool(w, true);
+  csn_jw_end(w);
+}
+
 static int
 encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
        csn_err *err)
@@ -171,10 +190,14 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
     csn_body_setting(&b, same_settings[i], same_settings[i]);
   csn_body_setting(&b, "max_tokens", "max_output_tokens");
   const csn_json *verbosity = csn_json_get(rq->settings, "verbosity");
-  if (csn_json_is(verbosity, CSN_JSON_STRING) && csn_body_key(&b, "text")) {
+  bool has_verbosity = csn_json_is(verbosity, CSN_JSON_STRING);
+  if ((has_verbosity || rq->output_schema.n) && csn_body_key(&b, "text")) {
     csn_jw_obj(w);
-    csn_jw_key(w, "verbosity");
-    csn_jw_value(w, verbosity);
+    write_format(w, rq);
+    if (has_verbosity) {
+      csn_jw_key(w, "verbosity");
+      csn_jw_value(w, verbosity);
+    }
     csn_jw_end(w);
   }
   if (rq->stream && csn_body_key(&b, "stream"))
