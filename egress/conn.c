@@ -73,9 +73,10 @@ csn_conn_head_done(csn_conn *c)
 /* ---- beginning and end ---- */
 
 static void
-on_ready(void *user, uint32_t events)
+on_ready(csn_conn *c, csn_peer *p, uint32_t events)
 {
-  csn_conn *c = user;
+  if (events & ~(uint32_t)EPOLLOUT)
+    p->readable = true;
   if (events & EPOLLOUT)
     csn_conn_touch(c); /* the other end took something */
   if (csn_peer_is_open(&c->client) && csn_peer_flush(&c->client, NULL) < 0) {
@@ -83,6 +84,20 @@ on_ready(void *user, uint32_t events)
     return;
   }
   c->step(c);
+}
+
+static void
+on_client(void *user, uint32_t events)
+{
+  csn_conn *c = user;
+  on_ready(c, &c->client, events);
+}
+
+static void
+on_server(void *user, uint32_t events)
+{
+  csn_conn *c = user;
+  on_ready(c, &c->server, events);
 }
 
 csn_conn *
@@ -97,8 +112,8 @@ csn_conn_new(csn_egress *e, int fd, const char *how, csn_step_fn *step)
   c->begun_ns = c->moved_ns = e->reactor.now_ns;
   c->alarm = (csn_alarm){.fn = on_deadline, .user = c};
   c->sniffed = CSN_BUF(64 << 10);
-  csn_peer_init(&c->client, &e->reactor, fd, on_ready, c);
-  csn_peer_init(&c->server, &e->reactor, -1, on_ready, c);
+  csn_peer_init(&c->client, &e->reactor, fd, on_client, c);
+  csn_peer_init(&c->server, &e->reactor, -1, on_server, c);
   c->next = e->conns;
   c->link = &e->conns;
   if (c->next)

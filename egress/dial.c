@@ -85,7 +85,7 @@ try_address(csn_conn *c, const csn_address *a)
     note_failure(c, a, strerror(errno));
     return -1;
   }
-  csn_peer_init(&c->server, &c->egress->reactor, fd, c->client.ready.fn, c);
+  csn_peer_init(&c->server, &c->egress->reactor, fd, c->server.ready.fn, c);
   if (connect(fd, (struct sockaddr *)&to, n) == 0)
     return 1;
   if (errno == EINPROGRESS)

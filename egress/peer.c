@@ -14,6 +14,7 @@ csn_peer_init(csn_peer *p, csn_reactor *r, int fd, void (*fn)(void *, uint32_t),
 {
   *p = (csn_peer){.ready = {.fd = fd, .fn = fn, .user = user},
                   .reactor = r,
+                  .readable = true,
                   .in = CSN_BUF(QUEUE_MAX),
                   .out = CSN_BUF(QUEUE_MAX)};
 }
@@ -65,7 +66,10 @@ flush_tls(csn_peer *p, csn_err *err)
 static int
 receive(csn_peer *p, char *out, size_t room, csn_err *err)
 {
+  if (!p->readable)
+    return 0;
   ssize_t n = recv(p->ready.fd, out, room, MSG_DONTWAIT);
+  p->readable = n == (ssize_t)room; /* else that was all, until the next event */
   if (n < 0 && (errno == EAGAIN || errno == EINTR))
     return 0;
   if (n < 0)

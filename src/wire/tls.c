@@ -18,6 +18,7 @@
 struct csn_tls_client {
   SSL_CTX *ctx;
   BIO_METHOD *bio;
+  csn_tls_roots *roots;
 };
 
 /* ---- queues ---- */
@@ -165,30 +166,18 @@ static const char *const bundles[] = {
     "/etc/ssl/cert.pem",
 };
 
-static bool
-load_system_roots(X509_STORE *store)
-{
-  for (size_t i = 0; i < CSN_COUNT(bundles); i++)
-    if (access(bundles[i], R_OK) == 0 && X509_STORE_load_file(store, bundles[i]) == 1)
-      return true;
-  ERR_clear_error();
-  return false;
-}
-
 static int
-load_extra_roots(X509_STORE *store, csn_str pem, csn_err *err)
+load_roots(csn_tls_roots *r, csn_str extra_pem, csn_err *err)
 {
-  int n = 0;
-  BIO *b = pem.n > INT_MAX ? NULL : BIO_new_mem_buf(pem.p, (int)pem.n);
-  for (X509 *cert; b && (cert = PEM_read_bio_X509(b, NULL, NULL, NULL)); n++) {
-    X509_STORE_add_cert(store, cert);
-    X509_free(cert);
-  }
-  bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-  BIO_free(b);
-  ERR_clear_error();
-  if (n == 0 || !at_end)
+  int system = 0;
+  for (size_t i = 0; i < CSN_COUNT(bundles) && system <= 0; i++)
+    system = csn_tls_roots_add_file(r, bundles[i]);
+  if (extra_pem.n > 0 && csn_tls_roots_add_pem(r, extra_pem) <= 0)
     return csn_fail(err, CSN_E_INVALID, "TLS: the extra roots are not certificates in PEM form");
+  if (extra_pem.n == 0 && system <= 0)
+    return csn_fail(err, CSN_E_NOT_FOUND,
+                    "TLS: no bundle of trusted roots on this machine (%s); install ca-certificates",
+                    bundles[0]);
   return 0;
 }
 
@@ -210,13 +199,9 @@ csn_tls_client_new(csn_tls_client **out, csn_str extra_pem, csn_err *err)
   SSL_CTX_set_options(c->ctx, SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  X509_STORE *store = SSL_CTX_get_cert_store(c->ctx);
-  bool system = load_system_roots(store);
-  int rc = extra_pem.n ? load_extra_roots(store, extra_pem, err) : 0;
-  if (rc == 0 && !system && extra_pem.n == 0)
-    rc = csn_fail(err, CSN_E_NOT_FOUND,
-                  "TLS: no bundle of trusted roots on this machine (%s); install ca-certificates",
-                  bundles[0]);
+  c->roots = csn_tls_roots_new(c->ctx);
+  int rc = c->roots ? load_roots(c->roots, extra_pem, err)
+                    : csn_tls_fail(err, CSN_E_IO, "set up the roots");
   if (rc < 0) {
     csn_tls_client_free(c);
     return rc;
@@ -231,6 +216,7 @@ csn_tls_client_free(csn_tls_client *c)
   if (!c)
     return;
   SSL_CTX_free(c->ctx);
+  csn_tls_roots_free(c->roots);
   BIO_meth_free(c->bio);
   free(c);
 }

@@ -7,7 +7,7 @@
  * certificate is made for the name that the client asked for, by an authority
  * that lives in memory only.  Both speak HTTP/1.1 (ALPN).  Files are read by
  * csn_tls_client_new() alone.  A client, an authority and what was made with
- * them belong to one thread at a time.
+ * them belong to one thread at a time, and connections are freed first.
  */
 #ifndef CSN_WIRE_TLS_H
 #define CSN_WIRE_TLS_H

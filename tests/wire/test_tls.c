@@ -169,6 +169,34 @@ TEST(leaves_are_made_for_more_names_than_are_kept)
   csn_tls_ca_free(ca);
 }
 
+TEST(the_right_root_is_found_among_many)
+{
+  struct pair p;
+  csn_err err;
+  csn_auto(csn_buf_finip) csn_buf pem = CSN_BUF(1 << 20);
+  pair_open(&p, "a.test", "a.test");
+  for (int i = 0; i < 40; i++) {
+    csn_tls_ca *other;
+    OK(csn_tls_ca_new(&other, 2, &err), &err);
+    csn_buf_add(&pem, csn_tls_ca_pem(i % 20 == 7 ? p.ca : other)); /* twice the right one */
+    csn_tls_ca_free(other);
+  }
+  csn_tls_free(p.near);
+  p.near = NULL;
+  csn_tls_client_free(p.client);
+  OK(csn_tls_client_new(&p.client, csn_buf_str(&pem), &err), &err);
+  for (int i = 0; i < 3; i++) {
+    csn_auto(csn_buf_finip) csn_buf a = CSN_BUF(1000), b = CSN_BUF(1000);
+    csn_tls_free(p.near);
+    csn_tls_free(p.far);
+    OK(csn_tls_connect(&p.near, p.client, CSN_STR("a.test"), &err), &err);
+    OK(csn_tls_accept(&p.far, p.ca, CSN_STR("a.test"), &err), &err);
+    OK(talk(&p, 100000, &a, &b, &err), &err);
+    assert_true(csn_tls_is_ready(p.near));
+  }
+  pair_close(&p);
+}
+
 TEST(roots_that_are_none_are_refused)
 {
   csn_err err;
@@ -198,5 +226,6 @@ RUN_TESTS("wire/tls", RUN(a_client_and_the_authority_talk_however_the_bytes_are_
           RUN(a_certificate_for_another_name_is_refused),
           RUN(an_authority_that_is_not_trusted_is_refused),
           RUN(large_data_arrives_whole_and_queues_are_given_back),
-          RUN(leaves_are_made_for_more_names_than_are_kept), RUN(roots_that_are_none_are_refused),
+          RUN(leaves_are_made_for_more_names_than_are_kept),
+          RUN(the_right_root_is_found_among_many), RUN(roots_that_are_none_are_refused),
           RUN(what_is_no_handshake_fails_and_says_so_to_the_peer))
