@@ -18,12 +18,12 @@ typedef struct csn_peer {
   csn_ready ready;
   csn_reactor *reactor;
   csn_tls *tls;
-  csn_buf in;  /* bytes that were read and put back */
-  csn_buf out; /* plain bytes that wait */
-  uint64_t up; /* plain bytes that were read */
+  csn_buf in;    /* bytes that were read and put back */
+  csn_buf out;   /* plain bytes that wait */
+  uint64_t up;   /* plain bytes that were read */
   bool readable; /* the socket may have something: else it is not asked */
   bool ended;    /* no more comes */
-  bool shut;   /* nothing more is written, once the queue is empty */
+  bool shut;     /* nothing more is written, once the queue is empty */
   bool was_shut;
 } csn_peer;
 
