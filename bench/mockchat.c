@@ -14,11 +14,13 @@ usage(csn_buf *b, csn_str body)
 static void
 call(csn_buf *b, const struct script *s, csn_str body)
 {
-  const char *name, *arguments = mock_arguments(s, body, &name);
+  csn_buf arguments = CSN_BUF(200);
+  const char *name = mock_arguments(&arguments, s, body);
   csn_buf_addf(b,
                "[{\"index\":0,\"id\":\"call_%lld\",\"type\":\"function\",\"function\":{\"name\":"
                "\"%s\",\"arguments\":\"%s\"}}]",
-               (long long)s->turn, name, arguments);
+               (long long)s->turn, name, arguments.p);
+  csn_buf_fini(&arguments);
 }
 
 void

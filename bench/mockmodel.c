@@ -8,7 +8,7 @@
  *
  *   echo         an answer at once
  *   tools-N      N turns that each call add{a,b}, then an answer
- *   shell-N      N turns that each run `true`, by the tool the client offers
+ *   shell-N      N turns that each run `true TURN`, by the tool the client offers
  *   stream-N     an answer of N deltas
  *   ...@Dms      the same, D milliseconds later
  *   ...~Dms      streamed with D milliseconds between events
@@ -142,21 +142,23 @@ usage(csn_buf *b, csn_str body)
 }
 
 const char *
-mock_arguments(const struct script *s, csn_str body, const char **name)
+mock_arguments(csn_buf *out, const struct script *s, csn_str body)
 {
-  static const char *const offers[][3] = {
-      {"\"name\":\"exec_command\"", "exec_command", "{\\\"cmd\\\":\\\"true\\\"}"},
-      {"\"name\":\"shell_command\"", "shell_command", "{\\\"command\\\":\\\"true\\\"}"},
-      {"\"name\":\"shell\"", "shell", "{\\\"command\\\":[\\\"true\\\"]}"},
+  static const char *const offers[][4] = {
+      {"\"name\":\"exec_command\"", "exec_command", "{\\\"cmd\\\":\\\"true ", "\\\"}"},
+      {"\"name\":\"shell_command\"", "shell_command", "{\\\"command\\\":\\\"true ", "\\\"}"},
+      {"\"name\":\"shell\"", "shell", "{\\\"command\\\":[\\\"true\\\",\\\"", "\\\"]}"},
   };
-  *name = "add";
-  if (!csn_str_eq(s->name, CSN_STR("shell")))
-    return "{\\\"a\\\":2,\\\"b\\\":3}";
+  long long turn = (long long)s->turn; /* the same call again and again is taken for a loop */
+  if (!csn_str_eq(s->name, CSN_STR("shell"))) {
+    csn_buf_addf(out, "{\\\"a\\\":%lld,\\\"b\\\":3}", turn);
+    return "add";
+  }
   size_t i = 0;
   while (i + 1 < CSN_COUNT(offers) && !after(body, offers[i][0]).n)
     i++;
-  *name = offers[i][1];
-  return offers[i][2];
+  csn_buf_addf(out, "%s%lld%s", offers[i][2], turn, offers[i][3]);
+  return offers[i][1];
 }
 
 bool
@@ -175,12 +177,13 @@ mock_words(const struct script *s)
 static void
 call_item(csn_buf *b, const struct script *s, csn_str body, const char *status)
 {
-  const char *name, *rest = mock_arguments(s, body, &name);
+  csn_auto(csn_buf_finip) csn_buf rest = CSN_BUF(200);
+  const char *name = mock_arguments(&rest, s, body);
   csn_buf_addf(b,
                "{\"type\":\"function_call\",\"id\":\"fc_%lld\",\"call_id\":\"call_%lld\","
                "\"name\":\"%s\",\"arguments\":\"%s\",\"status\":\"%s\"}",
                (long long)s->turn, (long long)s->turn, name,
-               strcmp(status, "in_progress") == 0 ? "" : rest, status);
+               strcmp(status, "in_progress") == 0 ? "" : rest.p, status);
 }
 
 static void

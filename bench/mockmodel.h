@@ -13,9 +13,9 @@ struct script {
   int64_t turn; /* outputs seen */
 };
 
-/* Whether this turn is a call, and of what: arguments as JSON inside a string. */
+/* Whether this turn is a call; its arguments, JSON inside a string, and the tool's name. */
 bool mock_calls(const struct script *s);
-const char *mock_arguments(const struct script *s, csn_str body, const char **name);
+const char *mock_arguments(csn_buf *out, const struct script *s, csn_str body);
 /* Of an answer. */
 int64_t mock_words(const struct script *s);
 
