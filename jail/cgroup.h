@@ -56,8 +56,9 @@ struct csn_cgroups {
   uint64_t available;     /* bytes of memory that all jails together can have at most */
   bool is_swept;
   /* For tests: mkdirat(2) or one that also makes the files that the kernel
-   * would, and the controllers' names. */
+   * would, csn_cgroup_try(), and the controllers' names. */
   int (*make)(int dir, const char *name, mode_t mode);
+  bool (*try)(int folder);
   const char *names[CSN_CGROUP_KINDS];
 };
 
@@ -96,6 +97,9 @@ void csn_cgroups_close(struct csn_cgroups *g);
  * is the mount point.  False when it is not in view. */
 bool csn_cgroup_path(const struct csn_cgroup_view *view, const char *controller,
                      char path[CSN_CGROUP_PATH], size_t *root);
+/* Whether a process can be cloned into a group of version 2: it takes the right
+ * to the folder that is above that group and ours. */
+bool csn_cgroup_try(int folder);
 /* The whole of a small file into a text; false when it cannot be read. */
 bool csn_cgroup_read(int dir, const char *path, char *to, size_t room);
 bool csn_cgroup_write(int dir, const char *path, const char *text);

@@ -12,14 +12,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "jail/cgroup.h"
+#include "jail/sys.h"
 #include "jail/text.h"
 
 #define LEAF "caisson.leaf"
@@ -303,6 +306,19 @@ move_to_leaf(const struct csn_cgroups *g, int folder, bool is_last)
          csn_cgroup_write(folder, LEAF "/cgroup.procs", "0");
 }
 
+bool
+csn_cgroup_try(int folder)
+{
+  struct clone_request q = {
+      .flags = CLONE_VFORK | INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)folder};
+  pid_t pid = (pid_t)syscall(NR_clone3, &q, sizeof q);
+  if (pid == 0)
+    _exit(0);
+  while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+    continue;
+  return pid > 0;
+}
+
 /* Tries the folder at `path`; true when jails can have groups below it. */
 static bool
 use_here(struct csn_cgroups *g, const char *path, bool is_own, bool is_last)
@@ -317,7 +333,7 @@ use_here(struct csn_cgroups *g, const char *path, bool is_own, bool is_last)
     if (!(given & walls) && is_own && move_to_leaf(g, parent, is_last))
       given = hand_on(g, parent);
     if (given & walls && (folder = open_folder(parent, g->name)) >= 0)
-      given = hand_on(g, folder);
+      given = g->try(folder) ? hand_on(g, folder) : 0;
     if (!(given & walls) || folder < 0)
       unlinkat(parent, g->name, AT_REMOVEDIR);
   }
@@ -379,21 +395,19 @@ find_memory(const struct csn_cgroups *g)
   struct sysinfo si;
   uint64_t least = sysinfo(&si) < 0 ? 0 : (uint64_t)si.totalram * si.mem_unit;
   const struct csn_cgroup_place *p = &g->places[CSN_CGROUP_MEMORY];
-  char path[64] = "memory.max", text[4096];
-  if (p->version == 1 && csn_cgroup_read(p->folder, "memory.stat", text, sizeof text)) {
-    uint64_t limit = csn_cgroup_field(text, "hierarchical_memory_limit ");
-    return limit && limit < least ? limit : least;
-  }
-  for (size_t up = 0; p->version == 2 && up < 16; up++) {
+  const char *file = p->version == 1 ? "memory.limit_in_bytes" : "memory.max";
+  char path[80], text[64];
+  text_add(path, sizeof path, 0, file);
+  for (size_t up = 0; p->version && up < 16; up++) {
     const char *at = text;
     if (!csn_cgroup_read(p->folder, path, text, sizeof text))
-      break; /* the root has none */
+      break; /* above the root */
     uint64_t limit = text_take(&at);
     least = limit && limit < least ? limit : least;
     size_t n = 0;
     for (size_t i = 0; i <= up; i++)
       n = text_add(path, sizeof path, n, "../");
-    text_add(path, sizeof path, n, "memory.max");
+    text_add(path, sizeof path, n, file);
   }
   return least;
 }
@@ -415,7 +429,8 @@ void
 csn_cgroups_open(struct csn_cgroups *g)
 {
   char *texts = malloc(2 * (size_t)VIEW_MAX);
-  *g = (struct csn_cgroups){.make = mkdirat, .names = {"memory", "pids", "cpu"}};
+  *g = (struct csn_cgroups){
+      .make = mkdirat, .try = csn_cgroup_try, .names = {"memory", "pids", "cpu"}};
   struct csn_cgroup_view view = {"", ""};
   if (texts && csn_cgroup_read(AT_FDCWD, "/proc/self/cgroup", texts, VIEW_MAX) &&
       csn_cgroup_read(AT_FDCWD, "/proc/self/mountinfo", texts + VIEW_MAX, VIEW_MAX))

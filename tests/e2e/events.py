@@ -154,12 +154,17 @@ REFUSED = [
     "name: a\nmanifest: {entries: {x: {type: local_dir, source: y}}}\n", "name: a\nmanifest: {entries: {x: {type: git_repo, repo: a/b}}}\n",
     "name: a\nmanifest: {environment: {A: b}}\n", "name: a\nmanifest: {version: 2}\n", "name: a\nmanifest: {root: here}\n",
     "name: a\ninstructions: x\ninstructions_file: y\n",
+    "name: a\nsandbox: {limits: {memory: lots}}\n", "name: a\nsandbox: {limits: {ram: 1GiB}}\n", "name: a\nsandbox: {limits: {pids: 1.5}}\n",
+    "name: a\nsandbox: {limits: {wall: 1d}}\n", "name: a\nsandbox: {strict: maybe}\n",
 ]
 TAKEN = [
     "name: a\n", "name: a\nlimits: {wall: 90}\n", "name: a\nlimits: {wall: 90s, output: 5}\n", "name: a\nsandbox: {rootfs: host}\n",
     "name: a\nmanifest: {version: 1, root: /w, environment: {value: {A: b}}, entries: {x: {type: file, content: y, "
     "description: d, ephemeral: true, permissions: {owner: 6, group: 4, other: 0}}}}\n",
     "name: a\nmanifest: {entries: {x: {type: local_dir}, y: {type: dir, children: {z: {type: file, content_base64: eA==}}}}}\n",
+    "name: a\nsandbox: {strict: false, limits: {memory: 1GiB, swap: 0, pids: 256, cpu: 1.0, disk: 2GiB, inodes: 100000, "
+    "open_files: 1024, file_size: 4GiB, command_wall: 10m, wall: 1h, output: 64MiB}}\n",
+    "name: a\nsandbox: {limits: {memory: none, pids: none, cpu: 0.5, wall: 90, output: 1048576, file_size: 1.5g}}\n",
     "name: a\nsettings: {temperature: 0.5, reasoning: {effort: low}, extra_body: {x: 1}, tool_choice: auto}\n",
 ]
 BAD_PROJECTS = [

@@ -133,10 +133,25 @@ remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
   return remove(path);
 }
 
-static struct csn_cgroups
-fake(const char *own, const char *unwilling)
+static bool
+enters(int folder)
 {
-  struct csn_cgroups g = {.make = make_like_the_kernel, .names = {"memory", "pids", "cpu"}};
+  return true;
+}
+
+static bool
+refuses_scopes(int folder)
+{
+  char path[64], target[300] = "";
+  snprintf(path, sizeof path, "/proc/self/fd/%d", folder);
+  return readlink(path, target, sizeof target - 1) > 0 && !strstr(target, "a.scope");
+}
+
+static struct csn_cgroups
+fake_with(const char *own, const char *unwilling, bool (*try)(int folder))
+{
+  struct csn_cgroups g = {
+      .make = make_like_the_kernel, .try = try, .names = {"memory", "pids", "cpu"}};
   static char cgroup[200], mounts[200];
   char path[300];
   snprintf(tree, sizeof tree, "/tmp/caisson-groups-XXXXXX");
@@ -156,6 +171,12 @@ fake(const char *own, const char *unwilling)
   snprintf(mounts, sizeof mounts, "29 22 0:26 / %s rw - cgroup2 cgroup2 rw\n", tree);
   csn_cgroups_find(&g, &(struct csn_cgroup_view){cgroup, mounts});
   return g;
+}
+
+static struct csn_cgroups
+fake(const char *own, const char *unwilling)
+{
+  return fake_with(own, unwilling, enters);
 }
 
 static void
@@ -251,6 +272,14 @@ TEST(a_group_that_hands_nothing_on_is_passed_over_upward)
   unfake();
 }
 
+TEST(a_group_that_processes_cannot_be_cloned_into_is_passed_over)
+{
+  struct csn_cgroups g = fake_with("/user.slice/a.scope", NULL, refuses_scopes);
+  assert_int_equal(g.places[CSN_CGROUP_MEMORY].version, 2);
+  assert_true(is_in("/user.slice", g.name));
+  unfake();
+}
+
 TEST(in_the_root_of_what_we_see_we_step_aside)
 {
   struct csn_cgroups g = fake("/", "");
@@ -327,7 +356,8 @@ open_real(struct csn_cgroups *g)
 {
   csn_cgroups_open(g);
   csn_cgroups_close(g);
-  *g = (struct csn_cgroups){.make = mkdirat, .names = {"hugetlb", "none", "none"}};
+  *g = (struct csn_cgroups){
+      .make = mkdirat, .try = csn_cgroup_try, .names = {"hugetlb", "none", "none"}};
   static char cgroup[4096], mounts[1 << 20];
   if (csn_cgroup_read(AT_FDCWD, "/proc/self/cgroup", cgroup, sizeof cgroup) &&
       csn_cgroup_read(AT_FDCWD, "/proc/self/mountinfo", mounts, sizeof mounts))
@@ -440,6 +470,7 @@ RUN_TESTS("jail/cgroup", RUN(our_group_is_found_in_texts_of_all_kinds_of_machine
           RUN(fields_and_words_are_found_whole), RUN(version_2_gets_every_limit_in_its_own_file),
           RUN(what_is_not_limited_is_still_told_as_what_it_would_be),
           RUN(a_group_that_hands_nothing_on_is_passed_over_upward),
+          RUN(a_group_that_processes_cannot_be_cloned_into_is_passed_over),
           RUN(in_the_root_of_what_we_see_we_step_aside),
           RUN(an_earlier_spawner_in_the_leaf_does_not_lead_deeper),
           RUN(only_folders_of_dead_spawners_of_our_namespace_are_removed),

@@ -53,6 +53,27 @@ TEST(a_file_is_read_whole)
   assert_int_equal(a->n_tools, 2);
 }
 
+TEST(limits_of_the_sandbox_are_read_and_written)
+{
+  csn_auto(csn_agent_freep) csn_agent *a = NULL;
+  csn_err err;
+  OK(load(&a,
+          "name: a\nsandbox: {limits: {memory: 1GiB, cpu: 0.5, wall: 90, pids: none}, strict: "
+          "true}\n",
+          &err),
+     &err);
+  assert_int_equal(a->sandbox.limits.memory_bytes, 1 << 30);
+  assert_int_equal(a->sandbox.limits.cpu_milli, 500);
+  assert_int_equal(a->sandbox.limits.wall_ms, 90000);
+  assert_int_equal(a->sandbox.limits.pids, CSN_UNLIMITED);
+  assert_int_equal(a->sandbox.limits.disk_bytes, 0);
+  assert_true(a->sandbox.limits.strict);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(10000);
+  resolved(a, &text);
+  assert_non_null(strstr(text.p, "\"limits\":{\"memory\":\"1073741824\",\"pids\":\"none\",\"cpu\":"
+                                 "\"0.500\",\"wall\":\"90000ms\"},\"strict\":true"));
+}
+
 TEST(the_resolved_form_reads_back_to_itself)
 {
   static const char *const files[] = {
@@ -80,6 +101,10 @@ TEST(the_resolved_form_reads_back_to_itself)
       "name: a\napprovals: [{tool: t*, match: {x: y}, do: deny, reason: r, expires: "
       "\"2026-12-31T01:02:03Z\"}]\n",
       "name: a\nlimits: {wall: 90}\noutputs: [{path: x}]\nsandbox: {rootfs: root}\n",
+      "name: a\nsandbox: {strict: true, limits: {memory: 1GiB, swap: none, pids: 256, cpu: 1.5, "
+      "disk: 2G, "
+      "inodes: 100000, open_files: 64, file_size: 4096, command_wall: 10m, wall: 1.5h, output: "
+      "64MiB}}\n",
   };
   for (size_t i = 0; i < CSN_COUNT(files); i++) {
     csn_auto(csn_agent_freep) csn_agent *a = NULL, *b = NULL;
@@ -123,6 +148,15 @@ static const struct {
     {"name: a\ncapabilities: [fly]\n", "unknown capability"},
     {"name: a\ncapabilities: shell\n", "capabilities: expected a list"},
     {"name: a\nsandbox: {backend: docker2}\n", "unknown back-end 'docker2'"},
+    {"name: a\nsandbox: {limits: {ram: 1GiB}}\n",
+     "unknown key sandbox.limits.ram; the keys here are: memory, swap, pids, cpu, disk"},
+    {"name: a\nsandbox:\n  limits:\n    memory: lots\n",
+     "agent.yaml:4: sandbox.limits: limit memory: expected a size like 512MiB"},
+    {"name: a\nsandbox: {limits: {pids: true}}\n",
+     "sandbox.limits.pids: expected a text or a number"},
+    {"name: a\nsandbox: {limits: {memory: 1}}\n", "expected from 16 MiB"},
+    {"name: a\nsandbox: {limits: [1]}\n", "sandbox.limits: expected"},
+    {"name: a\nsandbox: {strict: 1}\n", "sandbox.strict: expected"},
     {"name: a\nsandbox: {environment: {A: 1}}\n", "sandbox.environment: expected a string"},
     {"name: a\nsandbox: {environment: {\"A=B\": x}}\n", "is no name for a variable"},
     {"name: a\noutputs: [{to: x}]\n", "each needs a `path`"},
@@ -178,5 +212,6 @@ TEST(every_mistake_names_its_place)
   }
 }
 
-RUN_TESTS("run/agent", RUN(a_file_is_read_whole), RUN(the_resolved_form_reads_back_to_itself),
+RUN_TESTS("run/agent", RUN(a_file_is_read_whole), RUN(limits_of_the_sandbox_are_read_and_written),
+          RUN(the_resolved_form_reads_back_to_itself),
           RUN(a_playbook_is_looked_for_beside_the_file), RUN(every_mistake_names_its_place))
