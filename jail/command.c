@@ -182,13 +182,20 @@ rank(const struct warden *w, const char *number)
 }
 
 static void
-start_command(struct warden *w, struct start *s, int *channel, int master)
+start_command(struct warden *w, struct start *s, int *fds, size_t count, int master)
 {
+  int *channel = &fds[0];
   static _Alignas(16) char stack[CHILD_STACK];
   s->warden = w;
   rank(w, w->rank_of_commands);
   pid_t pid = clone(child_main, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
   int e = errno;
+  /* Before it is told as started: who writes to a command that has closed its
+   * input is to hear of it. */
+  for (size_t i = 1; i < count; i++) {
+    close(fds[i]);
+    fds[i] = -1;
+  }
   rank(w, w->own_rank);
   if (pid < 0) {
     csn_warden_tell(*channel, CSN_COMMAND_FAILED, e, CSN_COMMAND_AT_SETUP, -1);
@@ -232,7 +239,7 @@ csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count)
     if (s.tty && master < 0)
       csn_warden_tell(fds[0], CSN_COMMAND_FAILED, errno, CSN_COMMAND_AT_SETUP, -1);
     else
-      start_command(w, &s, &fds[0], master);
+      start_command(w, &s, fds, count, master);
     if (s.tty && master >= 0) {
       close(s.in);
       close(master);

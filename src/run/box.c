@@ -13,6 +13,7 @@
 
 #include "core/fd.h"
 #include "run/driver.h"
+#include "sandbox/guard.h"
 #include "sandbox/outputs.h"
 
 enum { LOCK_WAIT_MS = 10000 };
@@ -132,12 +133,23 @@ csn_box_owner(csn_run *r)
   return r;
 }
 
+/* A sandbox that died under the run is put aside: calls in it hear of it, the
+ * next ones get a new one over the same workspace. */
+static void
+put_dead_aside(struct csn_box *b)
+{
+  if (!b->sb || b->n_dead == CSN_COUNT(b->dead) || !csn_guard_is_dead(b->sb))
+    return;
+  b->dead[b->n_dead++] = (struct csn_dead_box){csn_steal(b->sb), csn_steal(b->shell)};
+}
+
 int
 csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
   int rc = 0;
   r = csn_box_owner(r);
   pthread_mutex_lock(&r->box.lock);
+  put_dead_aside(&r->box);
   if (!r->agent->has_sandbox)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));
   else if (!r->box.sb)
@@ -166,6 +178,11 @@ static void
 end_box(csn_run *r, const char *what)
 {
   struct csn_box *b = &r->box;
+  while (b->n_dead) {
+    struct csn_dead_box *dead = &b->dead[--b->n_dead];
+    csn_shell_free(dead->shell);
+    csn_sandbox_close(dead->sb);
+  }
   if (b->shell)
     csn_shell_free(csn_steal(b->shell));
   if (b->sb)

@@ -81,6 +81,12 @@ struct csn_box {
   pthread_mutex_t lock; /* guards sb and shell while one is being opened */
   csn_sandbox *sb;
   csn_shell *shell;
+  /* Those that died under the run; calls may still use them. */
+  struct csn_dead_box {
+    csn_sandbox *sb;
+    csn_shell *shell;
+  } dead[8];
+  size_t n_dead;
   int folder_fd, workspace_fd, lock_fd;
 };
 

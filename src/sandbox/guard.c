@@ -72,11 +72,11 @@ explain_death(const csn_sandbox *sb, const csn_sandbox_usage *u, csn_err *err)
     return is_over(sb, err);
   if (!u->reached[CSN_LIMIT_MEMORY])
     return csn_fail(err, CSN_E_SANDBOX,
-                    "the sandbox died: its first process was killed; open it again");
+                    "the sandbox died: its first process was killed; what ran in it is gone");
   csn_limit_tell(CSN_LIMIT_MEMORY, sb->held.value[CSN_LIMIT_MEMORY], &text);
   return csn_fail(err, CSN_E_SANDBOX,
                   "the sandbox died: its memory limit of %s was reached and nothing else was left "
-                  "to kill; open it again",
+                  "to kill; what ran in it is gone",
                   text.p);
 }
 
@@ -84,6 +84,14 @@ int
 csn_guard_check(csn_sandbox *sb, csn_err *err)
 {
   return csn_now_ns() >= sb->deadline_ns ? is_over(sb, err) : 0;
+}
+
+bool
+csn_guard_is_dead(csn_sandbox *sb)
+{
+  csn_sandbox_usage u;
+  usage(sb, false, &u);
+  return u.is_dead && !u.reached[CSN_LIMIT_WALL] && csn_now_ns() < sb->deadline_ns;
 }
 
 int

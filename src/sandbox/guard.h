@@ -23,6 +23,8 @@ int csn_guard_wait(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err) CSN
 void csn_guard_open(csn_sandbox *sb, const csn_sandbox_limits *l);
 /* Before a command: fails when the sandbox's time is over or it is dead. */
 int csn_guard_check(csn_sandbox *sb, csn_err *err) CSN_MUST;
+/* Whether it died before its time, so that another one may take its place. */
+bool csn_guard_is_dead(csn_sandbox *sb);
 /* Puts the reason in place of a back-end's failure when its sandbox is dead. */
 int csn_guard_explain(csn_sandbox *sb, int rc, csn_err *err) CSN_MUST;
 

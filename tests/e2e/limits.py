@@ -4,7 +4,7 @@
 in a run, what strict refuses, and what the doctor lists. Prints TAP.
 
 usage: limits.py CAISSON"""
-import sys
+import os, subprocess, sys
 
 sys.dont_write_bytecode = True
 from lib import *
@@ -80,6 +80,35 @@ def the_record_of_a_sandbox_says_what_it_had():
     same(limits["output"], {"state": "enforced", "value": 1048576})
     if backend() == "jail":
         same(limits["pids"]["value"], 99)
+
+
+def children(pid):
+    out = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [(int(line.split()[0]), line.split()[1]) for line in out.splitlines()]
+
+
+@test
+def a_sandbox_that_dies_is_told_and_replaced_over_the_same_workspace():
+    if backend() != "jail":
+        return
+    p = Place({"sandbox": {"backend": "jail"}},
+              [{"name": "begin", "when": {"first": True}, "reply": [{"exec_command": {"cmd": "echo kept >file; sleep 60", "yield_time_ms": 30000}}]},
+               {"name": "look", "when": {"after": "begin"}, "reply": [{"exec_command": {"cmd": "cat file"}}]},
+               {"name": "end", "reply": "done"}])
+    run = p.start("run", "agent.yaml", "go")
+
+    def warden():
+        for spawner, name in children(run.pid):
+            if name.startswith("caisson-spawner") and (p.dir / ".caisson/sandboxes").exists():
+                if any((p.dir / ".caisson/sandboxes").glob("*/workspace/file")):
+                    return next((pid for pid, name in children(spawner) if name.startswith("caisson-warden")), 0)
+        return 0
+    os.kill(until(warden), 9)
+    said = "".join(run.communicate(timeout=60))
+    same((run.returncode, "done" in said), (0, True))
+    told = [r["data"]["items"][0]["output"] for r in p.records() if r["kind"] == "tool_returned"]
+    assert "the sandbox died: its first process was killed" in told[0], told
+    assert "kept" in told[1], told
 
 
 sys.exit(finish())
