@@ -34,8 +34,9 @@ CSN_API void csn_rt_free(csn_rt *rt);
 /* What a listener sees: every journal record as it is committed (seq >= 0),
  * and notifications that are not kept (seq -1): text_delta, reasoning_delta,
  * attempt_restarted, progress.  docs/events.md lists them all.  Called from
- * several threads, for one run one at a time; it must not block, and a call on
- * the run itself from within it would wait for ever. */
+ * several threads, for one run and the agents it calls one at a time (`run` says
+ * whose it is); it must not block, and a call on the run itself from within it
+ * would wait for ever. */
 typedef void csn_listener(void *user, const char *run, const char *type, int64_t seq, csn_str data);
 
 typedef struct csn_run_options {

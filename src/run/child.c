@@ -155,7 +155,16 @@ adopt(struct child_job *c, csn_run *child)
 {
   child->box_run = c->base.run;
   child->watcher = &c->base;
+}
+
+/* From now on it wakes the job when it comes to rest; it may rest already. */
+static void
+watch(csn_run *child)
+{
+  pthread_mutex_lock(&child->lock);
   child->is_watched = true;
+  csn_run_wake(child);
+  pthread_mutex_unlock(&child->lock);
 }
 
 /* The run that this call began before a crash; empty: none. */
@@ -223,6 +232,7 @@ start_new(struct child_job *c, csn_err *err)
   if (!stops) {
     adopt(c, child);
     child->is_at_rest = false;
+    child->is_watched = true;
     c->child = csn_steal(child);
   }
   pthread_mutex_unlock(&r->lock);
@@ -243,7 +253,12 @@ go_on_old(struct child_job *c, csn_run *child, bool *has_ended, csn_err *err)
   pthread_mutex_unlock(&c->base.run->lock);
   if (*has_ended)
     return 0;
-  return stops ? csn_fail(err, CSN_E_CANCELLED, "cancelled") : csn_run_go_on(child, err);
+  if (stops)
+    return csn_fail(err, CSN_E_CANCELLED, "cancelled");
+  int rc = csn_run_go_on(child, err);
+  if (rc == 0)
+    watch(child); /* not before what was decided meanwhile has been delivered */
+  return rc;
 }
 
 /* ---- its end ---- */
@@ -301,9 +316,9 @@ rest_with_child(struct child_job *c)
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(400);
   csn_buf_addf(&b, "{\"note\":\"child_waits\",\"effect\":%lld}", (long long)c->base.seq);
+  pthread_mutex_lock(&r->lock);
   csn_run_row row = {
       .state = CSN_STR("waiting"), .turns = r->state.turns, .tokens = r->state.usage.total_tokens};
-  pthread_mutex_lock(&r->lock);
   c->base.rests = true;
   if (!r->is_stopped && csn_run_rests(r) && csn_run_note_held(r, csn_buf_str(&b), &row, &err) < 0)
     csn_run_fail(r, &err);
@@ -369,6 +384,7 @@ csn_child_job_new(csn_run *r, const csn_pending *p)
 {
   struct child_job *c = csn_alloc(sizeof *c);
   c->base.fn = start_child;
+  c->base.is_child = true;
   c->base.free = job_free;
   c->base.cancel = job_cancel;
   c->arena = csn_arena_new(0);
@@ -434,7 +450,7 @@ csn_child_next(const csn_run *r, const csn_run *after)
     found = k == after;
   }
   for (csn_job *j = r->jobs; j; j = j->next) {
-    csn_run *child = j->fn == look_at_child ? job_of(j)->child : NULL;
+    csn_run *child = j->is_child ? job_of(j)->child : NULL;
     if (child && found)
       return child;
     found = found || (child && child == after);
@@ -446,6 +462,6 @@ void
 csn_child_stirs(csn_run *r, const csn_run *child)
 {
   for (csn_job *j = r->jobs; j; j = j->next)
-    if (j->fn == look_at_child && job_of(j)->child == child)
+    if (j->is_child && job_of(j)->child == child)
       j->rests = false;
 }

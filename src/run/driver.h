@@ -72,6 +72,7 @@ struct csn_job {
   csn_run *run;
   int64_t seq;           /* of the effect it performs; -1: none */
   bool rests;            /* parked until somebody outside acts */
+  bool is_child;         /* of child.c */
   csn_job *next, **link; /* among the run's jobs */
 };
 #define CSN_JOB_PARKED ((csn_job *)-1)
@@ -127,6 +128,7 @@ struct csn_run {
   csn_scope scope;    /* root of every call's scope */
 
   pthread_mutex_t lock;
+  pthread_mutex_t telling; /* after `lock`: a run and its children speak one at a time */
   pthread_cond_t changed;
   csn_state state;
   csn_effects effects;

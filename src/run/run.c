@@ -138,6 +138,16 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
   }
 }
 
+/* Lock held.  A run and the agents it calls share a listener. */
+static void
+speak(csn_run *r, const char *type, int64_t seq, csn_str data)
+{
+  pthread_mutex_t *turn = &csn_box_owner(r)->telling;
+  pthread_mutex_lock(turn);
+  r->opts.listener(r->opts.user, csn_journal_id(r->journal), type, seq, data);
+  pthread_mutex_unlock(turn);
+}
+
 static void
 tell(csn_run *r, const csn_record *rec)
 {
@@ -147,7 +157,7 @@ tell(csn_run *r, const csn_record *rec)
   size_t n = rec->kind.n < sizeof kind - 1 ? rec->kind.n : sizeof kind - 1;
   memcpy(kind, rec->kind.p, n);
   kind[n] = '\0';
-  r->opts.listener(r->opts.user, csn_journal_id(r->journal), kind, rec->seq, rec->data);
+  speak(r, kind, rec->seq, rec->data);
 }
 
 static int
@@ -208,7 +218,7 @@ open_gate(csn_run *r)
   csn_json_quote(&b, csn_buf_str(&r->gated));
   csn_buf_addc(&b, '}');
   if (!is_over && r->opts.listener)
-    r->opts.listener(r->opts.user, csn_journal_id(r->journal), "text_delta", -1, csn_buf_str(&b));
+    speak(r, "text_delta", -1, csn_buf_str(&b));
   csn_buf_fini(&r->gated);
 }
 
@@ -412,7 +422,7 @@ csn_run_notify(csn_run *r, const char *type, csn_str data)
     return;
   pthread_mutex_lock(&r->lock);
   if (!r->is_stopped)
-    r->opts.listener(r->opts.user, csn_journal_id(r->journal), type, -1, data);
+    speak(r, type, -1, data);
   pthread_mutex_unlock(&r->lock);
 }
 
@@ -437,6 +447,7 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   r->scratch = csn_arena_new(ITEMS_MAX_BYTES);
   csn_scope_init(&r->scope, NULL, -1);
   pthread_mutex_init(&r->lock, NULL);
+  pthread_mutex_init(&r->telling, NULL);
   csn_cond_init(&r->changed);
   csn_box_init(&r->box);
   *out = r;
@@ -702,6 +713,7 @@ csn_run_free(csn_run *r)
   csn_arena_free(r->scratch);
   csn_scope_fini(&r->scope);
   pthread_cond_destroy(&r->changed);
+  pthread_mutex_destroy(&r->telling);
   pthread_mutex_destroy(&r->lock);
   free(r);
 }

@@ -29,7 +29,10 @@ push(csn_call *c, void *user, csn_err *err)
 {
   struct bench *b = user;
   csn_str in = csn_call_input(c);
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&lock);
   snprintf(b->last, sizeof b->last, "%.*s", (int)in.n, in.p);
+  pthread_mutex_unlock(&lock);
   csn_buf_addf(csn_call_out(c), "pushed %d", atomic_fetch_add(&b->calls, 1) + 1);
   return 0;
 }
