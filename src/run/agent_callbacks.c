@@ -259,7 +259,7 @@ csn_agent_read_output_schema(const struct csn_agent_reader *r, const csn_json *m
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20), strict = CSN_BUF(1 << 20);
   csn_err why;
-  const csn_json *plain;
+  const csn_json *plain = NULL;
   csn_jw w;
   int rc = csn_agent_want(r, m, "output_schema", CSN_JSON_OBJECT);
   csn_jw_init(&w, &text);

@@ -190,7 +190,7 @@ check_object(struct check *c, const csn_json *schema, const csn_json *v)
   csn_json_each (m, v) {
     csn_auto(csn_freep) char *key = csn_dupz(m->key);
     const csn_json *sub = csn_json_get(properties, key);
-    if (!sub && csn_json_is(more, CSN_JSON_BOOL) && !more->truth)
+    if (!sub && more && more->kind == CSN_JSON_BOOL && !more->truth)
       return complain(c, "%.60s is not a member that is known", key);
     sub = sub ? sub : csn_json_is(more, CSN_JSON_OBJECT) ? more : NULL;
     int rc = sub ? check_part(c, sub, m, m->key, -1) : 0;
@@ -206,9 +206,10 @@ check_array(struct check *c, const csn_json *schema, const csn_json *v)
   const csn_json *items = csn_json_get(schema, "items");
   int64_t i = 0;
   int rc = check_size(c, schema, "minItems", "maxItems", v->n, "members");
-  csn_json_each (m, csn_json_is(items, CSN_JSON_OBJECT) ? v : NULL)
-    if (rc == 0)
-      rc = check_part(c, items, m, CSN_STR(""), i++);
+  if (!csn_json_is(items, CSN_JSON_OBJECT))
+    return rc;
+  for (const csn_json *m = v->child; m && rc == 0; m = m->next)
+    rc = check_part(c, items, m, CSN_STR(""), i++);
   return rc;
 }
 

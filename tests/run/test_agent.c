@@ -50,7 +50,7 @@ TEST(a_file_is_read_whole)
          "\"limits\":{\"turns\":3,\"wall_ms\":120000,\"output\":100,\"repeats\":10},"
          "\"outputs\":[{\"path\":\"out/a.txt\"},{\"path\":\"b\",\"to\":\"c\"}],"
          "\"folder\":\"/home/of/agent\"}");
-  assert_int_equal(a->n_tools, 2);
+  assert_int_equal(a ? a->n_tools : 0, 2);
 }
 
 TEST(limits_of_the_sandbox_are_read_and_written)

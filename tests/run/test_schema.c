@@ -130,7 +130,7 @@ TEST(values_are_what_a_schema_describes_or_the_place_is_named)
     int rc = csn_schema_check(schema, value, &err);
     if ((rc == 0) != (fits[i].complaint == NULL))
       fail_msg("%s and %s: %d %s", fits[i].schema, fits[i].value, rc, err.msg);
-    if (rc < 0 && !strstr(err.msg, fits[i].complaint))
+    if (rc < 0 && fits[i].complaint && !strstr(err.msg, fits[i].complaint))
       fail_msg("%s and %s: got '%s', expected '%s'", fits[i].schema, fits[i].value, err.msg,
                fits[i].complaint);
   }
