@@ -87,15 +87,22 @@ csn_step_loop_found(struct csn_step *s, const char *what, int64_t times, const c
   csn_step_give_up(s, CSN_RUN_LIMIT, "loop_detected", csn_strn(text, (size_t)n));
 }
 
-/* 8 bytes and a count each, in hexadecimal digits. */
+/* 8 bytes and a count each, in hexadecimal digits.  Written at each turn. */
 void
 csn_loops_to_text(const csn_state *st, csn_buf *out)
 {
-  for (size_t i = 0; i < st->n_loops; i++) {
-    for (size_t k = 0; k < 8; k++)
-      csn_buf_addf(out, "%02x", st->loops[i].hash[k]);
-    csn_buf_addf(out, "%02x", st->loops[i].times);
-  }
+  static const char digit[] = "0123456789abcdef";
+  char *p = st->n_loops ? csn_buf_room(out, st->n_loops * 18) : NULL;
+  if (!p)
+    return;
+  for (size_t i = 0; i < st->n_loops; i++)
+    for (size_t k = 0; k < 9; k++) {
+      unsigned char b = k < 8 ? st->loops[i].hash[k] : st->loops[i].times;
+      *p++ = digit[b >> 4];
+      *p++ = digit[b & 15];
+    }
+  out->n += st->n_loops * 18;
+  out->p[out->n] = '\0';
 }
 
 static int
