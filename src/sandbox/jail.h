@@ -41,7 +41,7 @@ int csn_jail_user(const csn_sandbox *sb);
 typedef struct csn_jail_feature {
   const char *name;  /* "user namespaces" */
   const char *state; /* "enforced", "soft" or "absent" */
-  char note[200];    /* what it does here, or how to get it; may be empty */
+  char note[400];    /* what it does here, or how to get it; may be empty */
 } csn_jail_feature;
 enum { CSN_JAIL_FEATURES = 32 };
 /* Opens a jail and looks; the number of lines. */

@@ -4,6 +4,7 @@
  * missing.  The truth comes from opening a jail; sysctls only explain. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -38,6 +39,16 @@ in_container(void)
   return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0;
 }
 
+/* Root that has been left without it, as containers do. */
+static bool
+is_weak_root(void)
+{
+  struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct caps[2] = {{0}};
+  return geteuid() == 0 && syscall(SYS_capget, &head, caps) == 0 &&
+         !(caps[0].effective & 1u << CAP_SYS_ADMIN);
+}
+
 /* What to do so that user namespaces work; NULL when nothing forbids them. */
 static const char *
 remedy(void)
@@ -54,6 +65,12 @@ remedy(void)
            "program with the rule \"userns,\"";
   if (access("/proc/self/ns/user", F_OK) < 0)
     return "this kernel has no user namespaces (CONFIG_USER_NS)";
+  if (in_container() && is_weak_root())
+    return "this container forbids namespaces; start it with --user 1000, or with --cap-add "
+           "SYS_ADMIN, and with --security-opt seccomp=unconfined --security-opt "
+           "apparmor=unconfined --security-opt systempaths=unconfined";
+  if (is_weak_root())
+    return "root without CAP_SYS_ADMIN cannot make one; another user can";
   if (in_container())
     return "this container forbids namespaces; start it with --security-opt seccomp=unconfined "
            "--security-opt apparmor=unconfined --security-opt systempaths=unconfined";

@@ -5,6 +5,7 @@
  * and looks at what a jail and the doctor make of it there.  What the walls
  * need is refused by name; what only strengthens them is told to be absent. */
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -133,6 +134,19 @@ without_whole_proc(void)
   return own_mounts() && mount("/dev/null", "/proc/filesystems", NULL, MS_BIND, NULL) == 0;
 }
 
+/* Root as containers leave it. */
+static bool
+without_admin(void)
+{
+  struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct caps[2] = {{0}};
+  if (geteuid() != 0 || syscall(SYS_capget, &head, caps) < 0)
+    return false;
+  caps[0].effective &= ~(1u << CAP_SYS_ADMIN);
+  caps[0].permitted &= ~(1u << CAP_SYS_ADMIN);
+  return prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN) == 0 && syscall(SYS_capset, &head, caps) == 0;
+}
+
 /* ---- looking ---- */
 
 static const char *
@@ -173,6 +187,7 @@ static const struct rung {
     {"Landlock", without_landlock, NULL, "landlock", "absent", false},
     {"clone3", without_clone3, NULL, "jail", "enforced", false},
     {"control groups", without_groups, NULL, "limit: memory", "soft", true},
+    {"CAP_SYS_ADMIN", without_admin, "SYS_ADMIN", "jail", "absent", true},
     {"all of proc", without_whole_proc, "mount proc", "jail", "absent", true},
 };
 
