@@ -412,7 +412,14 @@ csn_fds_recv(int sock, void *to, size_t room, int *fds, size_t n)
     fds[i] = -1;
   ssize_t got = recvmsg(sock, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   struct cmsghdr *h = got < 0 ? NULL : CMSG_FIRSTHDR(&m);
-  if (h && h->cmsg_type == SCM_RIGHTS && h->cmsg_len <= CMSG_LEN(n * sizeof(int)))
-    memcpy(fds, CMSG_DATA(h), h->cmsg_len - CMSG_LEN(0));
+  size_t count = h && h->cmsg_type == SCM_RIGHTS ? (h->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
+  for (size_t i = 0; i < count; i++) { /* alignment leaves room for one more than n */
+    int fd;
+    memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
+    if (i < n)
+      fds[i] = fd;
+    else
+      close(fd);
+  }
   return got;
 }
