@@ -120,9 +120,11 @@ csn_ids_exist(void)
 static pid_t
 hold(unsigned long flags)
 {
-  pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
+  pid_t us = getpid(), pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != us)
+      _exit(1); /* the spawner was killed before that: no signal comes */
     for (;;)
       pause();
   }

@@ -199,6 +199,7 @@ def a_terminal_program_is_told_of_its_size_and_of_keys():
 
     def talk(read_until, write, resize):
         read_until(b"30 100")
+        read_until(b"ready")  # its trap is set
         resize(40, 120)
         read_until(b"now 40 120")
         write(b"\x03")  # to its group, not to ours

@@ -140,7 +140,9 @@ groups_in(const char *path, pid_t spawner)
       n += g->d_type == DT_DIR && g->d_name[0] != '.';
     if (groups)
       closedir(groups);
-    n += !spawner && kill(pid, 0) < 0 && errno == ESRCH;
+    struct stat of; /* another user's are his to remove */
+    n += !spawner && stat(more, &of) == 0 && of.st_uid == geteuid() && kill(pid, 0) < 0 &&
+         errno == ESRCH;
   }
   if (d)
     closedir(d);
