@@ -4,9 +4,9 @@
  *
  * Harness -> spawner: one packet (SOCK_SEQPACKET) for each jail, a
  * csn_jail_open with the descriptors that its bits in `with` name, in the order
- * of their numbers.  Spawner -> harness: one csn_jail_opened with a pidfd of
- * the jail's first process and the read end of its life pipe, which ends when
- * nothing of the jail is left.
+ * of their numbers, and the layers of the root file system.  Spawner -> harness: one
+ * csn_jail_opened with a pidfd of the jail's first process and the read end of its life pipe, which
+ * ends when nothing of the jail is left.
  *
  * Harness -> warden, on the control stream: frames, each a csn_jail_frame, its
  * fixed part and its strings.  The descriptors of a frame travel with its
@@ -29,7 +29,6 @@ enum csn_jail_fd {
   CSN_JAIL_CONTROL = 3, /* always there */
   CSN_JAIL_LOCK,
   CSN_JAIL_WORKSPACE,
-  CSN_JAIL_ROOTFS,
   CSN_JAIL_GIVEN,
   /* Read end of a pipe that the spawner holds open while it lives. */
   CSN_JAIL_LIFE = CSN_JAIL_GIVEN,
@@ -46,7 +45,7 @@ enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 }
 
 #define CSN_JAIL_HOME "/home/user"
 
-enum { CSN_JAIL_ROOT_MAX = 512 };
+enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_LAYERS_MAX = 128 };
 
 /* What a jail may use; -1: as much as there is.  The harness has filled in all
  * of it but memory, where 0 asks for a share of what this machine has. */
@@ -107,6 +106,8 @@ typedef struct csn_jail_end {
 
 typedef struct csn_jail_open {
   uint32_t with;       /* CSN_JAIL_WITH() of each descriptor */
+  uint32_t layers;     /* folders of the root file system, whose descriptors come behind those,
+                          the lowest first; 0: the host's programs */
   uint32_t keep_owner; /* fail rather than give the folder of the workspace away */
   csn_jail_limits limits;
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */

@@ -58,6 +58,7 @@ struct spawner {
 struct request {
   csn_jail_open open;
   int fds[CSN_JAIL_GIVEN]; /* by number; -1: not there */
+  int layers[CSN_JAIL_LAYERS_MAX];
 };
 
 static void
@@ -68,35 +69,6 @@ close_fd(int fd)
 }
 
 /* ---- what the harness gave us ---- */
-
-/* A detached tree of a folder.  Where we see the host's mounts as a copy, as
- * an ordinary user's spawner does, its path is opened again in that, and must
- * be the same folder. */
-static int
-tree_of(const struct spawner *s, int fd)
-{
-  char link[40] = "/proc/self/fd/", path[PATH_MAX], digits[12];
-  struct stat a, b;
-  if (s->home.ranged)
-    return sys_open_tree(fd, "", AT_EMPTY_PATH | TREE_RECURSIVE);
-  size_t n = 0, at = strlen(link);
-  for (int left = fd; left || n == 0; left /= 10)
-    digits[n++] = (char)('0' + left % 10);
-  while (n)
-    link[at++] = digits[--n];
-  ssize_t len = readlink(link, path, sizeof path - 1);
-  if (len < 0)
-    return -1;
-  path[len] = '\0';
-  int tree = sys_open_tree(AT_FDCWD, path, TREE_RECURSIVE | AT_SYMLINK_NOFOLLOW);
-  if (tree >= 0 &&
-      (fstat(fd, &a) < 0 || fstat(tree, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino)) {
-    close(tree);
-    errno = ESTALE;
-    return -1;
-  }
-  return tree;
-}
 
 /* The tree of the workspace, in which user 1000 of the jail is its owner. */
 static const char *
@@ -138,7 +110,7 @@ take_workspace(struct spawner *s, struct request *r, struct csn_ids **ids, csn_j
   *ids = csn_ids_take(&s->home.ids, false, &failed);
   if (failed || folder < 0)
     return failed;
-  int tree = tree_of(s, folder);
+  int tree = csn_home_tree(&s->home, folder);
   if (tree < 0)
     return errno == ESTALE ? "find the folder of the workspace again" : "bind the workspace";
   r->fds[CSN_JAIL_WORKSPACE] = tree;
@@ -225,7 +197,6 @@ start_jail(struct spawner *s, struct request *r, const struct csn_template *t, s
   struct jail j = {
       .pid = -1, .ids = ids, .lock = r->fds[CSN_JAIL_LOCK], .life = -1, .deadline_ms = INT64_MAX};
   memcpy(plan.fds, r->fds, sizeof r->fds);
-  plan.fds[CSN_JAIL_ROOTFS] = -1; /* the template has it */
   csn_cgroups_take(&s->groups, &j.group);
   set_limits(s, &j.group, &plan.open.limits, &a->held);
   if (plan.open.limits.wall_ms >= 0)
@@ -256,14 +227,12 @@ make_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
   csn_jail_note why = {0};
   struct csn_ids *ids = NULL;
   const char *failed = csn_home_open(&s->home);
-  int rootfs = r->fds[CSN_JAIL_ROOTFS], tree = rootfs;
-  if (!failed && rootfs >= 0 && (tree = tree_of(s, rootfs)) < 0)
-    failed = "bind the rootfs";
   if (!failed)
     failed = take_workspace(s, r, &ids, a);
   if (!failed) {
     a->user = s->home.ranged ? (int32_t)(ids->base + CSN_JAIL_UID) : -1;
-    struct csn_template *t = csn_template_find(&s->home, &s->templates, r->open.root, tree, &why);
+    struct csn_wanted want = {r->open.root, s->home.ranged ? ids : NULL, r->layers, r->open.layers};
+    struct csn_template *t = csn_template_find(&s->home, &s->templates, &want, &why);
     failed = t ? start_jail(s, r, t, ids, a, fds) : why.step;
     if (!t)
       errno = why.error;
@@ -273,8 +242,6 @@ make_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
     step_name(a->step, sizeof a->step, failed, "");
     csn_ids_drop(ids);
   }
-  if (tree != rootfs)
-    close_fd(tree);
   return failed;
 }
 
@@ -321,7 +288,7 @@ handle(struct spawner *s, struct request *r)
 static bool
 serve(struct spawner *s)
 {
-  enum { MOST = CSN_JAIL_GIVEN - CSN_JAIL_CONTROL };
+  enum { MOST = CSN_JAIL_GIVEN - CSN_JAIL_CONTROL + CSN_JAIL_LAYERS_MAX };
   struct request r;
   union {
     struct cmsghdr head;
@@ -345,9 +312,13 @@ serve(struct spawner *s)
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
     if (r.open.with & CSN_JAIL_WITH(i))
       r.fds[i] = fds[at++];
+  for (size_t i = 0; i < r.open.layers; i++)
+    r.layers[i] = fds[at++];
   handle(s, &r);
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
     close_fd(r.fds[i]);
+  for (size_t i = 0; i < r.open.layers; i++)
+    close(r.layers[i]);
   return true;
 }
 
@@ -408,7 +379,8 @@ prepare(struct spawner *s)
   csn_cgroups_prepare(&s->groups);
   if (!s->served && !s->templates)
     return !csn_home_open(&s->home) &&
-           csn_template_find(&s->home, &s->templates, "/workspace", -1, &why);
+           csn_template_find(&s->home, &s->templates, &(struct csn_wanted){.root = "/workspace"},
+                             &why);
   size_t wanted = s->served > 1 ? SPARES : s->served == 0;
   if (s->home.blank <= 0 || s->n_spares >= wanted)
     return false;

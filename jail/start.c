@@ -10,6 +10,7 @@
 #include "jail/start.h"
 
 #include <grp.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,7 +18,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "jail/sys.h"
+#include "jail/layers.h"
+#include "jail/steps.h"
 
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
@@ -102,12 +104,42 @@ csn_home_open(struct csn_home *home)
   return failed;
 }
 
+/* Where we see the host's mounts as a copy, as
+ * an ordinary user's spawner does, its path is opened again in that, and must
+ * be the same folder. */
+int
+csn_home_tree(const struct csn_home *home, int fd)
+{
+  char link[40] = "/proc/self/fd/", path[PATH_MAX], digits[12];
+  struct stat a, b;
+  if (home->ranged)
+    return sys_open_tree(fd, "", AT_EMPTY_PATH | TREE_RECURSIVE);
+  size_t n = 0, at = strlen(link);
+  for (int left = fd; left || n == 0; left /= 10)
+    digits[n++] = (char)('0' + left % 10);
+  while (n)
+    link[at++] = digits[--n];
+  ssize_t len = readlink(link, path, sizeof path - 1);
+  if (len < 0)
+    return -1;
+  path[len] = '\0';
+  int tree = sys_open_tree(AT_FDCWD, path, TREE_RECURSIVE | AT_SYMLINK_NOFOLLOW);
+  if (tree >= 0 &&
+      (fstat(fd, &a) < 0 || fstat(tree, &b) < 0 || a.st_dev != b.st_dev || a.st_ino != b.st_ino)) {
+    close(tree);
+    errno = ESTALE;
+    return -1;
+  }
+  return tree;
+}
+
 /* ---- templates ---- */
 
 struct making {
   const char *root;
   const struct csn_ids *ids;
-  int rootfs;
+  int *trees;
+  size_t n;
   int mounts; /* what comes of it */
 };
 
@@ -117,8 +149,7 @@ make_skeleton(void *arg)
   struct making *m = arg;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   umask(022);
-  /* The skeleton closes it, and we share the spawner's descriptors. */
-  csn_jail_skeleton(m->root, m->rootfs < 0 ? -1 : fcntl(m->rootfs, F_DUPFD_CLOEXEC, 0));
+  csn_jail_skeleton(m->root, m->n ? csn_layers_join(m->trees, m->n) : -1);
   m->mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
   if (m->mounts < 0)
     csn_jail_fail("hold the template", "");
@@ -138,17 +169,43 @@ make_template(void *arg)
   _exit(0);
 }
 
+/* Detached trees of the layers, read-only; as root, what belongs to root there
+ * belongs to the jail's root, unless their file system cannot do that. */
+static bool
+take_layers(const struct csn_home *home, const struct csn_wanted *want, int *trees,
+            csn_jail_note *why)
+{
+  for (size_t i = 0; i < want->n; i++) {
+    int ids = home->ranged && want->ids ? want->ids->users : -1;
+    trees[i] = csn_home_tree(home, want->layers[i]);
+    if (trees[i] >= 0 && (ids < 0 || sys_tree_protect(trees[i], CSN_LOCKED, ids) == 0 ||
+                          sys_tree_protect(trees[i], CSN_LOCKED, -1) == 0))
+      continue;
+    why->error = errno;
+    step_name(why->step, sizeof why->step, trees[i] < 0 ? "bind the rootfs" : "protect the rootfs",
+              "");
+    return false;
+  }
+  return true;
+}
+
 static int
-build(struct csn_home *home, const char *root, int rootfs, csn_jail_note *why)
+build(struct csn_home *home, const struct csn_wanted *want, csn_jail_note *why)
 {
   static _Alignas(16) char stack[HELPER_STACK];
   const char *failed = NULL;
-  struct csn_ids *ids = csn_ids_take(&home->ids, false, &failed);
-  struct making m = {.root = root, .ids = ids, .rootfs = rootfs, .mounts = -1};
+  int trees[CSN_JAIL_LAYERS_MAX];
+  struct csn_ids *own = want->ids ? NULL : csn_ids_take(&home->ids, false, &failed);
+  struct making m = {.root = want->root,
+                     .ids = want->ids ? want->ids : own,
+                     .trees = trees,
+                     .n = want->n,
+                     .mounts = -1};
+  memset(trees, -1, sizeof trees);
   if (failed) {
     why->error = errno;
     step_name(why->step, sizeof why->step, failed, "");
-  } else {
+  } else if (take_layers(home, want, trees, why)) {
     csn_jail_tell(why);
     if (beside(make_template, &m, 0, stack) < 0)
       step_name(why->step, sizeof why->step, "start a process", "");
@@ -156,7 +213,10 @@ build(struct csn_home *home, const char *root, int rootfs, csn_jail_note *why)
     if (m.mounts < 0 && !why->error)
       why->error = errno ? errno : EIO;
   }
-  csn_ids_drop(ids);
+  for (size_t i = 0; i < want->n; i++)
+    if (trees[i] >= 0)
+      close(trees[i]);
+  csn_ids_drop(own);
   return m.mounts;
 }
 
@@ -165,50 +225,86 @@ forget(struct csn_template **at)
 {
   struct csn_template *t = *at;
   *at = t->next;
-  close(t->mounts);
+  if (t->mounts >= 0)
+    close(t->mounts);
+  free(t->origins);
   free(t);
 }
 
+static struct csn_origin
+origin_of(int fd)
+{
+  struct stat st;
+  if ((fd >= 0 ? fstat(fd, &st) : stat("/etc", &st)) < 0)
+    memset(&st, 0, sizeof st);
+  return (struct csn_origin){st.st_dev, st.st_ino, st.st_mtim};
+}
+
+/* 0: another kind; 1: this one, but its folders have changed; 2: this one. */
+static int
+compare(const struct csn_template *t, const struct csn_wanted *want)
+{
+  bool is_new = true;
+  if (t->layers != want->n || strcmp(t->root, want->root) != 0 || (want->n && t->ids != want->ids))
+    return 0;
+  for (size_t i = 0; i < (t->layers ? t->layers : 1); i++) {
+    const struct csn_origin now = origin_of(want->n ? want->layers[i] : -1), *then = &t->origins[i];
+    if (now.device != then->device || now.number != then->number)
+      return 0;
+    is_new &=
+        now.changed.tv_sec == then->changed.tv_sec && now.changed.tv_nsec == then->changed.tv_nsec;
+  }
+  return 1 + is_new;
+}
+
+static struct csn_template *
+add(struct csn_template **list, const struct csn_wanted *want)
+{
+  size_t n = want->n ? want->n : 1;
+  struct csn_template *t = calloc(1, sizeof *t);
+  struct csn_origin *origins = calloc(n, sizeof *origins);
+  if (!t || !origins) {
+    free(t);
+    free(origins);
+    return NULL;
+  }
+  *t = (struct csn_template){
+      .ids = want->n ? want->ids : NULL, .layers = want->n, .origins = origins, .mounts = -1};
+  memcpy(t->root, want->root, strlen(want->root) + 1);
+  for (size_t i = 0; i < n; i++)
+    origins[i] = origin_of(want->n ? want->layers[i] : -1);
+  t->next = *list;
+  return *list = t;
+}
+
 struct csn_template *
-csn_template_find(struct csn_home *home, struct csn_template **list, const char *root, int rootfs,
+csn_template_find(struct csn_home *home, struct csn_template **list, const struct csn_wanted *want,
                   csn_jail_note *why)
 {
   enum { MOST = 16 };
-  struct stat st;
   size_t n = 0;
-  if ((rootfs >= 0 ? fstat(rootfs, &st) : stat("/etc", &st)) < 0)
-    memset(&st, 0, sizeof st);
   for (struct csn_template **at = list, *t; (t = *at); n++) {
-    bool same = t->is_host == (rootfs < 0) && t->device == st.st_dev && t->number == st.st_ino &&
-                strcmp(t->root, root) == 0;
-    if (same && t->changed.tv_sec == st.st_mtim.tv_sec &&
-        t->changed.tv_nsec == st.st_mtim.tv_nsec) {
+    int same = compare(t, want);
+    if (same == 2) {
       *at = t->next;
       t->next = *list;
       return *list = t;
     }
-    if (same || n == MOST)
+    if (same == 1 || n == MOST)
       forget(at);
     else
       at = &t->next;
   }
-  struct csn_template *t = calloc(1, sizeof *t);
+  struct csn_template *t = add(list, want);
   if (!t) {
     why->error = ENOMEM;
     return NULL;
   }
-  t->mounts = build(home, root, rootfs, why);
-  if (t->mounts < 0) {
-    free(t);
-    return NULL;
-  }
-  t->is_host = rootfs < 0;
-  t->device = st.st_dev;
-  t->number = st.st_ino;
-  t->changed = st.st_mtim;
-  memcpy(t->root, root, strlen(root) + 1);
-  t->next = *list;
-  return *list = t;
+  t->mounts = build(home, want, why);
+  if (t->mounts >= 0)
+    return t;
+  forget(list);
+  return NULL;
 }
 
 /* ---- spare namespaces ---- */

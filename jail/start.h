@@ -22,21 +22,38 @@ struct csn_home {
 /* Finds out, once; NULL or what failed, with errno.  Safe to call again. */
 const char *csn_home_open(struct csn_home *home);
 
+/* One folder that programs come from: of a rootfs, or /etc of the host. */
+struct csn_origin {
+  dev_t device;
+  ino_t number;
+  struct timespec changed; /* a template that is older than its entries is made anew */
+};
+
 /* A template: the skeleton of jails of one kind, as a mount namespace. */
 struct csn_template {
   char root[CSN_JAIL_ROOT_MAX];
-  bool is_host;            /* else a rootfs folder */
-  dev_t device;            /* of the folder that the programs' entries come from: */
-  ino_t number;            /* /etc of the host, or the rootfs */
-  struct timespec changed; /* a template that is older than its entries is made anew */
+  const struct csn_ids *ids; /* whose ids the layers are seen through; NULL for the host's */
+  size_t layers;             /* 0: the host's programs */
+  struct csn_origin *origins;
   int mounts;
   struct csn_template *next; /* most recently used first */
 };
 
-/* Gives a template, made when there is none; NULL: *why says what failed.
- * rootfs: a detached tree of the folder, or -1. */
+/* What a template is wanted for. */
+struct csn_wanted {
+  const char *root;
+  const struct csn_ids *ids; /* of the jail; may be NULL */
+  const int *layers;         /* folders, the lowest first; borrowed */
+  size_t n;                  /* 0: the host's programs */
+};
+
+/* Gives a template, made when there is none; NULL: *why says what failed. */
 struct csn_template *csn_template_find(struct csn_home *home, struct csn_template **list,
-                                       const char *root, int rootfs, csn_jail_note *why);
+                                       const struct csn_wanted *want, csn_jail_note *why);
+
+/* A detached tree of a folder of the host; -1 with errno, ESTALE when another
+ * folder is found where it should be. */
+int csn_home_tree(const struct csn_home *home, int fd);
 
 /* Network and IPC namespaces that nobody is in yet. */
 struct csn_spare {

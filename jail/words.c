@@ -71,7 +71,8 @@ csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
       return false;
     named += is_there;
   }
-  return named == fds && is_plain_path(open->root, sizeof open->root);
+  return open->layers <= CSN_JAIL_LAYERS_MAX && named + open->layers == fds &&
+         is_plain_path(open->root, sizeof open->root);
 }
 
 size_t

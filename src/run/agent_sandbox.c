@@ -2,6 +2,7 @@
  * agent_sandbox.c - the section `sandbox` of agent.yaml: a table of its keys,
  * each with how it is read and how the resolved form writes it. */
 #include "run/agent_read.h"
+#include "sandbox/rootfs_word.h"
 
 /* One key.  `read` gets the key's value; `write` adds nothing when the agent
  * does not have it. */
@@ -46,10 +47,17 @@ read_rootfs(const struct csn_agent_reader *r, const csn_json *m)
     rc = csn_agent_complain(r, m, "sandbox.rootfs: a NUL character is not allowed");
   if (rc < 0 || m->text.n == 0)
     return rc;
-  a->sandbox.rootfs =
-      m->text.p[0] == '/' || csn_str_eq(m->text, CSN_STR("host"))
-          ? csn_arena_dup(a->arena, m->text).p
-          : csn_arena_printf(a->arena, "%s/%.*s", a->folder, (int)m->text.n, m->text.p).p;
+  csn_rootfs_word word;
+  csn_auto(csn_buf_finip) csn_buf resolved = CSN_BUF(1 << 16);
+  csn_rootfs_word_resolve(&resolved, m->text, a->folder);
+  rc = csn_buf_done(&resolved, "sandbox.rootfs", r->err);
+  if (rc == 0)
+    rc = csn_rootfs_word_parse(csn_buf_str(&resolved), &word, r->err);
+  if (rc < 0)
+    return csn_agent_complain(r, m,
+                              "sandbox.rootfs: expected host, a folder, dir:PATH, tar:FILE, "
+                              "oci:PATH or image:NAME");
+  a->sandbox.rootfs = csn_arena_dup(a->arena, csn_buf_str(&resolved)).p;
   return 0;
 }
 

@@ -33,6 +33,7 @@ add_layer(const struct reading *r, const csn_layer_source *from, csn_digest *dig
     return csn_wrap(err, rc, "layer %zu of %zu", from->index + 1, from->count);
   r->out->bytes += stats.bytes;
   r->out->files += stats.files;
+  r->out->must_merge |= stats.must_merge;
   return 0;
 }
 

@@ -15,6 +15,7 @@ typedef struct csn_image_found {
   csn_image_config config; /* a plain archive has no variables, no user, one layer */
   csn_str name;            /* what the source calls it; may be "" */
   uint64_t bytes, files;   /* of all layers */
+  bool must_merge;         /* of any layer */
 } csn_image_found;
 
 /* fd: the archive's file.  The store's lock is held meanwhile. */

@@ -156,6 +156,8 @@ write_record(const csn_layer_store *s, const csn_image *i, csn_err *err)
   csn_jw_int(&w, (int64_t)i->bytes);
   csn_jw_key(&w, "files");
   csn_jw_int(&w, (int64_t)i->files);
+  csn_jw_key(&w, "must_merge");
+  csn_jw_bool(&w, i->must_merge);
   csn_jw_end(&w);
   write_config(&w, &i->config);
   csn_jw_end(&w);
@@ -190,6 +192,7 @@ read_record(const csn_layer_store *s, const char *path, csn_image **out, csn_err
   i->created_ms = csn_json_int(own, "created_ms", 0);
   i->bytes = (uint64_t)csn_json_int(own, "bytes", 0);
   i->files = (uint64_t)csn_json_int(own, "files", 0);
+  i->must_merge = csn_json_bool(own, "must_merge", false);
   *out = csn_steal(i);
   return 0;
 }
@@ -306,6 +309,7 @@ read_origin(csn_layer_store *s, csn_scope *sc, const struct origin *o,
   i->name = found.name;
   i->bytes = found.bytes;
   i->files = found.files;
+  i->must_merge = found.must_merge;
   i->source = csn_arena_dup(i->arena, csn_cstr(o->word));
   i->stamp = csn_arena_dup(i->arena, csn_cstr(before));
   i->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;

@@ -20,6 +20,7 @@ typedef struct csn_image {
   csn_str stamp;         /* tells whether the source has changed */
   int64_t created_ms;    /* when it was imported, since 1970 */
   uint64_t bytes, files; /* of its layers */
+  bool must_merge;       /* no overlay can be made of them: csn_layer_stats says why */
   csn_image_config config;
 } csn_image;
 

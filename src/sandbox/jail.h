@@ -19,6 +19,7 @@ int csn_jail_start(csn_err *err) CSN_MUST;
 typedef struct csn_jail_ask {
   csn_jail_open open; /* all but `with` */
   int fds[CSN_JAIL_GIVEN];
+  const int *layers; /* as many as open.layers */
 } csn_jail_ask;
 
 /* What came of it: descriptors, the caller's now. */

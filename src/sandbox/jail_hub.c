@@ -81,7 +81,7 @@ static int
 ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
 {
   csn_jail_open open = ask->open;
-  int fds[CSN_JAIL_GIVEN], rc = start(err);
+  int fds[CSN_JAIL_GIVEN + CSN_JAIL_LAYERS_MAX], rc = start(err);
   size_t n = 0;
   open.with = 0;
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
@@ -89,6 +89,8 @@ ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
       open.with |= CSN_JAIL_WITH(i);
       fds[n++] = ask->fds[i];
     }
+  for (size_t i = 0; i < open.layers; i++)
+    fds[n++] = ask->layers[i];
   if (rc == 0)
     rc = csn_fds_send(hub.sock, NULL, csn_strn((const char *)&open, sizeof open), fds, n, err);
   struct pollfd fd = {.fd = hub.sock, .events = POLLIN};

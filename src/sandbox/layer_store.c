@@ -174,7 +174,8 @@ read_info(const csn_layer_store *s, const csn_digest *digest, csn_layer_stats *s
   if (rc == 0)
     rc = csn_json_parse(a, csn_buf_str(&text), &v, err);
   *stats = (csn_layer_stats){.bytes = (uint64_t)csn_json_int(v, "bytes", 0),
-                             .files = (uint64_t)csn_json_int(v, "files", 0)};
+                             .files = (uint64_t)csn_json_int(v, "files", 0),
+                             .must_merge = csn_json_bool(v, "must_merge", false)};
   return csn_wrap(err, rc, "%s", s->path);
 }
 
@@ -182,8 +183,8 @@ static int
 write_info(int dir, const csn_layer_stats *stats, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(INFO_MAX);
-  csn_buf_addf(&text, "{\"bytes\":%llu,\"files\":%llu}\n", (unsigned long long)stats->bytes,
-               (unsigned long long)stats->files);
+  csn_buf_addf(&text, "{\"bytes\":%llu,\"files\":%llu%s}\n", (unsigned long long)stats->bytes,
+               (unsigned long long)stats->files, stats->must_merge ? ",\"must_merge\":true" : "");
   return csn_file_write(dir, "info", csn_buf_str(&text), 0600, false, err);
 }
 
@@ -283,22 +284,47 @@ unpack(int dir, csn_scope *sc, const csn_layer_source *from, const csn_image_pro
   return rc;
 }
 
-/* Makes tmp/NAME/fs; the caller removes tmp/NAME unless it was renamed. */
+/* A folder tmp/NAME/fs while it is filled. */
+struct place {
+  char name[24];
+  int tmp, fs;
+};
+
 static int
-add(csn_layer_store *s, int tmp, csn_scope *sc, const csn_layer_source *from,
-    const csn_image_progress *progress, csn_digest *digest, csn_layer_stats *stats, csn_err *err)
+begin(const csn_layer_store *s, struct place *p, csn_err *err)
 {
-  if (mkdirat(tmp, "fs", 0755) < 0)
-    return csn_fail_errno(err, "%s/tmp", s->path);
-  csn_auto(csn_closep) int fs = openat(tmp, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fs < 0 || fchmod(fs, 0755) < 0)
-    return csn_fail_errno(err, "%s/tmp", s->path);
-  int rc = unpack(fs, sc, from, progress, digest, stats, err);
+  *p = (struct place){.name = "tmp/", .tmp = -1, .fs = -1};
+  csn_random_name(p->name + 4, 16);
+  if (mkdirat(s->dir, p->name, 0700) < 0 ||
+      (p->tmp = openat(s->dir, p->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
+      mkdirat(p->tmp, "fs", 0755) < 0 ||
+      (p->fs = openat(p->tmp, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
+      fchmod(p->fs, 0755) < 0)
+    return csn_fail_errno(err, "%s/%s", s->path, p->name);
+  return 0;
+}
+
+/* Gives it its name when rc is 0, or removes it; the result of both. */
+static int
+finish(const csn_layer_store *s, struct place *p, int rc, const csn_digest *digest,
+       const csn_layer_stats *stats, csn_err *err)
+{
+  char path[88];
+  bool placed = false;
   if (rc == 0)
-    rc = write_info(tmp, stats, err);
+    rc = write_info(p->tmp, stats, err);
   /* One call for all of its files: what has a name must survive a crash. */
   if (rc == 0 && syncfs(s->dir) < 0)
     rc = csn_fail_errno(err, "write %s to the disk", s->path);
+  if (rc == 0) {
+    placed = renameat(s->dir, p->name, s->dir, layer_path(path, digest, "")) == 0;
+    if (!placed && errno != EEXIST && errno != ENOTEMPTY)
+      rc = csn_fail_errno(err, "%s/%s", s->path, path);
+  }
+  csn_closep(&p->fs);
+  csn_closep(&p->tmp);
+  if (!placed)
+    (void)!csn_remove_tree(s->dir, p->name, NULL); /* or the next sweep does */
   return rc;
 }
 
@@ -307,23 +333,30 @@ csn_layer_add(csn_layer_store *s, csn_scope *sc, const csn_layer_source *from,
               const csn_image_progress *progress, csn_digest *digest, csn_layer_stats *stats,
               csn_err *err)
 {
-  char name[24] = "tmp/", place[88];
+  struct place p;
   if (from->digest && csn_layer_exists(s, from->digest)) {
     *digest = *from->digest;
     return read_info(s, digest, stats, err);
   }
-  csn_random_name(name + 4, 16);
-  if (mkdirat(s->dir, name, 0700) < 0)
-    return csn_fail_errno(err, "%s/%s", s->path, name);
-  csn_auto(csn_closep) int tmp = openat(s->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int rc = tmp < 0 ? csn_fail_errno(err, "%s/%s", s->path, name)
-                   : add(s, tmp, sc, from, progress, digest, stats, err);
-  bool placed = rc == 0 && renameat(s->dir, name, s->dir, layer_path(place, digest, "")) == 0;
-  if (rc == 0 && !placed && errno != EEXIST && errno != ENOTEMPTY)
-    rc = csn_fail_errno(err, "%s/%s", s->path, place);
-  if (!placed)
-    (void)!csn_remove_tree(s->dir, name, NULL); /* or the next sweep does */
-  return rc;
+  int rc = begin(s, &p, err);
+  if (rc == 0)
+    rc = unpack(p.fs, sc, from, progress, digest, stats, err);
+  return finish(s, &p, rc, digest, stats, err);
+}
+
+int
+csn_layer_make(csn_layer_store *s, csn_scope *sc, const csn_digest *name,
+               int (*fill)(void *user, int dir, csn_scope *sc, csn_err *err), void *user,
+               csn_err *err)
+{
+  struct place p;
+  csn_layer_stats none = {0}; /* its files are those of its layers */
+  if (csn_layer_exists(s, name))
+    return 0;
+  int rc = begin(s, &p, err);
+  if (rc == 0)
+    rc = fill(user, p.fs, sc, err);
+  return finish(s, &p, rc, name, &none, err);
 }
 
 /* ---- removing ---- */

@@ -57,6 +57,11 @@ bool csn_layer_exists(const csn_layer_store *s, const csn_digest *digest);
 int csn_layer_add(csn_layer_store *s, csn_scope *sc, const csn_layer_source *from,
                   const csn_image_progress *progress, csn_digest *digest, csn_layer_stats *stats,
                   csn_err *err) CSN_MUST;
+/* Makes a folder of that name, unless it is there; fill() puts the files into
+ * `dir`. */
+int csn_layer_make(csn_layer_store *s, csn_scope *sc, const csn_digest *name,
+                   int (*fill)(void *user, int dir, csn_scope *sc, csn_err *err), void *user,
+                   csn_err *err) CSN_MUST;
 /* With the exclusive lock: removes all layers that are not in `keep` and not
  * in use, and what was left by imports that died.  The number of layers
  * removed; *bytes of theirs. */

@@ -16,14 +16,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include "core/fd.h"
 
 enum { PART_MAX = 255, IDS = 65536, NOBODY = 65534 };
-
-#define OPAQUE "user.overlay.opaque"
 
 /* A folder whose mode and time are still to be set. */
 struct folder {
@@ -172,12 +168,6 @@ enter_parent(csn_unpacker *u, csn_err *err)
   return u->parent < 0 ? not_there(u->path, err) : 0;
 }
 
-static bool
-is_whiteout(const struct stat *st)
-{
-  return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
-}
-
 /* Removes what an earlier entry made under this name. 1: it was a whiteout. */
 static int
 clear_place(csn_unpacker *u, csn_err *err)
@@ -191,9 +181,10 @@ clear_place(csn_unpacker *u, csn_err *err)
     u->parent = -1;
     return rc < 0 ? rc : enter_parent(u, err);
   }
+  bool was_hidden = csn_layer_hides(u->parent, u->name, &st);
   if (unlinkat(u->parent, u->name, 0) < 0)
     return csn_fail_errno(err, "%.200s", u->path);
-  return is_whiteout(&st);
+  return was_hidden;
 }
 
 /* ---- attributes ---- */
@@ -234,16 +225,12 @@ remember_folder(csn_unpacker *u, const csn_tar_entry *e)
 
 /* ---- kinds of entries ---- */
 
+/* The result of making a mark. */
 static int
-make_opaque(csn_unpacker *u, int fd, csn_err *err)
+marked(csn_unpacker *u, int rc, csn_err *err)
 {
-  if (fsetxattr(fd, OPAQUE, "y", 1, 0) == 0)
-    return 0;
-  if (errno == EOPNOTSUPP)
-    return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "the file system of the image store has no user attributes; choose a folder "
-                    "on another one with CAISSON_IMAGES");
-  return csn_fail_errno(err, "hide what lies below %.200s", u->path);
+  u->stats.must_merge |= rc > 0;
+  return rc > 0 ? 0 : csn_wrap(err, rc, "%.200s", u->path);
 }
 
 /* `.wh.NAME`: NAME of the layers below is gone, or for `.wh..wh..opq` all that
@@ -254,7 +241,7 @@ add_whiteout(csn_unpacker *u, csn_err *err)
   struct stat st;
   const char *hidden = u->name + 4;
   if (strcmp(u->name, ".wh..wh..opq") == 0)
-    return make_opaque(u, u->parent, err);
+    return marked(u, csn_layer_make_opaque(u->parent, err), err);
   if (strncmp(hidden, ".wh.", 4) == 0)
     return 0; /* notes of aufs to itself */
   if (!*hidden || strcmp(hidden, ".") == 0 || strcmp(hidden, "..") == 0)
@@ -266,11 +253,10 @@ add_whiteout(csn_unpacker *u, csn_err *err)
       return 0;
     csn_auto(csn_closep) int fd =
         openat(u->parent, hidden, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd < 0 ? csn_fail_errno(err, "%.200s", u->path) : make_opaque(u, fd, err);
+    return fd < 0 ? csn_fail_errno(err, "%.200s", u->path)
+                  : marked(u, csn_layer_make_opaque(fd, err), err);
   }
-  if (mknodat(u->parent, hidden, S_IFCHR, makedev(0, 0)) < 0)
-    return csn_fail_errno(err, "hide %.200s", u->path);
-  return 0;
+  return marked(u, csn_layer_hide(u->parent, hidden, err), err);
 }
 
 static int
@@ -287,7 +273,8 @@ add_folder(csn_unpacker *u, const csn_tar_entry *e, csn_err *err)
     if (was_hidden) {
       csn_auto(csn_closep) int fd =
           openat(u->parent, u->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-      int rc = fd < 0 ? csn_fail_errno(err, "%.200s", u->path) : make_opaque(u, fd, err);
+      int rc = fd < 0 ? csn_fail_errno(err, "%.200s", u->path)
+                      : marked(u, csn_layer_make_opaque(fd, err), err);
       if (rc < 0)
         return rc;
     }
@@ -332,7 +319,7 @@ add_hardlink(csn_unpacker *u, const csn_tar_entry *e, csn_err *err)
   if (dir < 0)
     return csn_wrap(err, not_there(e->link, err), "the target of %.200s", u->path);
   if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-      !(S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)))
+      !(S_ISREG(st.st_mode) || S_ISLNK(st.st_mode)) || csn_layer_hides(dir, name, &st))
     return csn_fail(err, CSN_E_INVALID, "%.200s is a link to %.200s, which this layer lacks",
                     u->path, e->link);
   if (linkat(dir, name, u->parent, u->name, 0) < 0)

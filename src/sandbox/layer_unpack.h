@@ -13,6 +13,12 @@
 
 #include "wire/tar.h"
 
+/* Where the overlay's own marks cannot be made (on another overlay, as in a
+ * container), these attributes stand for them: an empty file of that name hides
+ * one below, a folder hides all there is below.  Such layers are merged. */
+#define CSN_LAYER_HIDES "user.caisson.hides"
+#define CSN_LAYER_OPAQUE "user.overlay.opaque"
+
 /* What one layer may be; more is CSN_E_LIMIT. */
 #define CSN_LAYER_BYTES_MAX ((uint64_t)32 << 30)
 enum { CSN_LAYER_FILES_MAX = 2 << 20 };
@@ -20,6 +26,7 @@ enum { CSN_LAYER_FILES_MAX = 2 << 20 };
 typedef struct csn_layer_stats {
   uint64_t bytes, files; /* contents; entries of any kind */
   uint64_t dropped;      /* devices, pipes: left out */
+  bool must_merge;       /* it hides things by CSN_LAYER_HIDES, which no overlay understands */
 } csn_layer_stats;
 
 typedef struct csn_unpacker csn_unpacker;
@@ -35,5 +42,14 @@ csn_tar_sink csn_unpacker_sink(csn_unpacker *u);
 csn_layer_stats csn_unpacker_stats(const csn_unpacker *u);
 /* After the last entry: folders get their modes and times. */
 int csn_unpacker_end(csn_unpacker *u, csn_err *err) CSN_MUST;
+
+struct stat;
+/* Whether an entry of a layer's folder hides what is below; *st is of it. */
+bool csn_layer_hides(int folder, const char *name, const struct stat *st);
+/* Whether a folder of a layer hides all that is below. */
+bool csn_layer_is_opaque(int folder);
+/* The marks that make it so.  1: they are not the overlay's. */
+int csn_layer_hide(int folder, const char *name, csn_err *err) CSN_MUST;
+int csn_layer_make_opaque(int folder, csn_err *err) CSN_MUST;
 
 #endif

@@ -37,11 +37,21 @@ csn_rootfs_word_parse(csn_str text, csn_rootfs_word *out, csn_err *err)
   return 0;
 }
 
+/* "docker:x": a word that we may not know, and not a path. */
+static bool
+has_scheme(csn_str text)
+{
+  size_t n = 0;
+  while (n < text.n && text.p[n] >= 'a' && text.p[n] <= 'z')
+    n++;
+  return n > 0 && n < text.n && text.p[n] == ':';
+}
+
 void
 csn_rootfs_word_resolve(csn_buf *out, csn_str text, const char *folder)
 {
   csn_str head = CSN_STR(""), path = text;
-  bool is_path = !csn_str_eq(text, CSN_STR("host"));
+  bool is_path = text.n && !csn_str_eq(text, CSN_STR("host")) && !has_scheme(text);
   for (size_t i = 0; i < CSN_COUNT(schemes); i++)
     if (csn_str_starts(text, schemes[i].head)) {
       head = schemes[i].head;

@@ -25,7 +25,7 @@ typedef struct csn_rootfs_word {
 /* NULL or "" is the host.  CSN_E_INVALID names the forms. */
 int csn_rootfs_word_parse(csn_str text, csn_rootfs_word *out, csn_err *err) CSN_MUST;
 /* The word with a relative path made absolute by `folder`; a path without a
- * scheme is a folder. */
+ * scheme is a folder, and an unknown scheme stays for the parsing to refuse. */
 void csn_rootfs_word_resolve(csn_buf *out, csn_str text, const char *folder);
 
 #endif

@@ -332,7 +332,8 @@ TEST(words_name_root_file_systems)
       {"image:a/b:1", CSN_ROOTFS_IMAGE, "a/b:1", "image:a/b:1"},
       {"root", -1, "", "/f/root"},
       {"tar:", -1, "", NULL},
-      {"docker:x", -1, "", NULL},
+      {"docker:x", -1, "", "docker:x"},
+      {"a/b:c", -1, "", "/f/a/b:c"},
   };
   for (size_t i = 0; i < CSN_COUNT(rows); i++) {
     csn_rootfs_word w;

@@ -22,7 +22,10 @@
 #include "caisson/sandbox.h"
 #include "commands.h"
 #include "core/fd.h"
+#include "importing.h"
 #include "sandbox/limits.h"
+#include "sandbox/rootfs.h"
+#include "sandbox/rootfs_word.h"
 
 enum { CHUNK = 64 << 10 };
 
@@ -44,7 +47,9 @@ struct run_opts {
 static const cli_opt opts[] = {
     {"backend", 0, "jail|local", "How to isolate it; local does not",
      CLI_STR(struct run_opts, backend)},
-    {"rootfs", 0, "DIR", "Use the root file system in DIR instead of this machine's programs",
+    {"rootfs", 0, "WORD",
+     "Use the root file system dir:DIR, tar:FILE, oci:PATH or image:NAME instead of this machine's "
+     "programs",
      CLI_STR(struct run_opts, rootfs)},
     {"workspace", 'w', "DIR", "Make DIR the workspace instead of an empty one",
      CLI_STR(struct run_opts, workspace)},
@@ -265,6 +270,23 @@ end_session(session *s)
   pthread_mutex_unlock(&s->lock);
 }
 
+/* Unpacks an image here and not while the sandbox opens, for its progress to
+ * be seen.  The word with an absolute path, or NULL. */
+static const char *
+prepare_rootfs(cli *c, const char *text, csn_rootfs **out, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf word = CSN_BUF(1 << 16);
+  csn_auto(csn_freep) char *here = getcwd(NULL, 0);
+  csn_image_progress progress = cli_import_progress(c);
+  csn_rootfs_word_resolve(&word, csn_cstr(text), here ? here : "");
+  int rc = csn_buf_done(&word, "option --rootfs", err);
+  if (rc == 0)
+    rc = csn_rootfs_open(out, &c->scope, word.p, &progress, err);
+  if (c->err_tty)
+    cli_status(c, NULL);
+  return rc < 0 ? NULL : csn_arena_dup(c->arena, csn_buf_str(&word)).p;
+}
+
 static int
 read_limits(const struct run_opts *o, csn_sandbox_limits *l, csn_err *err)
 {
@@ -297,10 +319,14 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
     if (workspace < 0)
       return csn_fail_errno(err, "cannot open the workspace %s", o->workspace);
   }
+  csn_auto(csn_rootfs_freep) csn_rootfs *rootfs = NULL;
+  const char *word = NULL;
+  if (o->rootfs && (word = prepare_rootfs(c, o->rootfs, &rootfs, err)) == NULL)
+    return err->code;
   csn_sandbox_spec spec = {.backend = o->backend,
                            .workspace_fd = workspace,
                            .lock_fd = -1,
-                           .rootfs = o->rootfs,
+                           .rootfs = word,
                            .environment = o->env.v,
                            .limits = &limits};
   bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

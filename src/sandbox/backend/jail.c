@@ -16,11 +16,13 @@
 #include <sys/syscall.h>
 
 #include "core/poll.h"
+#include "jail/layers.h"
 #include "sandbox/backends.h"
 #include "sandbox/disk_watch.h"
 #include "sandbox/jail.h"
 #include "sandbox/jail_limits.h"
 #include "sandbox/proc.h"
+#include "sandbox/rootfs.h"
 #include "sandbox/strings.h"
 
 struct jail {
@@ -33,6 +35,7 @@ struct jail {
   const char **environment;
   csn_jail_counts counts;
   csn_disk_watch *watch; /* of a workspace folder's size, or NULL */
+  csn_rootfs *rootfs;    /* its layers are in use while the jail is */
 };
 
 static const char *const defaults[] = {
@@ -96,31 +99,22 @@ check_spec(const csn_sandbox_spec *spec, csn_err *err)
   if (spec->options && spec->options->child)
     return csn_fail(err, CSN_E_INVALID, "options.%.*s: the jail has no such option",
                     (int)(spec->options->child->key.n & 0xff), spec->options->child->key.p);
-  if (spec->rootfs && strcmp(spec->rootfs, "host") != 0 && spec->rootfs[0] != '/')
-    return csn_fail(err, CSN_E_INVALID,
-                    "rootfs \"%.100s\" is neither \"host\" nor an absolute path of a folder",
-                    spec->rootfs);
   return check_root(spec->root ? spec->root : "/workspace", err);
 }
 
 static void
 make_environment(struct jail *j, const char *const *given)
 {
-  size_t n = csn_variables_put(
-      j->environment =
-          csn_alloc((CSN_COUNT(defaults) + csn_strings_count(given)) * sizeof *j->environment),
-      0, defaults);
+  const char *const *image =
+      j->rootfs->image ? (const char *const *)j->rootfs->image->config.environment : NULL;
+  size_t room = CSN_COUNT(defaults) + csn_strings_count(image) + csn_strings_count(given);
+  j->environment = csn_alloc(room * sizeof *j->environment);
+  size_t n = csn_variables_put(j->environment, 0, defaults);
+  n = csn_variables_put(j->environment, n, image);
   n = csn_variables_put(j->environment, n, given);
   j->arena = csn_arena_new(0);
   for (size_t i = 0; i < n; i++)
     j->environment[i] = csn_arena_dup(j->arena, csn_cstr(j->environment[i])).p;
-}
-
-static int
-open_folder(const char *path, csn_err *err)
-{
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return fd < 0 ? csn_fail_errno(err, "rootfs %.200s", path) : fd;
 }
 
 static int
@@ -161,9 +155,6 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
   csn_jail_ask ask = {0};
   csn_jail_got got;
   int pair[2];
-  csn_auto(csn_closep) int rootfs = -1;
-  if (spec->rootfs && spec->rootfs[0] == '/' && (rootfs = open_folder(spec->rootfs, err)) < 0)
-    return rootfs;
   snprintf(ask.open.root, sizeof ask.open.root, "%s", j->base.root);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
@@ -173,7 +164,8 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
   ask.fds[CSN_JAIL_CONTROL] = theirs;
   ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
   ask.fds[CSN_JAIL_WORKSPACE] = j->base.workspace_fd;
-  ask.fds[CSN_JAIL_ROOTFS] = rootfs;
+  ask.open.layers = (uint32_t)j->rootfs->n;
+  ask.layers = j->rootfs->layers;
   csn_jail_limits_ask(spec->limits, &ask.open.limits);
   int rc = csn_jail_request(&ask, &got, err);
   if (rc < 0)
@@ -192,6 +184,42 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
   csn_jail_counts_open(&j->counts);
   csn_jail_limits_held(&j->base.held, spec->limits, &got.held, j->base.workspace_fd < 0);
   return await_ready(j, sc, err);
+}
+
+static void
+end_jail(struct jail *j)
+{
+  /* The kernel ends all of a process namespace with its first process; the
+   * life pipe ends when that is done and the lock is free. */
+  if (j->pidfd >= 0)
+    (void)!syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
+  struct pollfd fd = {.fd = j->life};
+  while (j->life >= 0 && poll(&fd, 1, -1) < 0 && errno == EINTR)
+    continue;
+  csn_closep(&j->control);
+  csn_closep(&j->pidfd);
+  csn_closep(&j->life);
+  csn_closep(&j->counts.events[0]);
+  csn_closep(&j->counts.events[1]);
+  j->control = j->pidfd = j->life = j->counts.events[0] = j->counts.events[1] = -1;
+}
+
+/* Where the layers cannot be laid over each other, they are merged into one
+ * folder, once for each image. */
+static int
+start_on(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  csn_err own;
+  int rc = start(j, sc, spec, &own);
+  if (rc < 0 && j->rootfs->n > 1 && strstr(own.msg, CSN_JAIL_NO_OVERLAY)) {
+    end_jail(j);
+    rc = csn_rootfs_flatten(j->rootfs, sc, &own);
+    if (rc == 0)
+      rc = start(j, sc, spec, &own);
+  }
+  if (rc < 0 && err)
+    *err = own;
+  return rc;
 }
 
 /* Ends all commands, but not the jail: what is too much can be removed. */
@@ -222,22 +250,12 @@ jail_close(csn_sandbox *sb)
 {
   struct jail *j = jail_of(sb);
   csn_disk_watch_free(j->watch);
-  /* The kernel ends all of a process namespace with its first process; the
-   * life pipe ends when that is done and the lock is free. */
-  if (j->pidfd >= 0)
-    (void)!syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
-  struct pollfd fd = {.fd = j->life};
-  while (j->life >= 0 && poll(&fd, 1, -1) < 0 && errno == EINTR)
-    continue;
-  csn_closep(&j->control);
-  csn_closep(&j->pidfd);
-  csn_closep(&j->life);
-  csn_closep(&j->counts.events[0]);
-  csn_closep(&j->counts.events[1]);
+  end_jail(j);
   csn_closep(&sb->workspace_fd);
   pthread_mutex_destroy(&j->counts.lock);
   pthread_mutex_destroy(&j->sending);
   csn_arena_free(j->arena);
+  csn_rootfs_free(j->rootfs);
   free(j->environment);
   free(sb->root);
   free(j);
@@ -265,10 +283,13 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   pthread_mutex_init(&j->sending, NULL);
   csn_jail_counts_init(&j->counts);
   j->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
+  rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
+  if (rc < 0)
+    return rc;
   make_environment(j, spec->environment);
   rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
-    rc = start(j, sc, spec, err);
+    rc = start_on(j, sc, spec, err);
   if (rc == 0)
     rc = watch_disk(j, spec->limits, err);
   if (rc < 0)
