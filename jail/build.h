@@ -33,6 +33,8 @@ void csn_jail_skeleton(const char *root, int rootfs);
 
 /* What is this jail's own (jail/mounts.c), on top of the skeleton as "/". */
 void csn_jail_mounts(const struct csn_jail_plan *plan);
+/* Its users and groups over those of the skeleton (jail/accounts.c). */
+void csn_jail_accounts(const struct csn_jail_plan *plan);
 /* The last of it: the workspace, and what nobody needs to see. */
 void csn_jail_graft(const struct csn_jail_plan *plan);
 

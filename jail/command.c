@@ -9,6 +9,7 @@
  * one user id, user 1000.
  */
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,6 +32,7 @@ enum { CHILD_STACK = 64 * 1024 };
 /* A request, and through shared memory how it failed. */
 struct start {
   const struct warden *warden;
+  const csn_jail_exec *x;
   const char *cwd;
   char **argv, **envp;
   int in, out, err, claim; /* claim: -1 for none */
@@ -120,6 +122,30 @@ execute(struct start *s)
   give_up(s, CSN_COMMAND_AT_EXEC);
 }
 
+/* Never root: it would be the warden's equal. */
+static uid_t
+not_root(uint32_t id)
+{
+  return id ? id : CSN_JAIL_UID;
+}
+
+static bool
+become(const csn_jail_exec *x)
+{
+  gid_t groups[CSN_JAIL_GROUPS_MAX], gid = not_root(x->gid);
+  uid_t uid = not_root(x->uid);
+  errno = EPERM;
+  if (x->n_groups > CSN_JAIL_GROUPS_MAX)
+    return false;
+  for (size_t i = 0; i < x->n_groups; i++) {
+    if (x->groups[i] == 0)
+      return false;
+    groups[i] = x->groups[i];
+  }
+  return setgroups(x->n_groups, groups) == 0 && setresgid(gid, gid, gid) == 0 &&
+         setresuid(uid, uid, uid) == 0;
+}
+
 static int
 child_main(void *arg)
 {
@@ -134,8 +160,7 @@ child_main(void *arg)
       give_up(s, CSN_COMMAND_AT_SETUP);
   if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
     give_up(s, CSN_COMMAND_AT_SETUP);
-  if (s->warden->plan->ranged && (setresgid(CSN_JAIL_UID, CSN_JAIL_UID, CSN_JAIL_UID) < 0 ||
-                                  setresuid(CSN_JAIL_UID, CSN_JAIL_UID, CSN_JAIL_UID) < 0))
+  if (s->warden->plan->ranged && !become(s->x))
     give_up(s, CSN_COMMAND_AT_SETUP);
   if (chdir(s->cwd) < 0)
     give_up(s, CSN_COMMAND_AT_CWD);
@@ -153,8 +178,8 @@ open_terminal(const struct warden *w, struct start *s, const csn_jail_exec *x)
 {
   int unlock = 0;
   if (w->plan->ranged) {
-    setfsgid(CSN_JAIL_UID);
-    setfsuid(CSN_JAIL_UID);
+    setfsgid(not_root(x->gid));
+    setfsuid(not_root(x->uid));
   }
   int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
   if (w->plan->ranged) {
@@ -221,7 +246,8 @@ csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count)
       csn_words_split(w->body, n, w->strings, &words) && csn_words_fds(words.head.flags) == count;
   if (good) {
     const csn_jail_exec x = words.head;
-    struct start s = {.cwd = words.cwd, .argv = words.argv, .envp = words.envp, .claim = -1};
+    struct start s = {
+        .cwd = words.cwd, .argv = words.argv, .envp = words.envp, .x = &x, .claim = -1};
     size_t at = 1;
     int master = -1, null = -1;
     s.tty = x.flags & CSN_JAIL_TTY;

@@ -159,17 +159,33 @@ write_maps(pid_t pid, const char *uids, const char *gids)
   return write_text(path, gids);
 }
 
-int
-csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid)
+/* One id outside is `inside`, all others keep their places from the first
+ * range on. */
+static void
+map_owner(char to[200], unsigned long id, unsigned long base, unsigned long inside)
 {
-  char uids[80], gids[80];
-  if (ids->owner >= 0 && ids->uid == uid && ids->gid == gid)
+  map_line(to, id, base + inside, 1);
+  if (id >= CSN_JAIL_BASE && id < (unsigned long)CSN_JAIL_BASE + CSN_JAIL_RANGE)
+    return; /* it is one of them */
+  if (inside > 0)
+    map_line(to + strlen(to), CSN_JAIL_BASE, base, inside);
+  if (inside + 1 < CSN_JAIL_RANGE)
+    map_line(to + strlen(to), CSN_JAIL_BASE + inside + 1, base + inside + 1,
+             CSN_JAIL_RANGE - inside - 1);
+}
+
+int
+csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2])
+{
+  char uids[200], gids[200];
+  if (ids->owner >= 0 && ids->uid == uid && ids->gid == gid && ids->inside[0] == inside[0] &&
+      ids->inside[1] == inside[1])
     return ids->owner;
   if (ids->owner >= 0)
     close(ids->owner);
   ids->owner = -1;
-  map_line(uids, uid, ids->base + CSN_JAIL_UID, 1);
-  map_line(gids, gid, ids->base + CSN_JAIL_UID, 1);
+  map_owner(uids, uid, ids->base, inside[0]);
+  map_owner(gids, gid, ids->base, inside[1]);
   pid_t pid = hold(CLONE_NEWUSER);
   if (pid < 0)
     return -1;
@@ -178,6 +194,7 @@ csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid)
   release(pid);
   ids->uid = uid;
   ids->gid = gid;
+  memcpy(ids->inside, inside, sizeof ids->inside);
   return ids->owner;
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* The user ids of a jail, used by one at a time: a range, or where we are an
@@ -15,8 +16,9 @@ struct csn_ids {
   int users; /* a user namespace: 0..65535 are the range, or 1000 is 1000 */
   int blank; /* an empty mount namespace that belongs to the range */
   int owner; /* a user namespace for id-mapped mounts: `uid` and `gid` outside are */
-  uid_t uid; /* user 1000 of the range; -1 when there is none yet */
+  uid_t uid; /* user and group `inside` of the range; -1 when there is none yet */
   gid_t gid;
+  uint32_t inside[2];
 };
 
 struct csn_ids_list {
@@ -34,9 +36,11 @@ bool csn_ids_exist(void);
 struct csn_ids *csn_ids_take(struct csn_ids_list *list, bool first, const char **failed);
 void csn_ids_drop(struct csn_ids *ids); /* nothing of its jail is left; NULL is fine */
 
-/* The user namespace for a mount whose owner shall be user 1000 of the range,
- * or -1 with errno.  It stays the range's. */
-int csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid);
+/* The user namespace for a mount whose owner shall be that user of the range,
+ * or -1 with errno.  It stays the range's.  Other users of the range own what
+ * they make as the same users of the first range, whichever range they have
+ * next time. */
+int csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2]);
 
 /* Enters user and mount namespaces in which an ordinary user is 1000 and has
  * all capabilities.  NULL or what failed, with errno. */

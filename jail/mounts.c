@@ -70,6 +70,18 @@ mount_memory(const char *path, unsigned long flags, const char *more, int64_t by
   csn_mount_new("tmpfs", path, MS_NOSUID | MS_NODEV | flags, options);
 }
 
+/* One that belongs to who commands are. */
+static void
+mount_own(const struct csn_jail_plan *plan, const char *path, int64_t bytes, int64_t files)
+{
+  char owner[60];
+  size_t n = text_add(owner, sizeof owner, 0, ",mode=755,uid=");
+  n = text_number(owner, sizeof owner, n, plan->open.uid);
+  n = text_add(owner, sizeof owner, n, ",gid=");
+  text_number(owner, sizeof owner, n, plan->open.gid);
+  mount_memory(path, 0, owner, bytes, files);
+}
+
 /* The memory that the jail may have, where it is limited.  A full cache never
  * shows, so all of it is free. */
 static void
@@ -102,13 +114,14 @@ csn_jail_mounts(const struct csn_jail_plan *plan)
   /* An asked for workspace of memory may take half of it. */
   int64_t own = csn_jail_share(l, CSN_JAIL_OWN_BYTES, in_memory && l->disk >= 0 ? 8 : 4);
   processes(); /* first: its covers lie where /tmp comes */
+  csn_jail_accounts(plan);
   csn_mount_new("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
   int64_t shm = csn_jail_share(l, SHM_BYTES, 8);
   mount_memory("/dev/shm", MS_NOEXEC, ",mode=1777", shm, csn_jail_files(shm, SHM_FILES));
   mask_memory(l->memory);
   int64_t files = csn_jail_files(own, CSN_JAIL_OWN_FILES);
   mount_memory("/tmp", 0, ",mode=1777", own, files);
-  mount_memory(CSN_JAIL_HOME, 0, ",mode=755,uid=1000,gid=1000", own, files);
+  mount_own(plan, CSN_JAIL_HOME, own, files);
 }
 
 /* Leaves the jail's mount namespace but not its files. */
@@ -133,7 +146,6 @@ csn_jail_graft(const struct csn_jail_plan *plan)
   if (plan->fds[CSN_JAIL_WORKSPACE] > 0)
     csn_attach(plan->fds[CSN_JAIL_WORKSPACE], root);
   else
-    mount_memory(root, 0, ",mode=755,uid=1000,gid=1000", csn_jail_workspace_bytes(l),
-                 csn_jail_workspace_files(l));
+    mount_own(plan, root, csn_jail_workspace_bytes(l), csn_jail_workspace_files(l));
   hide_mounts(plan);
 }

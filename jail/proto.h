@@ -29,6 +29,7 @@ enum csn_jail_fd {
   CSN_JAIL_CONTROL = 3, /* always there */
   CSN_JAIL_LOCK,
   CSN_JAIL_WORKSPACE,
+  CSN_JAIL_ACCOUNTS, /* a file: /etc/passwd, a NUL, /etc/group, a NUL */
   CSN_JAIL_GIVEN,
   /* Read end of a pipe that the spawner holds open while it lives. */
   CSN_JAIL_LIFE = CSN_JAIL_GIVEN,
@@ -45,7 +46,7 @@ enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 }
 
 #define CSN_JAIL_HOME "/home/user"
 
-enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_LAYERS_MAX = 128 };
+enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_LAYERS_MAX = 128, CSN_JAIL_GROUPS_MAX = 32 };
 
 /* What a jail may use; -1: as much as there is.  The harness has filled in all
  * of it but memory, where 0 asks for a share of what this machine has. */
@@ -110,6 +111,7 @@ typedef struct csn_jail_open {
                           the lowest first; 0: the host's programs */
   uint32_t keep_owner; /* fail rather than give the folder of the workspace away */
   csn_jail_limits limits;
+  uint32_t uid, gid; /* who owns the workspace and the home; 1000 without a range of ids */
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */
 } csn_jail_open;
 
@@ -164,6 +166,8 @@ typedef struct csn_jail_exec {
   uint32_t flags;
   uint32_t args, variables;
   uint16_t rows, cols;
+  uint32_t uid, gid, n_groups; /* who it is, where the jail has a range of ids */
+  uint32_t groups[CSN_JAIL_GROUPS_MAX];
 } csn_jail_exec;
 enum { CSN_JAIL_EXEC_FDS = 5 };
 

@@ -72,7 +72,7 @@ close_fd(int fd)
 
 /* The tree of the workspace, in which user 1000 of the jail is its owner. */
 static const char *
-own_tree(struct spawner *s, struct csn_ids **ids, int folder, int tree, bool keep_owner,
+own_tree(struct spawner *s, struct csn_ids **ids, int folder, int tree, const csn_jail_open *open,
          csn_jail_opened *a)
 {
   struct stat st;
@@ -81,7 +81,7 @@ own_tree(struct spawner *s, struct csn_ids **ids, int folder, int tree, bool kee
     return sys_tree_protect(tree, CSN_SAFE, -1) < 0 ? "protect the workspace" : NULL;
   if (fstat(folder, &st) < 0)
     return "look at the workspace";
-  int owner = csn_ids_owner(*ids, st.st_uid, st.st_gid);
+  int owner = csn_ids_owner(*ids, st.st_uid, st.st_gid, (const uint32_t[]){open->uid, open->gid});
   if (owner >= 0 && sys_tree_protect(tree, CSN_SAFE, owner) == 0) {
     bool same = st.st_uid == geteuid() && st.st_gid == getegid();
     a->owner = CSN_JAIL_MAPPED;
@@ -89,14 +89,15 @@ own_tree(struct spawner *s, struct csn_ids **ids, int folder, int tree, bool kee
     a->gid = same ? -1 : (int32_t)st.st_gid;
     return NULL;
   }
-  if (keep_owner)
+  if (open->keep_owner)
     return "map the owner of the workspace";
   csn_ids_drop(*ids);
   *ids = csn_ids_take(&s->home.ids, true, &failed);
   if (failed)
     return failed;
   a->owner = CSN_JAIL_GIVEN_AWAY;
-  a->uid = a->gid = CSN_JAIL_BASE + CSN_JAIL_UID;
+  a->uid = (int32_t)(CSN_JAIL_BASE + open->uid);
+  a->gid = (int32_t)(CSN_JAIL_BASE + open->gid);
   if (fchown(folder, (uid_t)a->uid, (gid_t)a->gid) < 0)
     return "change the owner of the workspace";
   return sys_tree_protect(tree, CSN_SAFE, -1) < 0 ? "protect the workspace" : NULL;
@@ -114,7 +115,7 @@ take_workspace(struct spawner *s, struct request *r, struct csn_ids **ids, csn_j
   if (tree < 0)
     return errno == ESTALE ? "find the folder of the workspace again" : "bind the workspace";
   r->fds[CSN_JAIL_WORKSPACE] = tree;
-  failed = own_tree(s, ids, folder, tree, r->open.keep_owner, a);
+  failed = own_tree(s, ids, folder, tree, &r->open, a);
   int e = errno;
   close(folder);
   errno = e;
@@ -227,10 +228,14 @@ make_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
   csn_jail_note why = {0};
   struct csn_ids *ids = NULL;
   const char *failed = csn_home_open(&s->home);
+  if (!s->home.ranged || r->open.uid == 0 || r->open.uid >= CSN_JAIL_RANGE)
+    r->open.uid = CSN_JAIL_UID;
+  if (!s->home.ranged || r->open.gid == 0 || r->open.gid >= CSN_JAIL_RANGE)
+    r->open.gid = CSN_JAIL_UID;
   if (!failed)
     failed = take_workspace(s, r, &ids, a);
   if (!failed) {
-    a->user = s->home.ranged ? (int32_t)(ids->base + CSN_JAIL_UID) : -1;
+    a->user = s->home.ranged ? (int32_t)(ids->base + r->open.uid) : -1;
     struct csn_wanted want = {r->open.root, s->home.ranged ? ids : NULL, r->layers, r->open.layers};
     struct csn_template *t = csn_template_find(&s->home, &s->templates, &want, &why);
     failed = t ? start_jail(s, r, t, ids, a, fds) : why.step;

@@ -72,6 +72,12 @@ typedef struct csn_sandbox_usage {
   bool is_dead; /* no command can run in it any more */
 } csn_sandbox_usage;
 
+/* A group that a sandbox shall have, and its members, NULL-terminated. */
+typedef struct csn_sandbox_group {
+  const char *name;
+  const char *const *members; /* may be NULL */
+} csn_sandbox_group;
+
 /* What a sandbox is made from.  Borrowed during open. */
 typedef struct csn_sandbox_spec {
   const char *backend; /* "jail" (NULL too), "local", "fake" */
@@ -79,11 +85,20 @@ typedef struct csn_sandbox_spec {
   int lock_fd;         /* held open by every process of the sandbox until it has ended; -1: none */
   const char *root;    /* where the workspace is inside; NULL: /workspace.  "local" cannot move
                           it: the workspace stays at its host path, see csn_sandbox.root */
-  const char *rootfs;  /* "host" (NULL too) or a folder with a root file system */
+  const char *rootfs;  /* "host" (NULL too), a folder's absolute path, "dir:PATH", "tar:FILE",
+                          "oci:PATH[@TAG]" or "image:NAME" */
   const char *const
       *environment;        /* NAME=VALUE list for all commands, NULL-terminated, may be NULL */
   const csn_json *options; /* further options of the back-end, or NULL */
   const csn_sandbox_limits *limits; /* NULL: the defaults */
+  /* Who commands are: NAME or UID[:GID] of the root file system, or a new name
+   * for user 1000.  NULL: whom an image names, else user 1000.  Never root. */
+  const char *user;
+  /* Further users (NULL-terminated, may be NULL) and groups; what the root file
+   * system has already is used.  Only "jail", and there only root's. */
+  const char *const *users;
+  const csn_sandbox_group *groups;
+  size_t n_groups;
 } csn_sandbox_spec;
 
 /* A command to start.  Borrowed during spawn. */
@@ -97,6 +112,7 @@ typedef struct csn_exec {
   uint16_t rows, cols; /* of the terminal; 0: 24 x 80 */
   int claim_fd;        /* -1, or a file that gets one byte right before the program is
                           executed: the proof, after a crash, that it started */
+  const char *user;    /* NAME or UID[:GID] in the sandbox; NULL: the sandbox's own */
 } csn_exec;
 
 /* How a command ended.  signal is 0 when it exited by itself; else code is

@@ -70,6 +70,28 @@ write_rootfs(const csn_agent *a, csn_jw *w)
   csn_jw_strz(w, a->sandbox.rootfs);
 }
 
+/* ---- run_as ---- */
+
+static int
+read_run_as(const struct csn_agent_reader *r, const csn_json *m)
+{
+  int rc = csn_agent_want(r, m, "sandbox.run_as", CSN_JSON_STRING);
+  if (rc == 0 && (m->text.n == 0 || memchr(m->text.p, '\0', m->text.n)))
+    rc = csn_agent_complain(r, m, "sandbox.run_as: expected the name or number of a user");
+  if (rc == 0)
+    r->a->sandbox.run_as = csn_arena_dup(r->a->arena, m->text).p;
+  return rc;
+}
+
+static void
+write_run_as(const csn_agent *a, csn_jw *w)
+{
+  if (!a->sandbox.run_as)
+    return;
+  csn_jw_key(w, "run_as");
+  csn_jw_strz(w, a->sandbox.run_as);
+}
+
 /* ---- environment ---- */
 
 const char *const *
@@ -118,6 +140,7 @@ write_environment(const csn_agent *a, csn_jw *w)
 static const struct part parts[] = {
     {"backend", read_backend, write_backend},
     {"rootfs", read_rootfs, write_rootfs},
+    {"run_as", read_run_as, write_run_as},
     {"environment", read_environment, write_environment},
     {"limits", csn_agent_read_limits, csn_agent_write_limits},
     {"strict", csn_agent_read_strict, csn_agent_write_strict},

@@ -13,6 +13,7 @@
 
 #include "core/fd.h"
 #include "run/driver.h"
+#include "sandbox/accounts.h"
 #include "sandbox/guard.h"
 #include "sandbox/outputs.h"
 
@@ -103,9 +104,12 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .lock_fd = b->lock_fd,
       .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,
       .rootfs = a->sandbox.rootfs,
+      .user = a->sandbox.run_as,
       .limits = &a->sandbox.limits,
   };
   csn_arena *tmp = csn_arena_new(0);
+  if (a->manifest)
+    csn_manifest_accounts(a->manifest, tmp, &spec);
   const char *const *more = a->manifest ? csn_manifest_environment(a->manifest) : NULL;
   size_t n = 0, k = 0;
   for (const char *const *e = more; e && *e; e++)

@@ -4,6 +4,7 @@
  * form, so that other software of the kind reads it.  Contents that are not
  * text go out as content_base64. */
 #include "core/hash.h"
+#include "sandbox/accounts.h"
 #include "sandbox/manifest_int.h"
 
 static void
@@ -212,6 +213,25 @@ const char *const *
 csn_manifest_environment(const csn_manifest *m)
 {
   return m->environment;
+}
+
+void
+csn_manifest_accounts(const csn_manifest *m, csn_arena *a, csn_sandbox_spec *out)
+{
+  const char **users = csn_arena_alloc(a, (m->n_users + 1) * sizeof *users);
+  csn_sandbox_group *groups = csn_arena_alloc(a, (m->n_groups + 1) * sizeof *groups);
+  for (size_t i = 0; i < m->n_users; i++)
+    users[i] = csn_arena_dup(a, m->users[i].name).p;
+  for (size_t i = 0; i < m->n_groups; i++) {
+    const csn_group *g = &m->groups[i];
+    const char **members = csn_arena_alloc(a, (g->n_users + 1) * sizeof *members);
+    for (size_t k = 0; k < g->n_users; k++)
+      members[k] = csn_arena_dup(a, g->users[k]).p;
+    groups[i] = (csn_sandbox_group){csn_arena_dup(a, g->name).p, members};
+  }
+  out->users = m->n_users ? users : NULL;
+  out->groups = groups;
+  out->n_groups = m->n_groups;
 }
 
 bool

@@ -68,6 +68,8 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
     rc = csn_fail(err, CSN_E_INVALID, "root \"%.100s\" is not absolute", spec->root);
   if (rc == 0)
     rc = csn_limits_check(spec->limits, err);
+  if (rc == 0 && ops != &csn_sandbox_jail && (spec->user || spec->users || spec->n_groups))
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has users and groups of its own");
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   if (rc == 0)
     rc = ops->open(&sb, sc, spec, err);
@@ -107,6 +109,8 @@ csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **
   if (rc < 0)
     return rc;
   rc = check_exec(x, err);
+  if (rc == 0 && x->user && sb->ops != &csn_sandbox_jail)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "only commands in a jail can be another user");
   if (rc == 0)
     rc = csn_guard_check(sb, err);
   if (rc < 0)

@@ -33,7 +33,7 @@ enum { CHUNK = 64 << 10 };
 enum { STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
 
 struct run_opts {
-  const char *backend, *rootfs, *workspace, *cwd;
+  const char *backend, *rootfs, *user, *workspace, *cwd;
   cli_list env;
   const char *limits[CSN_LIMITS];
   bool strict;
@@ -51,6 +51,8 @@ static const cli_opt opts[] = {
      "Use the root file system dir:DIR, tar:FILE, oci:PATH or image:NAME instead of this machine's "
      "programs",
      CLI_STR(struct run_opts, rootfs)},
+    {"user", 'u', "USER", "Be the user NAME or UID[:GID] of the root file system, or a new NAME",
+     CLI_STR(struct run_opts, user)},
     {"workspace", 'w', "DIR", "Make DIR the workspace instead of an empty one",
      CLI_STR(struct run_opts, workspace)},
     {"chdir", 0, "PATH", "Start in PATH of the workspace", CLI_STR(struct run_opts, cwd)},
@@ -327,6 +329,7 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
                            .workspace_fd = workspace,
                            .lock_fd = -1,
                            .rootfs = word,
+                           .user = o->user,
                            .environment = o->env.v,
                            .limits = &limits};
   bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

@@ -21,6 +21,7 @@
 #include "sandbox/disk_watch.h"
 #include "sandbox/jail.h"
 #include "sandbox/jail_limits.h"
+#include "sandbox/jail_users.h"
 #include "sandbox/proc.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/strings.h"
@@ -36,6 +37,7 @@ struct jail {
   csn_jail_counts counts;
   csn_disk_watch *watch; /* of a workspace folder's size, or NULL */
   csn_rootfs *rootfs;    /* its layers are in use while the jail is */
+  csn_accounts *accounts;
 };
 
 static const char *const defaults[] = {
@@ -107,12 +109,14 @@ make_environment(struct jail *j, const char *const *given)
 {
   const char *const *image =
       j->rootfs->image ? (const char *const *)j->rootfs->image->config.environment : NULL;
-  size_t room = CSN_COUNT(defaults) + csn_strings_count(image) + csn_strings_count(given);
+  size_t room = CSN_COUNT(defaults) + csn_strings_count(image) + csn_strings_count(given) + 3;
   j->environment = csn_alloc(room * sizeof *j->environment);
   size_t n = csn_variables_put(j->environment, 0, defaults);
   n = csn_variables_put(j->environment, n, image);
-  n = csn_variables_put(j->environment, n, given);
   j->arena = csn_arena_new(0);
+  n = csn_variables_put(j->environment, n,
+                        csn_jail_users_variables(j->arena, csn_accounts_main(j->accounts)));
+  n = csn_variables_put(j->environment, n, given);
   for (size_t i = 0; i < n; i++)
     j->environment[i] = csn_arena_dup(j->arena, csn_cstr(j->environment[i])).p;
 }
@@ -164,10 +168,17 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
   ask.fds[CSN_JAIL_CONTROL] = theirs;
   ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
   ask.fds[CSN_JAIL_WORKSPACE] = j->base.workspace_fd;
+  csn_auto(csn_closep) int accounts = -1;
+  int rc = csn_jail_users_file(j->accounts, j->rootfs, spec, &accounts, err);
+  if (rc < 0)
+    return rc;
+  ask.fds[CSN_JAIL_ACCOUNTS] = accounts;
+  ask.open.uid = csn_accounts_main(j->accounts)->uid;
+  ask.open.gid = csn_accounts_main(j->accounts)->gid;
   ask.open.layers = (uint32_t)j->rootfs->n;
   ask.layers = j->rootfs->layers;
   csn_jail_limits_ask(spec->limits, &ask.open.limits);
-  int rc = csn_jail_request(&ask, &got, err);
+  rc = csn_jail_request(&ask, &got, err);
   if (rc < 0)
     return rc;
   close(theirs); /* so that the end of the warden's is seen */
@@ -256,6 +267,7 @@ jail_close(csn_sandbox *sb)
   pthread_mutex_destroy(&j->sending);
   csn_arena_free(j->arena);
   csn_rootfs_free(j->rootfs);
+  csn_accounts_free(j->accounts);
   free(j->environment);
   free(sb->root);
   free(j);
@@ -284,12 +296,16 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   csn_jail_counts_init(&j->counts);
   j->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
   rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
+  if (rc == 0)
+    rc = csn_jail_users_make(&j->accounts, j->rootfs, spec, err);
   if (rc < 0)
     return rc;
   make_environment(j, spec->environment);
   rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
     rc = start_on(j, sc, spec, err);
+  if (rc == 0 && j->user < 0)
+    rc = csn_jail_users_check(j->accounts, spec, err);
   if (rc == 0)
     rc = watch_disk(j, spec->limits, err);
   if (rc < 0)
@@ -301,23 +317,29 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
 /* ---- commands ---- */
 
 static void
-pack_environment(csn_buf *to, const struct jail *j, const csn_exec *x, csn_jail_exec *head)
+pack_environment(csn_buf *to, const struct jail *j, const csn_exec *x, const csn_account *who,
+                 csn_jail_exec *head)
 {
   static const char *const terminal[] = {"TERM=xterm-256color", NULL};
-  size_t room = csn_strings_count(j->environment) + csn_strings_count(x->environment) + 2;
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  size_t room = csn_strings_count(j->environment) + csn_strings_count(x->environment) + 5;
   csn_auto(csn_freep) const char **list = csn_alloc(room * sizeof *list);
   size_t n = csn_variables_put(list, 0, x->tty ? terminal : NULL);
   n = csn_variables_put(list, n, j->environment);
+  if (x->user)
+    n = csn_variables_put(list, n, csn_jail_users_variables(a, who));
   csn_variables_put(list, n, x->environment);
   head->variables = csn_strings_pack(to, list);
 }
 
 /* The frame of an EXEC, whole. */
 static int
-pack(csn_buf *to, const struct jail *j, const csn_exec *x, csn_err *err)
+pack(csn_buf *to, const struct jail *j, const csn_exec *x, const csn_account *who, csn_err *err)
 {
   csn_jail_frame frame = {.kind = CSN_JAIL_EXEC};
-  csn_jail_exec head = {.rows = x->rows, .cols = x->cols};
+  csn_jail_exec head = {.rows = x->rows, .cols = x->cols, .uid = who->uid, .gid = who->gid};
+  memcpy(head.groups, who->groups, sizeof who->groups);
+  head.n_groups = (uint32_t)who->n_groups;
   head.flags =
       (x->tty ? CSN_JAIL_TTY : 0u) | (x->with_stdin && !x->tty ? CSN_JAIL_WITH_STDIN : 0u) |
       (x->split_output ? CSN_JAIL_SPLIT : 0u) | (x->claim_fd >= 0 ? CSN_JAIL_WITH_CLAIM : 0u);
@@ -329,7 +351,7 @@ pack(csn_buf *to, const struct jail *j, const csn_exec *x, csn_err *err)
     csn_buf_addf(to, "%s/%s", j->base.root, x->cwd ? x->cwd : "");
   csn_buf_addc(to, '\0');
   head.args = csn_strings_pack(to, x->argv);
-  pack_environment(to, j, x, &head);
+  pack_environment(to, j, x, who, &head);
   if (head.args + head.variables + 2 > CSN_JAIL_STRINGS_MAX)
     return csn_fail(err, CSN_E_LIMIT, "the command has %u words and %u variables; at most %d go",
                     head.args, head.variables, CSN_JAIL_STRINGS_MAX - 2);
@@ -357,10 +379,11 @@ ends_close(struct ends *e)
 
 /* Pipes belong to who made them; commands should be able to open /dev/stdout. */
 static int
-give_pipes(const struct jail *j, const struct ends *e, csn_err *err)
+give_pipes(const struct jail *j, const struct ends *e, const csn_account *who, csn_err *err)
 {
+  uid_t uid = (uid_t)j->user - csn_accounts_main(j->accounts)->uid + who->uid;
   for (int i = 0; i < 3 && j->user >= 0; i++)
-    if (e->std[i] >= 0 && fchown(e->std[i], (uid_t)j->user, (gid_t)j->user) < 0)
+    if (e->std[i] >= 0 && fchown(e->std[i], uid, uid) < 0)
       return csn_fail_errno(err, "change the owner of a pipe");
   return 0;
 }
@@ -393,7 +416,14 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
 {
   struct jail *j = jail_of(sb);
   csn_auto(csn_buf_finip) csn_buf frame = CSN_BUF(CSN_JAIL_BODY_MAX);
-  int rc = pack(&frame, j, x, err);
+  csn_account who;
+  int rc = csn_accounts_find(j->accounts, x->user, &who, err);
+  if (rc == 0 && j->user < 0 && who.uid != CSN_JAIL_UID)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED,
+                  "this jail has one user id, so no command can be user %u; run as root for more",
+                  who.uid);
+  if (rc == 0)
+    rc = pack(&frame, j, x, &who, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_piped_freep) struct csn_piped *p = csn_piped_new(x->tty);
@@ -402,7 +432,7 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   if (rc == 0 && !x->tty)
     rc = csn_piped_pipes(p, x, e.std, err);
   if (rc == 0)
-    rc = give_pipes(j, &e, err);
+    rc = give_pipes(j, &e, &who, err);
   if (rc == 0)
     rc = send_exec(j, &frame, &e, x, err);
   ends_close(&e);
