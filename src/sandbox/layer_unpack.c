@@ -334,11 +334,15 @@ add_file(csn_unpacker *u, const csn_tar_entry *e, csn_err *err)
     return csn_fail(err, CSN_E_LIMIT, "%.200s: the layer has more than %llu bytes", u->path,
                     (unsigned long long)u->bytes_max);
   u->stats.bytes += (uint64_t)e->size;
-  int rc = clear_place(u, err);
-  if (rc < 0)
-    return rc;
+  const int how = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   u->attributes = attributes_of(u, e);
-  u->file = openat(u->parent, u->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  u->file = openat(u->parent, u->name, how, 0600);
+  if (u->file < 0 && errno == EEXIST) {
+    int rc = clear_place(u, err);
+    if (rc < 0)
+      return rc;
+    u->file = openat(u->parent, u->name, how, 0600);
+  }
   return u->file < 0 ? csn_fail_errno(err, "%.200s", u->path) : 1;
 }
 
