@@ -266,6 +266,6 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
   if (fd >= 0)
     close(fd);
   add(&l, "overlay", file_has("/proc/filesystems", "\toverlay\n") ? "enforced" : "absent",
-      "for snapshots; the jail itself does not need it");
+      "for images of several layers; without it they are merged once");
   return l.n;
 }
