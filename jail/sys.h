@@ -45,7 +45,7 @@ struct clone_request {
   uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
   uint64_t set_tid, set_tid_size, cgroup;
 };
-#define INTO_CGROUP 0x200000000ull
+#define INTO_CGROUP 0x200000000ULL
 
 static inline int
 sys_open_tree(int dir, const char *path, unsigned flags)

@@ -18,7 +18,7 @@ enum {
   MOST_OPEN_FILES = 4096,
   END_WAIT_MS = 2000,
 };
-#define DEFAULT_FILE_BYTES (16ll << 30)
+#define DEFAULT_FILE_BYTES (16LL << 30)
 
 /* 0 becomes the default; -1, no limit, stays. */
 static int64_t

@@ -48,15 +48,15 @@ static const struct kind {
 static const struct scale {
   const char *word, *told; /* read; written for people, or NULL */
   int64_t factor;
-} bytes[] = {{"TiB", "TiB", 1ll << 40},
+} bytes[] = {{"TiB", "TiB", 1LL << 40},
              {"GiB", "GiB", 1 << 30},
              {"MiB", "MiB", 1 << 20},
              {"KiB", "KiB", 1 << 10},
-             {"T", NULL, 1ll << 40},
+             {"T", NULL, 1LL << 40},
              {"G", NULL, 1 << 30},
              {"M", NULL, 1 << 20},
              {"K", NULL, 1 << 10},
-             {"t", NULL, 1ll << 40},
+             {"t", NULL, 1LL << 40},
              {"g", NULL, 1 << 30},
              {"m", NULL, 1 << 20},
              {"k", NULL, 1 << 10},

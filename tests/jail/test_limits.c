@@ -343,7 +343,7 @@ static void
 await_no_folders(pid_t spawner, int most)
 {
   int n = -1;
-  for (int64_t began = csn_now_ns(); csn_now_ns() - began < PATIENCE_MS * 1000000ll;) {
+  for (int64_t began = csn_now_ns(); csn_now_ns() - began < PATIENCE_MS * 1000000LL;) {
     n = folders_of(spawner);
     if (n <= most)
       return;

@@ -61,7 +61,7 @@ TEST(texts_are_read)
 
 TEST(what_is_written_reads_back_the_same)
 {
-  static const int64_t values[] = {1, 16, 999, 1500, 4096, 1 << 20, 123456789, 1ll << 40, -1};
+  static const int64_t values[] = {1, 16, 999, 1500, 4096, 1 << 20, 123456789, 1LL << 40, -1};
   for (enum csn_limit which = 0; which < CSN_LIMITS; which++)
     for (size_t i = 0; i < CSN_COUNT(values); i++) {
       int64_t back = 0;
