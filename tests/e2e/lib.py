@@ -4,7 +4,7 @@ agent files, and a model that is a small server on loopback.
 
 A test is a function with @test; it fails by raising and is skipped when it
 returns a reason. Tests run side by side, so each works in a folder of its own."""
-import concurrent.futures, http.server, json, os, pathlib, shutil, subprocess, sys, tempfile, threading, time, traceback
+import concurrent.futures, http.server, json, os, pathlib, shutil, signal, subprocess, sys, tempfile, threading, time, traceback
 
 caisson = os.path.abspath(sys.argv[1])
 WORK = pathlib.Path(tempfile.mkdtemp(prefix="caisson-e2e-"))
@@ -71,8 +71,10 @@ class Place:
         return self.call("run", "agent.yaml", task, *args, **more)
 
     def start(self, *args):
+        # The tests may have been started under nohup; the program they start is not.
         return subprocess.Popen([caisson, *map(str, args)], cwd=self.dir, env=self.env, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
 
     def runs(self):
         return json.loads(expect(self.call("runs", "--json"), 0).stdout)
