@@ -80,7 +80,7 @@ on_ready(csn_conn *c, csn_peer *p, uint32_t events)
   if (events & EPOLLOUT)
     csn_conn_touch(c); /* the other end took something */
   if (csn_peer_is_open(&c->client) && csn_peer_flush(&c->client, NULL) < 0) {
-    csn_conn_end(c, c->told ? NULL : "the sandbox cut the connection");
+    csn_conn_end(c, NULL);
     return;
   }
   c->step(c);
@@ -317,11 +317,12 @@ csn_conn_take(csn_conn *c, csn_peer *from, csn_err *err)
 }
 
 /* Once one end has said that it is done, it may be gone before the other's
- * last words: that is how connections end. */
+ * last words, and a client that has what it wants need not say so at all: that
+ * is how connections end. */
 static const char *
-why_cut(const csn_conn *c, const csn_err *err)
+why_cut(const csn_conn *c, const csn_peer *p, const csn_err *err)
 {
-  bool ending = c->client.ended || c->server.ended;
+  bool ending = p == &c->client || c->client.ended || c->server.ended;
   return ending && err->code == CSN_E_IO && err->sys_errno ? NULL : err->msg;
 }
 
@@ -332,7 +333,7 @@ csn_conn_read(csn_conn *c, csn_peer *from)
   int n = csn_conn_take(c, from, &err);
   if (n >= 0)
     return n;
-  csn_conn_end(c, why_cut(c, &err));
+  csn_conn_end(c, why_cut(c, from, &err));
   return -1;
 }
 
@@ -342,7 +343,7 @@ csn_conn_write(csn_conn *c, csn_peer *to, csn_str bytes)
   csn_err err = {0};
   if (csn_peer_write(to, bytes, &err) >= 0)
     return 0;
-  csn_conn_end(c, why_cut(c, &err));
+  csn_conn_end(c, why_cut(c, to, &err));
   return -1;
 }
 

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "egress/conn.h"
@@ -77,7 +78,9 @@ find(csn_egress *e, const csn_dns_query *q, csn_dest *d, csn_address *a, size_t 
     return CSN_DNS_OK;
   }
   if (!csn_policy_lists(&e->config, d)) {
-    note(e, d->host, false, "the name is not on this sandbox's list");
+    char reason[CSN_REASON_TEXT];
+    snprintf(reason, sizeof reason, "%s is not on this sandbox's list", d->host);
+    note(e, d->host, false, reason);
     return CSN_DNS_NO_NAME;
   }
   *ask = e->config.open;

@@ -4,14 +4,15 @@
  *
  * Each secret gives several patterns: itself, its base64 at each of the three
  * places where it can begin inside something longer, percent-encoded, inside a
- * JSON string, in hexadecimal.  A table of the first two bytes of all patterns
- * passes over most of a body at one look-up a byte.
+ * JSON string, in hexadecimal.  As Wu and Manber do it, the two bytes at the end
+ * of a window as long as the shortest pattern say how far the window can be
+ * moved: most of a body is passed over in steps of nearly that length.
  */
 #include "caisson/json.h"
 #include "core/hash.h"
 #include "egress/secret.h"
 
-enum { SCRUBBED_MIN = 8, PATTERNS = 12, PATTERN_MAX = 64 << 10 };
+enum { SCRUBBED_MIN = 8, PATTERNS = 12, PATTERN_MAX = 64 << 10, WINDOW_MAX = 128 };
 
 struct pattern {
   char *text, *mask;
@@ -20,8 +21,8 @@ struct pattern {
 
 struct csn_scrubber {
   struct pattern *patterns;
-  size_t n, longest;
-  uint8_t first2[65536 / 8];
+  size_t n, longest, window;
+  uint8_t skip[65536]; /* by the last two bytes of the window */
 };
 
 static size_t
@@ -46,7 +47,23 @@ add_pattern(csn_scrubber *s, const csn_secret *secret, csn_str text)
   *p = (struct pattern){csn_dupz(text), csn_dupz(csn_strn(mask.p, text.n)), text.n};
   if (text.n > s->longest)
     s->longest = text.n;
-  s->first2[pair_of(text.p) / 8] |= (uint8_t)(1u << pair_of(text.p) % 8);
+  if (text.n < s->window)
+    s->window = text.n;
+}
+
+/* Two bytes that are in no pattern move the window behind them; others so far
+ * that they stand where they are last in the beginning of one. */
+static void
+make_skips(csn_scrubber *s)
+{
+  memset(s->skip, (int)s->window - 1, sizeof s->skip);
+  for (size_t i = 0; i < s->n; i++)
+    for (size_t at = 0; at + 2 <= s->window; at++) {
+      uint8_t *skip = &s->skip[pair_of(s->patterns[i].text + at)];
+      size_t left = s->window - 2 - at;
+      if (left < *skip)
+        *skip = (uint8_t)left;
+    }
 }
 
 /* The digits that stay the same whatever surrounds the value, when it begins
@@ -111,8 +128,10 @@ csn_scrubber_new(const csn_config *c)
 {
   csn_scrubber *s = csn_alloc(sizeof *s);
   s->patterns = csn_alloc(c->n_secrets * PATTERNS * sizeof *s->patterns + 1);
+  s->window = WINDOW_MAX;
   for (size_t i = 0; i < c->n_secrets; i++)
     add_secret(s, &c->secrets[i]);
+  make_skips(s);
   return s;
 }
 
@@ -152,13 +171,6 @@ begins_one(const csn_scrubber *s, const char *p, size_t n)
   return false;
 }
 
-static bool
-may_begin(const csn_scrubber *s, const char *p)
-{
-  size_t pair = pair_of(p);
-  return s->first2[pair / 8] & 1u << pair % 8;
-}
-
 void
 csn_scrub(const csn_scrubber *s, csn_scrub_tail *t, csn_str bytes, bool last, csn_buf *out)
 {
@@ -173,8 +185,9 @@ csn_scrub(const csn_scrubber *s, csn_scrub_tail *t, csn_str bytes, bool last, cs
   char *p = out->p;
   size_t at = start, n = out->n;
   while (at < n) {
-    if (n - at >= 2 && !may_begin(s, p + at)) {
-      at++;
+    size_t skip = n - at >= s->window ? s->skip[pair_of(p + at + s->window - 2)] : 0;
+    if (skip > 0) {
+      at += skip;
       continue;
     }
     const struct pattern *found = find_at(s, p + at, n - at);

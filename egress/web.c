@@ -39,6 +39,7 @@ csn_web_begin(csn_conn *c, enum csn_web_kind kind)
   w->kind = kind;
   if (kind != CSN_WEB_PROXY)
     w->origin = c->dest;
+  w->up_before = c->client.up - c->client.in.n;
   csn_http1_init(&w->request, CSN_HTTP1_REQUEST, 0);
   csn_http1_init(&w->response, CSN_HTTP1_RESPONSE, 0);
   w->head = CSN_BUF(4 * CSN_HTTP1_HEAD_BYTES);
@@ -238,7 +239,6 @@ on_head(csn_conn *c, csn_str rest)
   w->request_done = w->request.head.body == CSN_HTTP1_NO_BODY &&
                     w->request.head.form != CSN_HTTP1_AUTHORITY &&
                     csn_http1_next(&w->request, &rest, &data, &err) == CSN_HTTP1_END;
-  w->up_before = c->client.up - rest.n;
   csn_peer_unread(&c->client, rest);
   begin_request(c);
   return -1;
@@ -337,6 +337,7 @@ end_exchange(csn_conn *c, csn_str rest)
   if (!keep_far)
     close_far(c);
   w->down_total = 0;
+  w->up_before = c->client.up - c->client.in.n;
   if (w->keep_near && w->request_done)
     return 1;
   csn_conn_linger(c);

@@ -122,6 +122,7 @@ def whole_urls_are_fetched_and_each_request_is_judged():
         expect(o.connections == 3, o.connections)  # one and two share one
         n = e.note(host="b.test")
         expect(n["method"] == "GET" and n["status"] == 200 and n["how"] == "proxy", n)
+        expect(60 < n["up"] < 300 and 100 < n["down"] < 400, n)  # head and body, of this request alone
         code, out = e.curl("-d", "x", "http://b.test/")
         expect("not with the method POST" in out and len(o.heads) == 4, out)
         code, out = e.curl("-X", "TRACE", "http://a.test/")

@@ -35,6 +35,7 @@ def a_header_is_set_for_its_host_and_the_clients_own_is_dropped():
         expect(traces(out) == [] and "[secret:TOKEN]" in out, out)  # the origin echoes its head
         n = e.note(host="a.test")
         expect(n["secret"] == ["TOKEN"] and n["method"] == "GET" and n["status"] == 200 and n["how"] == "connect", n)
+        expect(60 < n["up"] < 300 and 100 < n["down"] < 500, n)
         code, out = e.curl("-H", "Authorization: Bearer " + MARK, "https://b.test/x")
         expect(code == 0 and traces(o.heads[1]) == [] and MARK in o.heads[1], o.heads)
         expect("secret" not in e.note(host="b.test"))
