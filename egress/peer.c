@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { FULL = 256 << 10, QUEUE_MAX = 8 << 20, RECORD_MAX = 16 << 10 };
+enum { FULL = 256 << 10, QUEUE_MAX = 8 << 20, RECORD_MAX = 16 << 10, CORK_MAX = 16 << 10 };
 
 void
 csn_peer_init(csn_peer *p, csn_reactor *r, int fd, void (*fn)(void *, uint32_t), void *user)
@@ -181,8 +181,19 @@ csn_peer_flush(csn_peer *p, csn_err *err)
 }
 
 int
+csn_peer_uncork(csn_peer *p, csn_err *err)
+{
+  p->corked = false;
+  return csn_peer_is_open(p) ? csn_peer_flush(p, err) : 0;
+}
+
+int
 csn_peer_write(csn_peer *p, csn_str bytes, csn_err *err)
 {
+  if (p->corked && p->out.n + bytes.n <= CORK_MAX) {
+    csn_buf_add(&p->out, bytes);
+    return 0;
+  }
   if (!p->tls && p->out.n == 0) {
     int n = bytes.n ? send_some(p, bytes, err) : 0;
     if (n < 0)
@@ -191,7 +202,7 @@ csn_peer_write(csn_peer *p, csn_str bytes, csn_err *err)
   }
   csn_buf_add(&p->out, bytes);
   int rc = csn_buf_done(&p->out, "a connection's queue", err);
-  return rc < 0 || !p->tls ? rc : csn_peer_flush(p, err);
+  return rc < 0 ? rc : csn_peer_flush(p, err);
 }
 
 int

@@ -25,6 +25,7 @@ typedef struct csn_peer {
   bool ended;    /* no more comes */
   bool shut;     /* nothing more is written, once the queue is empty */
   bool was_shut;
+  bool corked; /* small writes wait for csn_peer_uncork() */
 } csn_peer;
 
 void csn_peer_init(csn_peer *p, csn_reactor *r, int fd, void (*fn)(void *, uint32_t), void *user);
@@ -45,6 +46,8 @@ bool csn_peer_has_input(const csn_peer *p);
 
 /* Writes or queues. */
 int csn_peer_write(csn_peer *p, csn_str bytes, csn_err *err) CSN_MUST;
+/* Writes what was held back: a head and its body leave together. */
+int csn_peer_uncork(csn_peer *p, csn_err *err) CSN_MUST;
 /* Writes what waits. */
 int csn_peer_flush(csn_peer *p, csn_err *err) CSN_MUST;
 /* Nothing more will be written: the other end is told when all is out. */

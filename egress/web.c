@@ -408,8 +408,13 @@ pump_far(csn_conn *c)
   csn_web *w = c->web;
   csn_err err = {0};
   int n = csn_conn_take(c, &c->server, &err);
-  if (n > 0)
-    return on_response_bytes(c, csn_strn(c->egress->scratch, (size_t)n)) < 0 ? -1 : 1;
+  if (n > 0) {
+    c->client.corked = true;
+    int rc = on_response_bytes(c, csn_strn(c->egress->scratch, (size_t)n));
+    if (csn_peer_uncork(&c->client, &err) < 0)
+      csn_conn_end(c, NULL);
+    return rc < 0 || !c->link ? -1 : 1;
+  }
   if (n == 0 && !c->server.ended)
     return 0;
   if (n == 0 && csn_http1_eof(&w->response, &err) == CSN_HTTP1_END && w->begun)
