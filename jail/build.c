@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "jail/network.h"
 #include "jail/sys.h"
 #include "jail/warden.h"
 
@@ -127,7 +128,11 @@ csn_jail_build(struct csn_jail_plan *plan)
     csn_jail_fail("set the host name", "");
   if (!plan->spare)
     csn_jail_raise_loopback();
+  if (plan->open.networked)
+    csn_jail_network(&plan->open);
   csn_jail_mounts(plan);
+  if (plan->open.networked)
+    csn_jail_trust();
   setsid();
   set_limits(plan);
   csn_jail_graft(plan);

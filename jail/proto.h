@@ -11,8 +11,9 @@
  * Harness -> warden, on the control stream: frames, each a csn_jail_frame, its
  * fixed part and its strings.  The descriptors of a frame travel with its
  * first byte.  Warden -> harness: one csn_jail_note when the jail is ready or
- * has failed.  Everything about a running command goes over the command's own
- * channel (core/command.h).  The end of the control stream ends the jail.
+ * has failed; before it, of a networked jail, one with its listening sockets.
+ * Everything about a running command goes over the command's own channel
+ * (core/command.h).  The end of the control stream ends the jail.
  */
 #ifndef CSN_JAIL_PROTO_H
 #define CSN_JAIL_PROTO_H
@@ -104,6 +105,14 @@ typedef struct csn_jail_end {
   uint32_t is_late;         /* the wall time was over, so the spawner ended it */
   uint32_t kills, refusals; /* by the kernel at the memory limit; of new processes */
 } csn_jail_end;
+/* A networked jail has a proxy's port and a name server's beside its own. */
+enum { CSN_JAIL_PORTS_MAX = 64, CSN_JAIL_PROXY_PORT = 3128, CSN_JAIL_DNS_PORT = 53 };
+/* Sockets of a LISTENING note, in this order; then those of the ports. */
+enum { CSN_JAIL_PROXY_FD, CSN_JAIL_DNS_UDP_FD, CSN_JAIL_DNS_TCP_FD, CSN_JAIL_PORT_FDS };
+enum { CSN_JAIL_LISTENERS_MAX = CSN_JAIL_PORT_FDS + CSN_JAIL_PORTS_MAX };
+
+/* What programs in a networked jail trust: the harness's choice of roots. */
+#define CSN_JAIL_TRUST_FILE "/run/caisson/ca.pem"
 
 typedef struct csn_jail_open {
   uint32_t with;       /* CSN_JAIL_WITH() of each descriptor */
@@ -113,6 +122,10 @@ typedef struct csn_jail_open {
   csn_jail_limits limits;
   uint32_t uid, gid; /* who owns the workspace and the home; 1000 without a range of ids */
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */
+  /* Networked: reaches nothing but sockets that are made in its own network
+   * and handed to the harness, among them listeners for these TCP ports; waits
+   * for a TRUST frame. */
+  uint16_t networked, n_ports, ports[CSN_JAIL_PORTS_MAX];
 } csn_jail_open;
 
 /* Whose the files of the workspace are on the host. */
@@ -132,7 +145,7 @@ typedef struct csn_jail_opened {
   char step[120];
 } csn_jail_opened;
 
-enum csn_jail_note_kind { CSN_JAIL_FAILED = 1, CSN_JAIL_READY = 2 };
+enum csn_jail_note_kind { CSN_JAIL_FAILED = 1, CSN_JAIL_READY = 2, CSN_JAIL_LISTENING = 3 };
 
 typedef struct csn_jail_note {
   int32_t kind;
@@ -142,10 +155,24 @@ typedef struct csn_jail_note {
 } csn_jail_note;
 
 /* KILL, without a body: all processes but the warden. */
-enum csn_jail_frame_kind { CSN_JAIL_EXEC = 1, CSN_JAIL_KILL = 2 };
+enum csn_jail_frame_kind {
+  CSN_JAIL_EXEC = 1,
+  CSN_JAIL_KILL = 2,
+  CSN_JAIL_TRUST = 3,
+  CSN_JAIL_DIAL = 4,
+};
 
 /* Bytes of a frame's body: what one execve(2) may take, and no more. */
 enum { CSN_JAIL_BODY_MAX = 1 << 20, CSN_JAIL_STRINGS_MAX = 16384 };
+
+/* TRUST, before READY and not after it: the body is a file of certificates. */
+enum { CSN_JAIL_TRUST_MAX = 8 << 20 };
+
+/* DIAL: one descriptor, the channel of the answer: STARTED with a socket that
+ * is or will be connected, or FAILED (core/command.h). */
+typedef struct csn_jail_dial {
+  uint16_t port, v6; /* of the loopback interface */
+} csn_jail_dial;
 
 typedef struct csn_jail_frame {
   uint32_t kind;

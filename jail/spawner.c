@@ -173,7 +173,8 @@ start_first(struct spawner *s, const struct csn_template *t, struct csn_jail_pla
 {
   int life[2];
   struct csn_spare spare;
-  bool has_spare = s->n_spares > 0;
+  /* A spare network is the host's; a jail that changes its own must own it. */
+  bool has_spare = s->n_spares > 0 && !plan->open.networked;
   if (pipe2(life, O_CLOEXEC) < 0)
     return "pipe";
   plan->fds[CSN_JAIL_LIFE] = fds[1] = life[0];

@@ -19,6 +19,7 @@ enum {
   NR_move_mount = 429,
   NR_clone3 = 435,
   NR_close_range = 436,
+  NR_openat2 = 437,
   NR_mount_setattr = 442,
   NR_landlock_create_ruleset = 444,
   NR_landlock_add_rule = 445,
@@ -28,6 +29,7 @@ enum {
 enum {
   TREE_CLONE = 1,
   MOVE_EMPTY_FROM = 0x4,
+  MOVE_EMPTY_TO = 0x40,
   ATTR_RDONLY = 0x1,
   ATTR_NOSUID = 0x2,
   ATTR_NODEV = 0x4,

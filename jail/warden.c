@@ -150,9 +150,10 @@ serve_control(struct warden *w)
     return false;
   if (head.kind == CSN_JAIL_KILL && count == 0)
     return kill(-1, SIGKILL) == 0 || errno == ESRCH; /* not us */
-  if (head.kind != CSN_JAIL_EXEC)
+  if (head.kind != CSN_JAIL_EXEC && head.kind != CSN_JAIL_DIAL)
     return false;
-  return csn_warden_exec(w, head.length, fds, count);
+  return head.kind == CSN_JAIL_DIAL ? csn_warden_dial(w, head.length, fds, count)
+                                    : csn_warden_exec(w, head.length, fds, count);
 }
 
 static void

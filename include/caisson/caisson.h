@@ -13,6 +13,7 @@
 #include "manifest.h"
 #include "mem.h"
 #include "model.h"
+#include "network.h"
 #include "patch.h"
 #include "run.h"
 #include "sandbox.h"

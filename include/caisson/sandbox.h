@@ -14,6 +14,7 @@
 #define CAISSON_SANDBOX_H
 
 #include "json.h"
+#include "network.h"
 #include "scope.h"
 
 #ifdef __cplusplus
@@ -99,6 +100,9 @@ typedef struct csn_sandbox_spec {
   const char *const *users;
   const csn_sandbox_group *groups;
   size_t n_groups;
+  const csn_network *network;       /* what it may reach; NULL: nothing */
+  const uint16_t *expose;           /* ports that csn_sandbox_dial() may connect to */
+  size_t n_expose;
 } csn_sandbox_spec;
 
 /* A command to start.  Borrowed during spawn. */
@@ -132,6 +136,9 @@ typedef struct csn_sandbox_ops {
   int (*open)(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err);
   void (*close)(csn_sandbox *sb); /* kills every process of the sandbox and waits for their end */
   int (*spawn)(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err);
+  /* optional: a stream to a port of the sandbox's own loopback interface, as a
+   * descriptor of this process */
+  int (*dial)(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err);
   /* optional: what this instance enforces, as members of an open JSON object */
   void (*describe)(csn_sandbox *sb, csn_jw *w);
   /* optional: which limits were reached, and whether it is dead.  is_lost: a
@@ -166,6 +173,8 @@ struct csn_sandbox {
   int uid, gid;     /* owner that files made by the harness in the workspace need; -1: leave them */
   csn_sandbox_held held;
   int64_t deadline_ns; /* the port's: when its wall time is over; INT64_MAX: never */
+  uint16_t *expose;    /* the port's: a copy of the specification's */
+  size_t n_expose;
 };
 struct csn_proc {
   const csn_proc_ops *ops;
@@ -185,6 +194,13 @@ CSN_API int csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x,
  * stderr_out NULL: both streams go to out in order of arrival. */
 CSN_API int csn_sandbox_exec(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_buf *out,
                              csn_buf *stderr_out, csn_exit *exit, csn_err *err) CSN_MUST;
+
+/* A connection to a server inside, which listens on `port` of its loopback
+ * interface or of all.  *fd is the caller's, non-blocking, close-on-exec.
+ * CSN_E_DENIED for a port that was not exposed; CSN_E_UNAVAILABLE while nobody
+ * listens there. */
+CSN_API int csn_sandbox_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd,
+                             csn_err *err) CSN_MUST;
 
 CSN_API int csn_proc_read(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max,
                           enum csn_stream *which, csn_err *err) CSN_MUST;

@@ -18,7 +18,7 @@ static const csn_sandbox_ops *const backends[] = {
     &csn_sandbox_fake,
 };
 
-enum { MOST_STRINGS = 4096 };
+enum { MOST_STRINGS = 4096, MOST_PORTS = 64 };
 
 static const csn_sandbox_ops *
 find_backend(const char *name)
@@ -53,6 +53,25 @@ check_list(const char *const *list, bool assignments, csn_err *err)
   return 0;
 }
 
+static int
+check_network(const csn_sandbox_spec *spec, csn_err *err)
+{
+  if (spec->n_expose > MOST_PORTS)
+    return csn_fail(err, CSN_E_LIMIT, "expose: more than %d ports", MOST_PORTS);
+  for (size_t i = 0; i < spec->n_expose; i++)
+    if (spec->expose[i] == 0)
+      return csn_fail(err, CSN_E_INVALID, "expose: there is no port 0");
+  return spec->network ? csn_network_check(spec->network, err) : 0;
+}
+
+static void
+keep_ports(csn_sandbox *sb, const csn_sandbox_spec *spec)
+{
+  sb->expose = csn_realloc(NULL, spec->n_expose, sizeof *sb->expose);
+  memcpy(sb->expose, spec->expose, spec->n_expose * sizeof *sb->expose);
+  sb->n_expose = spec->n_expose;
+}
+
 int
 csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
@@ -70,10 +89,14 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
     rc = csn_limits_check(spec->limits, err);
   if (rc == 0 && ops != &csn_sandbox_jail && (spec->user || spec->users || spec->n_groups))
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has users and groups of its own");
+  if (rc == 0)
+    rc = check_network(spec, err);
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   if (rc == 0)
     rc = ops->open(&sb, sc, spec, err);
   if (rc == 0) {
+    if (spec->n_expose)
+      keep_ports(sb, spec);
     csn_guard_open(sb, spec->limits);
     rc = csn_limits_strict(sb, spec->limits, err);
   }
@@ -85,8 +108,25 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
 void
 csn_sandbox_close(csn_sandbox *sb)
 {
-  if (sb)
-    sb->ops->close(sb);
+  if (!sb)
+    return;
+  free(sb->expose);
+  sb->ops->close(sb);
+}
+
+int
+csn_sandbox_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err)
+{
+  bool is_exposed = false;
+  for (size_t i = 0; i < sb->n_expose; i++)
+    is_exposed |= sb->expose[i] == port;
+  if (!is_exposed)
+    return csn_fail(err, CSN_E_DENIED, "sandbox %s: port %u was not exposed", sb->ops->name, port);
+  int rc = csn_scope_check(sc, err);
+  if (rc == 0)
+    rc = sb->ops->dial ? sb->ops->dial(sb, sc, port, fd, err)
+                       : csn_fail(err, CSN_E_UNSUPPORTED, "it has no ports");
+  return csn_wrap(err, rc, "sandbox %s: port %u", sb->ops->name, port);
 }
 
 static int

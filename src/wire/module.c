@@ -41,55 +41,64 @@ open_module(const char *path, uid_t program_owner)
   return own;
 }
 
+/* The places, seen from the folder of this object.  In the build folder our
+ * programs are at the top and in folders below. */
+static const struct {
+  const char *way;
+  bool in_build; /* the file is in its own folder there */
+} places[] = {
+    {"", false},
+    {"/", true},
+    {"/../", true},
+    {"/../../", true},
+    {"/../../../", true},
+    {"/../libexec/caisson", false},
+    {"/../../libexec/caisson", false},
+};
+
 /* Tries, in this order, every place for the object that lies in folder `dir`. */
 static int
-find_module(const char *dir, const char *file, uid_t owner, char found[PATH_MAX])
+find_file(const char *dir, const char *file, const char *folder, uid_t owner, char found[PATH_MAX])
 {
-  static const char *const places[] = {
-      "%s/%s",
-      "%s/src/%s", /* the build folder: its programs are there and below */
-      "%s/../src/%s",
-      "%s/../../src/%s",
-      "%s/../../../src/%s",
-      "%s/../libexec/caisson/%s",
-      "%s/../../libexec/caisson/%s",
-  };
-  for (size_t i = 0; i <= CSN_COUNT(places); i++) {
-    if (i < CSN_COUNT(places)) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-      int n = snprintf(found, PATH_MAX, places[i], dir, file);
-#pragma GCC diagnostic pop
-      if (n >= PATH_MAX)
-        continue;
-    } else {
-      snprintf(found, PATH_MAX, "%s/%s", CSN_MODULE_DIR, file);
-    }
-    int fd = open_module(found, owner);
+  for (size_t i = 0; i < CSN_COUNT(places); i++) {
+    int n = snprintf(found, PATH_MAX, "%s%s%s/%s", dir, places[i].way,
+                     places[i].in_build ? folder : "", file);
+    int fd = n < PATH_MAX ? open_module(found, owner) : -1;
     if (fd >= 0)
       return fd;
   }
-  return -1;
+  snprintf(found, PATH_MAX, "%s/%s", CSN_MODULE_DIR, file);
+  return open_module(found, owner);
+}
+
+int
+csn_module_find(const char *file, const char *folder, char path[PATH_MAX], csn_err *err)
+{
+  Dl_info here;
+  struct stat st;
+  char real[PATH_MAX];
+  struct link_map *object;
+  if (!dladdr1((void *)(uintptr_t)csn_module_find, &here, (void **)&object, RTLD_DL_LINKMAP))
+    return csn_fail(err, CSN_E_IO, "cannot tell where this program lies");
+  /* The program itself has no name here, and argv[0] is what its caller says. */
+  if (!realpath(*object->l_name ? object->l_name : "/proc/self/exe", real) || stat(real, &st) < 0)
+    return csn_fail_errno(err, "cannot tell where this program lies");
+  int fd = find_file(dirname(real), file, folder, st.st_uid, path);
+  if (fd < 0)
+    return csn_fail(err, CSN_E_NOT_FOUND,
+                    "%s is missing: expected beside the program or in %s, owned by root or by the "
+                    "program's owner; install it again",
+                    file, CSN_MODULE_DIR);
+  return fd;
 }
 
 int
 csn_module_open(const char *file, const char *entry, int abi, const csn_module **out, csn_err *err)
 {
-  Dl_info here;
-  struct stat st;
-  char real[PATH_MAX], path[PATH_MAX], by_fd[64];
-  struct link_map *object;
-  if (!dladdr1((void *)(uintptr_t)csn_module_open, &here, (void **)&object, RTLD_DL_LINKMAP))
-    return csn_fail(err, CSN_E_IO, "cannot tell where this program lies");
-  /* The program itself has no name here, and argv[0] is what its caller says. */
-  if (!realpath(*object->l_name ? object->l_name : "/proc/self/exe", real) || stat(real, &st) < 0)
-    return csn_fail_errno(err, "cannot tell where this program lies");
-  csn_auto(close_fd) int fd = find_module(dirname(real), file, st.st_uid, path);
+  char path[PATH_MAX], by_fd[64];
+  csn_auto(close_fd) int fd = csn_module_find(file, "src", path, err);
   if (fd < 0)
-    return csn_fail(err, CSN_E_NOT_FOUND,
-                    "the module %s is missing: expected beside the program or in %s, owned by "
-                    "root or by the program's owner; install it again",
-                    file, CSN_MODULE_DIR);
+    return fd;
   snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", fd);
   void *lib = dlopen(by_fd, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (!lib)

@@ -6,6 +6,8 @@
 #ifndef CSN_WIRE_MODULE_H
 #define CSN_WIRE_MODULE_H
 
+#include <limits.h>
+
 #include "caisson/mem.h"
 
 /* What the entry symbol of every module starts with. */
@@ -18,6 +20,13 @@ typedef struct csn_module {
  * the life of the process.  Any thread; opening twice is fine.
  * CSN_E_NOT_FOUND: not installed; CSN_E_INVALID: of another version. */
 int csn_module_open(const char *file, const char *entry, int abi, const csn_module **out,
+                    csn_err *err) CSN_MUST;
+
+/* Where such files lie: beside this program or library, in libexec/caisson
+ * under the same prefix, in `folder` of the build folder above, or where they
+ * were installed.  A descriptor of one that belongs to root, to the owner of
+ * this program or to who runs it, and its path; CSN_E_NOT_FOUND. */
+int csn_module_find(const char *file, const char *folder, char path[PATH_MAX],
                     csn_err *err) CSN_MUST;
 
 #endif

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 
 #include "sandbox/backends.h"
+#include "sandbox/network.h"
 
 enum { MOST_ECHO = 1 << 20, SCRIPT_MAX = 16 << 20 };
 
@@ -246,6 +247,9 @@ read_script(struct fake *f, const csn_json *list, csn_err *err)
 static int
 fake_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
+  int rc = csn_network_refuse(spec, "fake", err);
+  if (rc < 0)
+    return rc;
   struct fake *f = csn_alloc(sizeof *f);
   f->base = (csn_sandbox){
       .ops = &csn_sandbox_fake,
@@ -255,7 +259,7 @@ fake_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
       .gid = -1,
   };
   f->arena = csn_arena_new(0);
-  int rc = read_script(f, spec->options, err);
+  rc = read_script(f, spec->options, err);
   if (rc == 0 && spec->workspace_fd >= 0) {
     f->base.workspace_fd = fcntl(spec->workspace_fd, F_DUPFD_CLOEXEC, 3);
     if (f->base.workspace_fd < 0)

@@ -15,13 +15,16 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "core/command.h"
 #include "core/poll.h"
 #include "jail/layers.h"
 #include "sandbox/backends.h"
 #include "sandbox/disk_watch.h"
+#include "sandbox/egress.h"
 #include "sandbox/jail.h"
 #include "sandbox/jail_limits.h"
 #include "sandbox/jail_users.h"
+#include "sandbox/network.h"
 #include "sandbox/proc.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/strings.h"
@@ -32,6 +35,7 @@ struct jail {
   int landlock;
   int owner, user;         /* csn_jail_got's */
   pthread_mutex_t sending; /* one frame at a time on `control` */
+  csn_egress *egress;      /* of a networked jail, else NULL */
   csn_arena *arena;        /* of the environment's strings */
   const char **environment;
   csn_jail_counts counts;
@@ -39,6 +43,8 @@ struct jail {
   csn_rootfs *rootfs;    /* its layers are in use while the jail is */
   csn_accounts *accounts;
 };
+
+enum { CONFIG_MAX = 1 << 20 };
 
 static const char *const defaults[] = {
     "PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
@@ -105,17 +111,18 @@ check_spec(const csn_sandbox_spec *spec, csn_err *err)
 }
 
 static void
-make_environment(struct jail *j, const char *const *given)
+make_environment(struct jail *j, const char *const *network, const char *const *given)
 {
   const char *const *image =
       j->rootfs->image ? (const char *const *)j->rootfs->image->config.environment : NULL;
-  size_t room = CSN_COUNT(defaults) + csn_strings_count(image) + csn_strings_count(given) + 3;
+  size_t room = CSN_COUNT(defaults) + csn_strings_count(image) + csn_strings_count(network) +
+                csn_strings_count(given) + 3;
   j->environment = csn_alloc(room * sizeof *j->environment);
   size_t n = csn_variables_put(j->environment, 0, defaults);
   n = csn_variables_put(j->environment, n, image);
-  j->arena = csn_arena_new(0);
   n = csn_variables_put(j->environment, n,
                         csn_jail_users_variables(j->arena, csn_accounts_main(j->accounts)));
+  n = csn_variables_put(j->environment, n, network);
   n = csn_variables_put(j->environment, n, given);
   for (size_t i = 0; i < n; i++)
     j->environment[i] = csn_arena_dup(j->arena, csn_cstr(j->environment[i])).p;
@@ -132,20 +139,20 @@ open_workspace(struct jail *j, int given, csn_err *err)
   return 0;
 }
 
-/* Waits for the word that the jail is ready, or why it is not. */
+/* Waits for a word of that kind, or why there is none; n descriptors with it. */
 static int
-await_ready(struct jail *j, csn_scope *sc, csn_err *err)
+await(struct jail *j, csn_scope *sc, int kind, int *fds, size_t n_fds, csn_err *err)
 {
   csn_jail_note note;
   struct pollfd fd = {.fd = j->control, .events = POLLIN};
   int rc = csn_poll(sc, &fd, 1, err);
   if (rc < 0)
     return csn_wrap(err, rc, "waiting for the jail");
-  ssize_t n = recv(j->control, &note, sizeof note, MSG_DONTWAIT);
+  ssize_t n = csn_fds_recv(j->control, &note, sizeof note, fds, n_fds);
   if (n != sizeof note)
     return csn_fail(err, CSN_E_SANDBOX, "the jail's first process was killed while it started");
   note.step[sizeof note.step - 1] = '\0';
-  if (note.kind == CSN_JAIL_READY) {
+  if (note.kind == kind) {
     j->landlock = note.landlock;
     return 0;
   }
@@ -153,13 +160,57 @@ await_ready(struct jail *j, csn_scope *sc, csn_err *err)
   return csn_jail_explain(csn_fail_errno(err, "%s", note.step), note.step, err);
 }
 
+/* What becomes of a policy: the jail's ports, and what the egress process is
+ * told about them. */
+struct network {
+  const csn_network *policy; /* NULL: none */
+  const char *const *placeholders;
+  uint16_t ports[CSN_JAIL_PORTS_MAX];
+  size_t n_ports;
+};
+
+/* The egress process has been starting beside the jail: it gets the jail's
+ * listeners, the jail what its programs shall trust. */
 static int
-start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+join_network(struct jail *j, csn_scope *sc, const struct network *net, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *tmp = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf config = CSN_BUF(CONFIG_MAX), file = CSN_BUF(CSN_JAIL_TRUST_MAX);
+  int fds[CSN_JAIL_LISTENERS_MAX];
+  size_t n = CSN_JAIL_PORT_FDS + net->n_ports;
+  csn_str ca_pem;
+  int rc = await(j, sc, CSN_JAIL_LISTENING, fds, n, err);
+  if (rc < 0)
+    return rc;
+  rc = csn_network_config(&config, net->policy, net->placeholders, net->ports, net->n_ports, err);
+  if (rc == 0)
+    rc = csn_egress_configure(j->egress, sc, csn_buf_str(&config), fds, n, tmp, &ca_pem, err);
+  if (config.p)
+    explicit_bzero(config.p, config.n);
+  for (size_t i = 0; i < n; i++)
+    csn_closep(&fds[i]);
+  if (rc == 0)
+    rc = csn_network_bundle(&file, net->policy, ca_pem, err);
+  if (rc < 0)
+    return rc;
+  csn_jail_frame head = {.kind = CSN_JAIL_TRUST, .length = (uint32_t)file.n};
+  rc = csn_fds_send(j->control, sc, csn_strn((const char *)&head, sizeof head), NULL, 0, err);
+  if (rc == 0)
+    rc = csn_fds_send(j->control, sc, csn_buf_str(&file), NULL, 0, err);
+  return rc == CSN_E_SANDBOX ? 0 : rc; /* a jail that ends has said why: it is read next */
+}
+
+static int
+start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct network *net,
+      csn_err *err)
 {
   csn_jail_ask ask = {0};
   csn_jail_got got;
   int pair[2];
   snprintf(ask.open.root, sizeof ask.open.root, "%s", j->base.root);
+  ask.open.networked = net->policy != NULL;
+  ask.open.n_ports = (uint16_t)net->n_ports;
+  memcpy(ask.open.ports, net->ports, sizeof net->ports);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
   j->control = pair[0];
@@ -194,7 +245,9 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
   j->counts.life = j->life;
   csn_jail_counts_open(&j->counts);
   csn_jail_limits_held(&j->base.held, spec->limits, &got.held, j->base.workspace_fd < 0);
-  return await_ready(j, sc, err);
+  if (net->policy)
+    rc = join_network(j, sc, net, err);
+  return rc < 0 ? rc : await(j, sc, CSN_JAIL_READY, NULL, 0, err);
 }
 
 static void
@@ -218,15 +271,16 @@ end_jail(struct jail *j)
 /* Where the layers cannot be laid over each other, they are merged into one
  * folder, once for each image. */
 static int
-start_on(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+start_on(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct network *net,
+         csn_err *err)
 {
   csn_err own;
-  int rc = start(j, sc, spec, &own);
+  int rc = start(j, sc, spec, net, &own);
   if (rc < 0 && j->rootfs->n > 1 && strstr(own.msg, CSN_JAIL_NO_OVERLAY)) {
     end_jail(j);
     rc = csn_rootfs_flatten(j->rootfs, sc, &own);
     if (rc == 0)
-      rc = start(j, sc, spec, &own);
+      rc = start(j, sc, spec, net, &own);
   }
   if (rc < 0 && err)
     *err = own;
@@ -262,6 +316,7 @@ jail_close(csn_sandbox *sb)
   struct jail *j = jail_of(sb);
   csn_disk_watch_free(j->watch);
   end_jail(j);
+  csn_egress_close(j->egress);
   csn_closep(&sb->workspace_fd);
   pthread_mutex_destroy(&j->counts.lock);
   pthread_mutex_destroy(&j->sending);
@@ -295,15 +350,26 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   pthread_mutex_init(&j->sending, NULL);
   csn_jail_counts_init(&j->counts);
   j->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
-  rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
+  j->arena = csn_arena_new(0);
+  struct network net = {.policy = spec->network};
+  const char *const *variables = NULL;
+  if (net.policy) {
+    rc = csn_egress_start(&j->egress, net.policy, err);
+    net.placeholders = csn_network_placeholders(j->arena, net.policy);
+    variables = csn_network_variables(j->arena, net.policy, net.placeholders);
+    int n = csn_network_ports(net.policy, net.ports, err);
+    net.n_ports = n < 0 ? 0 : (size_t)n; /* not: it was checked */
+  }
+  if (rc == 0)
+    rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
   if (rc == 0)
     rc = csn_jail_users_make(&j->accounts, j->rootfs, spec, err);
   if (rc < 0)
     return rc;
-  make_environment(j, spec->environment);
+  make_environment(j, variables, spec->environment);
   rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
-    rc = start_on(j, sc, spec, err);
+    rc = start_on(j, sc, spec, &net, err);
   if (rc == 0 && j->user < 0)
     rc = csn_jail_users_check(j->accounts, spec, err);
   if (rc == 0)
@@ -445,14 +511,88 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   return 0;
 }
 
+/* ---- ports ---- */
+
+/* Asks the warden for a socket that it has begun to connect. */
+static int
+ask_dial(struct jail *j, csn_scope *sc, const csn_jail_dial *to, int *fd, csn_err *err)
+{
+  struct {
+    csn_jail_frame head;
+    csn_jail_dial to;
+  } frame = {{CSN_JAIL_DIAL, sizeof frame.to}, *to};
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+    return csn_fail_errno(err, "socketpair");
+  csn_auto(csn_closep) int channel = pair[0];
+  pthread_mutex_lock(&j->sending);
+  int rc = csn_fds_send(j->control, NULL, csn_strn((const char *)&frame, sizeof frame), &pair[1], 1,
+                        err);
+  pthread_mutex_unlock(&j->sending);
+  close(pair[1]);
+  struct pollfd ready = {.fd = channel, .events = POLLIN};
+  if (rc == 0)
+    rc = csn_poll(sc, &ready, 1, err);
+  if (rc < 0)
+    return rc;
+  csn_command_event e;
+  if (csn_fds_recv(channel, &e, sizeof e, fd, 1) != sizeof e)
+    return csn_fail(err, CSN_E_SANDBOX, "the warden of the jail was killed");
+  errno = e.kind == CSN_COMMAND_STARTED && *fd >= 0 ? 0 : e.value ? e.value : EPROTO;
+  return errno ? csn_fail_errno(err, "connect") : 0;
+}
+
+/* Waits for the connection; closes the socket when there is none. */
+static int
+await_connection(csn_scope *sc, int *fd, csn_err *err)
+{
+  struct pollfd ready = {.fd = *fd, .events = POLLOUT};
+  int failed = 0, rc = csn_poll(sc, &ready, 1, err);
+  socklen_t n = sizeof failed;
+  if (rc >= 0 && getsockopt(*fd, SOL_SOCKET, SO_ERROR, &failed, &n) < 0)
+    failed = errno;
+  errno = failed;
+  if (rc >= 0)
+    rc = failed ? csn_fail_errno(err, "connect") : 0;
+  if (rc < 0) {
+    csn_closep(fd);
+    *fd = -1;
+  }
+  return rc;
+}
+
+static int
+jail_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err)
+{
+  csn_err why;
+  int rc = 0;
+  for (uint16_t v6 = 0; v6 < 2; v6++) {
+    csn_jail_dial to = {.port = port, .v6 = v6};
+    rc = ask_dial(jail_of(sb), sc, &to, fd, &why);
+    if (rc == 0)
+      rc = await_connection(sc, fd, &why);
+    if (rc == 0 || why.sys_errno != ECONNREFUSED)
+      break;
+  }
+  if (rc < 0 && why.sys_errno == ECONNREFUSED)
+    return csn_fail(err, CSN_E_UNAVAILABLE, "nobody listens there");
+  if (rc < 0 && err)
+    *err = why;
+  return rc;
+}
+
 static void
 jail_describe(csn_sandbox *sb, csn_jw *w)
 {
   const struct jail *j = jail_of(sb);
-  static const struct {
+  const struct {
     const char *name, *state;
-  } lines[] = {{"isolation", "jail"},       {"files", "enforced"},   {"network", "none"},
-               {"processes", "enforced"},   {"devices", "enforced"}, {"capabilities", "none"},
+  } lines[] = {{"isolation", "jail"},
+               {"files", "enforced"},
+               {"network", j->egress ? "policy" : "none"},
+               {"processes", "enforced"},
+               {"devices", "enforced"},
+               {"capabilities", "none"},
                {"system_calls", "enforced"}};
   for (size_t i = 0; i < CSN_COUNT(lines); i++) {
     csn_jw_key(w, lines[i].name);
@@ -486,6 +626,7 @@ const csn_sandbox_ops csn_sandbox_jail = {
     .open = jail_open,
     .close = jail_close,
     .spawn = jail_spawn,
+    .dial = jail_dial,
     .describe = jail_describe,
     .usage = jail_usage,
 };

@@ -22,6 +22,7 @@
 #include "sandbox/backends.h"
 #include "sandbox/keeper.h"
 #include "sandbox/keeper_image.h" /* made by the build: the keeper program's bytes */
+#include "sandbox/network.h"
 #include "sandbox/program.h"
 #include "sandbox/strings.h"
 
@@ -175,6 +176,8 @@ static int
 local_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
   int rc = check_spec(spec, err);
+  if (rc == 0)
+    rc = csn_network_refuse(spec, "local", err);
   if (rc < 0)
     return rc;
   csn_auto(local_closep) struct local *l = csn_alloc(sizeof *l);

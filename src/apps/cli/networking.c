@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * networking.c - see networking.h.  The options become the JSON that agent.yaml
+ * would hold, so that both are read by the same code. */
+#include "networking.h"
+
+#include "sandbox/network_json.h"
+
+static void
+put_words(csn_jw *w, csn_str list)
+{
+  csn_str word;
+  csn_jw_arr(w);
+  while (cli_word(&list, ',', &word))
+    csn_jw_str(w, word);
+  csn_jw_end(w);
+}
+
+static void
+put_list(csn_jw *w, const char *key, const cli_list *l)
+{
+  if (!l->n)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_arr(w);
+  for (size_t i = 0; i < l->n; i++)
+    csn_jw_strz(w, l->v[i]);
+  csn_jw_end(w);
+}
+
+static int
+put_resolve(csn_jw *w, const cli_list *l, csn_err *err)
+{
+  csn_jw_key(w, "resolve");
+  csn_jw_obj(w);
+  for (size_t i = 0; i < l->n; i++) {
+    const char *equals = strchr(l->v[i], '=');
+    if (!equals)
+      return csn_fail(err, CSN_E_INVALID, "option --resolve: '%s' should be NAME=ADDRESS",
+                      l->v[i]);
+    csn_jw_keyn(w, csn_strn(l->v[i], (size_t)(equals - l->v[i])));
+    csn_jw_strz(w, equals + 1);
+  }
+  csn_jw_end(w);
+  return 0;
+}
+
+static int
+put_policy(csn_jw *w, const cli_network_opts *o, csn_err *err)
+{
+  csn_str word = csn_cstr(o->network);
+  bool is_open = csn_str_eq(word, CSN_STR("open"));
+  bool is_list = csn_str_starts(word, CSN_STR("allow:"));
+  if (!is_open && !is_list)
+    return csn_fail(err, CSN_E_INVALID,
+                    "option --network: '%s' should be none, open or allow:HOST[:PORT],...",
+                    o->network);
+  csn_jw_obj(w);
+  csn_jw_key(w, is_open ? "open" : "allow");
+  if (is_open)
+    csn_jw_bool(w, true);
+  else
+    put_words(w, csn_strn(word.p + 6, word.n - 6));
+  put_list(w, "allow_private", &o->allow_private);
+  int rc = put_resolve(w, &o->resolve, err);
+  if (o->extra_roots) {
+    csn_jw_key(w, "extra_roots");
+    csn_jw_strz(w, o->extra_roots);
+  }
+  csn_jw_end(w);
+  return rc;
+}
+
+/* NAME@HOST[,HOST][=HEADER] */
+static int
+put_secret(csn_jw *w, const char *word, csn_err *err)
+{
+  const char *at = strchr(word, '@'), *equals = at ? strchr(at, '=') : NULL;
+  if (!at)
+    return csn_fail(err, CSN_E_INVALID, "option --secret: '%s' should be NAME@HOST[,HOST][=HEADER]",
+                    word);
+  csn_str name = csn_strn(word, (size_t)(at - word));
+  csn_str hosts = csn_strn(at + 1, equals ? (size_t)(equals - at - 1) : strlen(at + 1));
+  csn_jw_obj(w);
+  csn_jw_key(w, "name");
+  csn_jw_str(w, name);
+  csn_jw_key(w, "from_env");
+  csn_jw_str(w, name);
+  csn_jw_key(w, "hosts");
+  put_words(w, hosts);
+  if (equals) {
+    csn_jw_key(w, "header");
+    csn_jw_strz(w, equals + 1);
+  }
+  csn_jw_end(w);
+  return 0;
+}
+
+static int
+parse(cli *c, csn_jw *w, const csn_json **out, csn_err *err)
+{
+  int rc = csn_jw_done(w, err);
+  csn_str text = csn_arena_dup(c->arena, csn_buf_str(w->out));
+  return rc < 0 ? rc : csn_json_parse(c->arena, text, out, err);
+}
+
+int
+cli_network_policy(cli *c, const cli_network_opts *o, csn_network **out, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf policy = CSN_BUF(1 << 20), list = CSN_BUF(1 << 20);
+  const csn_json *network = NULL, *secrets = NULL, *at;
+  csn_jw w;
+  int rc = 0;
+  *out = NULL;
+  bool is_none = !o->network || strcmp(o->network, "none") == 0;
+  if (is_none && (o->allow_private.n || o->resolve.n || o->extra_roots))
+    return csn_fail(err, CSN_E_INVALID, "without --network there is nothing to resolve or trust");
+  if (!is_none) {
+    csn_jw_init(&w, &policy);
+    rc = put_policy(&w, o, err);
+    if (rc == 0)
+      rc = parse(c, &w, &network, err);
+  }
+  csn_jw_init(&w, &list);
+  csn_jw_arr(&w);
+  for (size_t i = 0; rc == 0 && i < o->secrets.n; i++)
+    rc = put_secret(&w, o->secrets.v[i], err);
+  csn_jw_end(&w);
+  if (rc == 0)
+    rc = parse(c, &w, &secrets, err);
+  if (rc == 0)
+    rc = csn_network_from_json(c->arena, network, secrets, ".", CSN_SECRETS_READ, out, &at, err);
+  return rc;
+}
+
+/* ---- for people ---- */
+
+static void
+add_bytes(csn_buf *out, int64_t n)
+{
+  if (n < 10000)
+    csn_buf_addf(out, "%6lld B  ", (long long)n);
+  else if (n < 10000000)
+    csn_buf_addf(out, "%6lld kB ", (long long)(n / 1000));
+  else
+    csn_buf_addf(out, "%6lld MB ", (long long)(n / 1000000));
+}
+
+void
+cli_network_line(const csn_json *v, csn_buf *out)
+{
+  csn_auto(csn_buf_finip) csn_buf where = CSN_BUF(4096);
+  csn_str host = csn_json_str(v, "host", CSN_STR("")), none = CSN_STR("");
+  int64_t port = csn_json_int(v, "port", 0), count = csn_json_int(v, "count", 1);
+  csn_buf_add(&where, host.n ? host : csn_json_str(v, "address", CSN_STR("-")));
+  if (port)
+    csn_buf_addf(&where, ":%lld", (long long)port);
+  csn_str verdict = csn_json_str(v, "verdict", none), how = csn_json_str(v, "how", none);
+  csn_buf_addf(out, "%-8.*s %-11.*s %-40s", (int)(verdict.n & 0xff), verdict.p, (int)(how.n & 0xff),
+               how.p, where.p);
+  add_bytes(out, csn_json_int(v, "up", 0));
+  add_bytes(out, csn_json_int(v, "down", 0));
+  csn_buf_addf(out, "%6lld ", (long long)count);
+  csn_str method = csn_json_str(v, "method", none), reason = csn_json_str(v, "reason", none);
+  if (method.n)
+    csn_buf_addf(out, " %.*s", (int)(method.n & 0xff), method.p);
+  csn_json_each (name, csn_json_get(v, "secret"))
+    csn_buf_addf(out, " [%.*s]", (int)(name->text.n & 0xff), name->text.p);
+  if (reason.n)
+    csn_buf_addf(out, " %.*s", (int)(reason.n & 0x3ff), reason.p);
+}

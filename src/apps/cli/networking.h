@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * networking.h - network policies as options of a command, and connections as
+ * people read them. */
+#ifndef CSN_APPS_NETWORKING_H
+#define CSN_APPS_NETWORKING_H
+
+#include "caisson/network.h"
+#include "cli.h"
+
+typedef struct cli_network_opts {
+  const char *network, *extra_roots;
+  cli_list secrets, allow_private, resolve;
+} cli_network_opts;
+
+/* The rows of a table of options whose struct T has such a `field`. */
+#define CLI_NETWORK_OPTS(T, field)                                                                 \
+  {"network", 0, "POLICY", "What it may reach: none, open, or allow:HOST[:PORT],...",              \
+   CLI_STR(T, field.network)},                                                                     \
+      {"secret", 0, "NAME@HOST,...[=HEADER]",                                                      \
+       "Send the variable NAME to those hosts, in HEADER or for its placeholder",                  \
+       CLI_LIST(T, field.secrets)},                                                                \
+      {"resolve", 0, "NAME=ADDRESS", "Where NAME is, instead of asking for it",                    \
+       CLI_LIST(T, field.resolve)},                                                                \
+      {"allow-private", 0, "ADDRESS:PORT", "Reach this address although it is not public",         \
+       CLI_LIST(T, field.allow_private)},                                                          \
+      {"extra-roots", 0, "FILE", "Trust the certificates in FILE beside this machine's",           \
+       CLI_STR(T, field.extra_roots)}
+
+/* *out is NULL when nothing was asked for. */
+int cli_network_policy(cli *c, const cli_network_opts *o, csn_network **out, csn_err *err) CSN_MUST;
+
+/* One connection, the data of a network event, as a line of a table. */
+void cli_network_line(const csn_json *event, csn_buf *out);
+
+#endif
