@@ -23,6 +23,9 @@ struct csn_agent_sandbox {
   const char *backend, *rootfs, *run_as;
   const char *const *environment; /* NAME=VALUE, NULL-terminated */
   csn_sandbox_limits limits;
+  const csn_json *network, *secrets; /* as in the file, without values; may be NULL */
+  uint16_t *expose;
+  size_t n_expose;
 };
 
 /* The section `limits`; 0: none. */
@@ -84,6 +87,10 @@ int csn_agent_finish(csn_agent *a, csn_err *err) CSN_MUST;
 int csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
 /* "NAME=VALUE" list of an object of strings. */
 const char *const *csn_environment_of(csn_arena *a, const csn_json *v);
+
+/* The policy of the sandbox in `to`, or NULL: agent_network.c.  It holds the
+ * secrets' values, read now; one that is missing is CSN_E_INVALID, naming it. */
+int csn_agent_network(const csn_agent *a, csn_arena *to, csn_network **out, csn_err *err) CSN_MUST;
 
 /* The section `sandbox` of the resolved form: agent_sandbox.c */
 void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);

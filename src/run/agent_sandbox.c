@@ -144,6 +144,9 @@ static const struct part parts[] = {
     {"environment", read_environment, write_environment},
     {"limits", csn_agent_read_limits, csn_agent_write_limits},
     {"strict", csn_agent_read_strict, csn_agent_write_strict},
+    {"network", csn_agent_read_network, csn_agent_write_network},
+    {"secrets", csn_agent_read_secrets, csn_agent_write_secrets},
+    {"expose", csn_agent_read_expose, csn_agent_write_expose},
 };
 
 int

@@ -98,7 +98,10 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
     b->workspace_fd = open_folder(b->folder_fd, "workspace", err);
   if (b->workspace_fd < 0)
     return b->workspace_fd;
+  if ((rc = csn_box_network_need(r, err)) < 0)
+    return rc;
   csn_sandbox_spec spec = {
+      .network = csn_box_network_policy(r),
       .backend = a->sandbox.backend,
       .workspace_fd = b->workspace_fd,
       .lock_fd = b->lock_fd,
@@ -106,6 +109,8 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .rootfs = a->sandbox.rootfs,
       .user = a->sandbox.run_as,
       .limits = &a->sandbox.limits,
+      .expose = a->sandbox.expose,
+      .n_expose = a->sandbox.n_expose,
   };
   csn_arena *tmp = csn_arena_new(0);
   if (a->manifest)
@@ -191,6 +196,7 @@ end_box(csn_run *r, const char *what)
     csn_shell_free(csn_steal(b->shell));
   if (b->sb)
     csn_sandbox_close(csn_steal(b->sb));
+  csn_box_network_settle(r);
   csn_closep(&b->workspace_fd);
   csn_closep(&b->folder_fd);
   if (what) {

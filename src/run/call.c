@@ -9,6 +9,7 @@
 #include "core/fd.h"
 #include "run/driver.h"
 #include "run/items.h"
+#include "run/redact.h"
 
 enum { OUT_MAX_BYTES = 32 << 20, CLAIM_NAME = 80 };
 
@@ -208,6 +209,7 @@ deliver_output(csn_call *c)
   csn_item_output(&w, c->is_custom, c->id, csn_buf_str(&c->out), c->content);
   csn_jw_end(&w);
   csn_jw_end(&w);
+  csn_redact_json(csn_box_secrets(c->base.run), &b);
   csn_fault_pass(&c->base.run->rt->fault, "tool.performed");
   return csn_run_deliver(c->base.run, CSN_EV_TOOL_RETURNED, csn_buf_str(&b), true);
 }

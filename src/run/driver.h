@@ -12,6 +12,7 @@
  *   session.c     the jobs that read a session and append to it
  *   call.c        the tool_call job, and the C API inside a tool
  *   box.c         the run's sandbox: its folder, making, closing
+ *   box_network.c its network policy, its connections as notes
  *   resume.c      from a journal back to a run
  *   decide.c      questions to a human, and their answers
  *
@@ -91,6 +92,9 @@ struct csn_box {
   int folder_fd, workspace_fd, lock_fd;
 };
 
+struct csn_box_network;
+struct csn_redact;
+
 struct csn_item_ref {
   int64_t seq;
   csn_str raw;
@@ -151,6 +155,8 @@ struct csn_run {
   bool is_at_rest; /* read back from its journal and not going on: performs nothing */
   csn_err fatal;   /* code != 0: the journal or the machine failed */
   struct csn_box box;
+  struct csn_box_network *network; /* NULL: none, or not needed yet */
+  struct csn_redact *redact;       /* of its secrets' values; may be NULL */
   /* Of an agent that was called as a tool, see child.c: */
   csn_run *box_run;  /* whose workspace it uses: its parent's; NULL: its own */
   csn_job *watcher;  /* the parent's job, woken whenever this run comes to rest */
@@ -273,6 +279,17 @@ int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
 void csn_box_close(csn_run *r, bool is_over);
 /* What a process that died after the end of the run could not remove. */
 void csn_box_sweep(csn_run *r);
+/* ---- box_network.c ---- */
+/* Reads the policy and the values of its secrets, once, before jobs run; from
+ * then on r->redact knows them.  Without a policy it does nothing. */
+int csn_box_network_need(csn_run *r, csn_err *err) CSN_MUST;
+const csn_network *csn_box_network_policy(const csn_run *r); /* NULL: none */
+/* What takes the values of its secrets out of a text; NULL: nothing. */
+const struct csn_redact *csn_box_secrets(const csn_run *r);
+/* After the sandbox was closed: all its connections are in the journal then. */
+void csn_box_network_settle(csn_run *r);
+void csn_box_network_free(csn_run *r);
+
 /* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
 int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
 

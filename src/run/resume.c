@@ -220,6 +220,9 @@ csn_run_go_on(csn_run *r, csn_err *err)
   int rc = csn_agent_check_harness(r->agent, r->opts.harness_tools, err);
   if (rc < 0)
     return rc;
+  rc = csn_box_network_need(r, err);
+  if (rc < 0)
+    return rc;
   r->is_at_rest = false;
   csn_model_warm(r);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(1 << 20);

@@ -597,6 +597,9 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   if (rc < 0)
     return rc;
   r->agent = agent;
+  rc = csn_box_network_need(r, err);
+  if (rc < 0)
+    return rc;
   csn_model_warm(r);
   rc = csn_journal_new(rt->store, &r->journal, err);
   if (rc == 0)
@@ -701,6 +704,7 @@ csn_run_free(csn_run *r)
   }
   csn_timer_free(r->wall);
   csn_box_close(r, false);
+  csn_box_network_free(r);
   if (r->journal)
     csn_journal_close(r->journal);
   csn_state_fini(&r->state);

@@ -23,6 +23,7 @@
 #include "commands.h"
 #include "core/fd.h"
 #include "importing.h"
+#include "networking.h"
 #include "sandbox/limits.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/rootfs_word.h"
@@ -37,6 +38,7 @@ struct run_opts {
   cli_list env;
   const char *limits[CSN_LIMITS];
   bool strict;
+  cli_network_opts network;
 };
 
 #define LIMIT(name, value, help, which)                                                            \
@@ -70,6 +72,7 @@ static const cli_opt opts[] = {
     LIMIT("output", "SIZE", "Most output", OUTPUT),
     {"strict", 0, NULL, "Refuse where a limit that is given is not enforced",
      CLI_BOOL(struct run_opts, strict)},
+    CLI_NETWORK_OPTS(struct run_opts, network),
     {0},
 };
 
@@ -304,6 +307,29 @@ read_limits(const struct run_opts *o, csn_sandbox_limits *l, csn_err *err)
   return rc;
 }
 
+/* Told as they come, but not for ever: a command may try as often as it likes. */
+struct refusals {
+  cli *cli;
+  size_t n; /* lines so far; the I/O thread's */
+};
+
+static void
+tell_refusal(void *user, csn_str json)
+{
+  enum { MOST = 50 };
+  struct refusals *r = user;
+  csn_auto(csn_arena_freep) csn_arena *tmp = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4096);
+  const csn_json *v;
+  if (csn_json_parse(tmp, json, &v, NULL) < 0 ||
+      csn_str_eq(csn_json_str(v, "verdict", CSN_STR("")), CSN_STR("allowed")) || r->n++ > MOST)
+    return;
+  csn_buf_addz(&text, r->n > MOST ? "network: more was refused" : "network: ");
+  if (r->n <= MOST)
+    cli_network_sentence(v, &text);
+  cli_note(r->cli, "%s", text.p);
+}
+
 static int
 run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
@@ -325,7 +351,17 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   const char *word = NULL;
   if (o->rootfs && (word = prepare_rootfs(c, o->rootfs, &rootfs, err)) == NULL)
     return err->code;
-  csn_sandbox_spec spec = {.backend = o->backend,
+  csn_network *network;
+  rc = cli_network_policy(c, &o->network, &network, err);
+  if (rc < 0)
+    return rc;
+  struct refusals refusals = {.cli = c};
+  if (network) {
+    network->on_event = tell_refusal;
+    network->user = &refusals;
+  }
+  csn_sandbox_spec spec = {.network = network,
+                           .backend = o->backend,
                            .workspace_fd = workspace,
                            .lock_fd = -1,
                            .rootfs = word,

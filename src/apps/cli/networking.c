@@ -35,8 +35,7 @@ put_resolve(csn_jw *w, const cli_list *l, csn_err *err)
   for (size_t i = 0; i < l->n; i++) {
     const char *equals = strchr(l->v[i], '=');
     if (!equals)
-      return csn_fail(err, CSN_E_INVALID, "option --resolve: '%s' should be NAME=ADDRESS",
-                      l->v[i]);
+      return csn_fail(err, CSN_E_INVALID, "option --resolve: '%s' should be NAME=ADDRESS", l->v[i]);
     csn_jw_keyn(w, csn_strn(l->v[i], (size_t)(equals - l->v[i])));
     csn_jw_strz(w, equals + 1);
   }
@@ -145,15 +144,35 @@ add_bytes(csn_buf *out, int64_t n)
     csn_buf_addf(out, "%6lld MB ", (long long)(n / 1000000));
 }
 
+/* "HOST:PORT", or what there is of it. */
+static void
+add_where(csn_buf *out, const csn_json *v)
+{
+  csn_str host = csn_json_str(v, "host", CSN_STR(""));
+  int64_t port = csn_json_int(v, "port", 0);
+  csn_buf_add(out, host.n ? host : csn_json_str(v, "address", CSN_STR("-")));
+  if (port)
+    csn_buf_addf(out, ":%lld", (long long)port);
+}
+
+void
+cli_network_sentence(const csn_json *v, csn_buf *out)
+{
+  csn_str reason = csn_json_str(v, "reason", CSN_STR(""));
+  csn_buf_add(out, reason);
+  if (reason.n)
+    return;
+  add_where(out, v);
+  csn_buf_addz(out, " was refused");
+}
+
 void
 cli_network_line(const csn_json *v, csn_buf *out)
 {
   csn_auto(csn_buf_finip) csn_buf where = CSN_BUF(4096);
-  csn_str host = csn_json_str(v, "host", CSN_STR("")), none = CSN_STR("");
-  int64_t port = csn_json_int(v, "port", 0), count = csn_json_int(v, "count", 1);
-  csn_buf_add(&where, host.n ? host : csn_json_str(v, "address", CSN_STR("-")));
-  if (port)
-    csn_buf_addf(&where, ":%lld", (long long)port);
+  csn_str none = CSN_STR("");
+  int64_t count = csn_json_int(v, "count", 1);
+  add_where(&where, v);
   csn_str verdict = csn_json_str(v, "verdict", none), how = csn_json_str(v, "how", none);
   csn_buf_addf(out, "%-8.*s %-11.*s %-40s", (int)(verdict.n & 0xff), verdict.p, (int)(how.n & 0xff),
                how.p, where.p);

@@ -23,12 +23,16 @@ typedef struct cli_network_opts {
        CLI_LIST(T, field.resolve)},                                                                \
       {"allow-private", 0, "ADDRESS:PORT", "Reach this address although it is not public",         \
        CLI_LIST(T, field.allow_private)},                                                          \
-      {"extra-roots", 0, "FILE", "Trust the certificates in FILE beside this machine's",           \
-       CLI_STR(T, field.extra_roots)}
+  {                                                                                                \
+    "extra-roots", 0, "FILE", "Trust the certificates in FILE beside this machine's",              \
+        CLI_STR(T, field.extra_roots)                                                              \
+  }
 
 /* *out is NULL when nothing was asked for. */
 int cli_network_policy(cli *c, const cli_network_opts *o, csn_network **out, csn_err *err) CSN_MUST;
 
+/* Why one was refused. */
+void cli_network_sentence(const csn_json *event, csn_buf *out);
 /* One connection, the data of a network event, as a line of a table. */
 void cli_network_line(const csn_json *event, csn_buf *out);
 

@@ -1,0 +1,422 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real programs in a jail with a network policy: each reaches the host that is listed, by its name, and no other; and
+a secret is where it is sent and nowhere else. The hosts are servers on loopback. Prints TAP.
+
+usage: network.py CAISSON"""
+import base64, hashlib, http.server, io, pathlib, shutil, socket, sqlite3, ssl, subprocess, tarfile, zipfile
+from lib import *
+
+OK, EVIL, API = "ok.test", "evil.test", "api.test"  # evil.test is there, resolves, and is not listed
+SECRET = "tok-7f3a91c5e8d24b60-sEcReT"
+
+
+# ---- the hosts ----
+
+def certificates():
+    run = lambda *words: subprocess.run(["openssl", *words], cwd=WORK, check=True, capture_output=True)
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    run("req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test root", "-days", "2")
+    (WORK / "san").write_text("subjectAltName=" + ",".join("DNS:" + n for n in (OK, EVIL, API)))
+    run("req", "-new", *ec, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=host")
+    run("x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "host.pem",
+        "-days", "2", "-extfile", "san")
+
+
+def wheel():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        z.writestr("demo.py", "answer = 42\n")
+        z.writestr("demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
+        z.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        z.writestr("demo-1.0.dist-info/RECORD", "demo.py,,\ndemo-1.0.dist-info/METADATA,,\n"
+                   "demo-1.0.dist-info/WHEEL,,\ndemo-1.0.dist-info/RECORD,,\n")
+    return out.getvalue()
+
+
+def npm_package():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as t:
+        for name, text in ("package.json", '{"name":"demo","version":"1.0.0"}'), ("index.js", "module.exports = 42\n"):
+            info = tarfile.TarInfo("package/" + name)
+            info.size = len(text)
+            t.addfile(info, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def repository():
+    """Files of a bare repository, as a server without git hands them out."""
+    top = WORK / "repo"
+    git = lambda *words: subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *words], cwd=top,
+                                        check=True, capture_output=True)
+    top.mkdir()
+    (top / "hello.txt").write_text("hello from the repository\n")
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    git("update-server-info")
+    return {str(p.relative_to(top / ".git")): p.read_bytes() for p in (top / ".git").rglob("*") if p.is_file()}
+
+
+class Hosts:
+    """One server for all names, so that only the policy tells them apart."""
+
+    def __init__(self):
+        certificates()
+        hosts, wheel_bytes, package, files = self, wheel(), npm_package(), repository()
+        self.heads, self.held, self.release = [], threading.Event(), threading.Event()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def send(self, body, kind="text/plain", status=200):
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                hosts.heads.append(self.requestline + "\n" + str(self.headers))
+                path, here = self.path.split("?")[0], f"https://{OK}:{hosts.port}"
+                if path == "/hello":
+                    self.send(b"hello\n")
+                elif path == "/echo":
+                    self.send(hosts.heads[-1].encode())
+                elif path == "/hold":
+                    hosts.held.set()
+                    hosts.release.wait(60)
+                    self.send(hosts.heads[-1].encode())
+                elif path == "/simple/demo/":
+                    digest = hashlib.sha256(wheel_bytes).hexdigest()
+                    self.send(f'<a href="/demo-1.0-py3-none-any.whl#sha256={digest}">demo</a>'.encode(), "text/html")
+                elif path == "/demo-1.0-py3-none-any.whl":
+                    self.send(wheel_bytes, "application/octet-stream")
+                elif path == "/demo":
+                    dist = {"tarball": here + "/demo-1.0.0.tgz",
+                            "integrity": "sha512-" + base64.b64encode(hashlib.sha512(package).digest()).decode()}
+                    one = {"name": "demo", "version": "1.0.0", "dist": dist}
+                    self.send(json.dumps({"name": "demo", "dist-tags": {"latest": "1.0.0"},
+                                          "versions": {"1.0.0": one}}).encode(), "application/json")
+                elif path == "/demo-1.0.0.tgz":
+                    self.send(package, "application/octet-stream")
+                elif path.startswith("/repo.git/") and path[10:] in files:
+                    self.send(files[path[10:]])
+                else:
+                    self.send(b"no\n", status=404)
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                pass
+
+        server = Server(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(WORK / "host.pem", WORK / "host.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        self.port = server.server_port
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.plain = socket.create_server(("127.0.0.1", 0))  # speaks first, as ssh and databases do
+        self.plain_port, self.said = self.plain.getsockname()[1], []
+        threading.Thread(target=self.greet, daemon=True).start()
+
+    def greet(self):
+        while True:
+            s, _ = self.plain.accept()
+            s.sendall(b"SSH-2.0-caisson-test\r\n")
+            s.settimeout(20)
+            try:
+                self.said.append(s.recv(200))
+            except OSError:
+                pass
+            s.close()
+
+
+hosts = Hosts()
+
+
+def sandbox(*command, secrets=(), env=None):
+    """Runs in a jail that may reach ok.test and api.test at our ports."""
+    ports = hosts.port, hosts.plain_port
+    words = ["sandbox", "run", "--network", "allow:" + ",".join(f"{h}:{p}" for h in (OK, API) for p in ports)]
+    words += [w for h in (OK, EVIL, API) for w in ("--resolve", f"{h}=127.0.0.1")]
+    words += [w for p in ports for w in ("--allow-private", f"127.0.0.1:{p}")]
+    words += ["--extra-roots", str(WORK / "ca.pem")] + [w for s in secrets for w in ("--secret", s)]
+    return subprocess.run([caisson, *words, "--", *command], env={**ENV, **(env or {})}, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=180)
+
+
+def missing():
+    if backend() != "jail":
+        return "no jail on this machine"
+    done = sandbox("true")
+    return None if done.returncode == 0 else f"no network here: {done.stderr.strip()}"
+
+
+def url(host, path):
+    return f"https://{host}:{hosts.port}{path}"
+
+
+def reaches(needs, good, bad, wanted):
+    """`good` prints `wanted`; `bad`, the same with the host that is not listed, fails, and its host hears nothing."""
+    if why := missing():
+        return why
+    if sandbox("sh", "-c", needs).returncode:
+        return f"not on this machine: {needs}"
+    done = expect(sandbox("sh", "-c", good), 0)
+    assert wanted in done.stdout, done.stdout + done.stderr
+    done = sandbox("sh", "-c", bad)
+    assert done.returncode != 0, f"{bad} went through: {done.stdout}"
+    assert not [h for h in hosts.heads if EVIL in h], hosts.heads
+    return None
+
+
+@test
+def curl_reaches_a_listed_host_and_no_other():
+    return reaches("command -v curl", f"curl -sS {url(OK, '/hello')}", f"curl -sS -m 20 {url(EVIL, '/hello')}", "hello")
+
+
+@test
+def curl_without_the_proxy_is_judged_as_well():
+    return reaches("command -v curl", f"curl -sS --noproxy '*' {url(OK, '/hello')}",
+                   f"curl -sS -m 20 --noproxy '*' {url(EVIL, '/hello')}", "hello")
+
+
+@test
+def pip_installs_a_wheel():
+    def install(host):
+        return (f"python3 -m pip install -q --no-cache-dir --disable-pip-version-check --retries 0 --target /tmp/t "
+                f"--index-url {url(host, '/simple')} demo && PYTHONPATH=/tmp/t python3 -c 'import demo; print(demo.answer)'")
+    return reaches("python3 -m pip --version", install(OK), install(EVIL), "42")
+
+
+@test
+def npm_installs_a_package():
+    def install(host):
+        return (f"mkdir /tmp/n && cd /tmp/n && npm install --silent --no-audit --no-fund --fetch-retries=0 "
+                f"--registry={url(host, '/')} demo && node -e 'console.log(require(\"demo\"))'")
+    return reaches("command -v npm", install(OK), install(EVIL), "42")
+
+
+@test
+def git_clones_over_https():
+    def clone(host):
+        return f"git clone -q {url(host, '/repo.git')} /tmp/r && cat /tmp/r/hello.txt"
+    return reaches("command -v git", clone(OK), clone(EVIL), "hello from the repository")
+
+
+@test
+def pythons_libraries_reach_it():
+    def fetch(host):
+        return (f"python3 -c 'import urllib.request as u; print(u.urlopen(\"{url(host, '/hello')}\", timeout=20).read())'"
+                f" && python3 -c 'from pip._vendor import requests as r; print(r.get(\"{url(host, '/hello')}\").text)'")
+    return reaches("python3 -c 'import pip._vendor.requests'", fetch(OK), fetch(EVIL), "hello")
+
+
+@test
+def a_program_that_knows_of_no_proxy_reaches_it_by_name():
+    def talk(host):
+        return (f"env -i PATH=$PATH python3 -c 'import socket, ssl; c = ssl.create_default_context(); "
+                f"s = c.wrap_socket(socket.create_connection((\"{host}\", {hosts.port}), 20), server_hostname=\"{host}\"); "
+                f"s.sendall(b\"GET /hello HTTP/1.0\\r\\nHost: {host}\\r\\n\\r\\n\"); print(s.makefile().read())'")
+    return reaches("command -v python3", talk(OK), talk(EVIL), "hello")
+
+
+@test
+def ssh_reaches_it_by_name():
+    def shake(host):
+        return (f"ssh -o BatchMode=yes -o StrictHostKeyChecking=no -o ConnectTimeout=20 -p {hosts.plain_port} {host} 2>&1"
+                " | grep -q 'caisson\\|closed\\|reset\\|kex' && echo talked")
+    why = missing()
+    if why or sandbox("sh", "-c", "command -v ssh").returncode:
+        return why or "no ssh on this machine"
+    expect(sandbox("sh", "-c", shake(OK)), 0, "talked")
+    until(lambda: any(b"SSH-2.0-" in s for s in hosts.said))
+    before = len(hosts.said)
+    done = sandbox("ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-p", str(hosts.plain_port), EVIL)
+    assert done.returncode != 0 and "resolve" in done.stderr, done.stderr
+    same(len(hosts.said), before)
+
+
+@test
+def private_addresses_and_other_ports_are_refused():
+    if why := missing():
+        return why
+    other = socket.create_server(("127.0.0.1", 0))
+    port = other.getsockname()[1]
+    other.settimeout(0.2)
+    for command in (f"exec 3<>/dev/tcp/127.0.0.1/{port}", f"exec 3<>/dev/tcp/{OK}/{port}",
+                    f"curl -sS -m 20 -f http://127.0.0.1:{port}/", f"curl -sS -m 20 -f http://{OK}:{port}/",
+                    "curl -sS -m 20 -f http://169.254.169.254/latest/meta-data/"):
+        done = sandbox("bash", "-c", command)
+        assert done.returncode != 0, command
+    try:
+        other.accept()
+        raise AssertionError("somebody came through")
+    except socket.timeout:
+        pass
+
+
+# ---- secrets ----
+
+FORMS = [SECRET.encode(), base64.b64encode(SECRET.encode()), base64.b64encode(b"u:" + SECRET.encode()),
+         SECRET[:16].encode()]
+
+
+def holds(data):
+    return any(form in data for form in FORMS)
+
+
+def processes_of_jail(word):
+    """Every process that shares a process namespace with one whose command line has the word; not ours."""
+    spaces = {}
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            spaces[p] = os.readlink(p / "ns/pid")
+        except OSError:
+            pass
+    mine = os.readlink("/proc/self/ns/pid")
+    inside = {s for p, s in spaces.items() if s != mine and word.encode() in read(p / "cmdline")}
+    return [p for p, s in spaces.items() if s in inside]
+
+
+def read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def memory_of(process):
+    out = []
+    try:
+        with open(process / "mem", "rb", buffering=0) as mem:
+            for line in (process / "maps").read_text().splitlines():
+                where, rights = line.split()[:2]
+                start, end = (int(x, 16) for x in where.split("-"))
+                if rights.startswith("r") and "[v" not in line and end - start < 1 << 28:
+                    try:
+                        mem.seek(start)
+                        out.append(mem.read(end - start))
+                    except OSError:
+                        pass
+    except OSError:
+        return None
+    return b"".join(out)
+
+
+def agent(*commands, **more):
+    rules = [{"name": f"r{i}", "when": {"turn": i + 1}, "reply": [{"exec_command": {"cmd": c, "yield_time_ms": 30000}}]}
+             for i, c in enumerate(commands)]
+    rules.append({"name": "end", "reply": "done"})
+    box = {"backend": "jail",
+           "network": {"allow": [{"host": h, "ports": [hosts.port]} for h in (OK, API)],
+                       "resolve": {h: "127.0.0.1" for h in (OK, EVIL, API)},
+                       "allow_private": [f"127.0.0.1:{hosts.port}"], "extra_roots": str(WORK / "ca.pem")},
+           "secrets": [{"name": "TOKEN", "from_env": "MY_TOKEN", "hosts": [API], **more}]}
+    return Place({"capabilities": ["shell"], "sandbox": box}, rules)
+
+
+@test
+def a_secret_is_in_the_request_of_its_host_and_nowhere_else():
+    if why := missing():
+        return why
+    p = agent(f"curl -sS -H \"X-Key: $TOKEN\" '{url(API, '/hold')}' > reply.txt; cat reply.txt; env; set; cat /proc/*/environ",
+              f"curl -sS -H \"X-Other: $TOKEN\" '{url(OK, '/echo')}'; curl -sS -u \"u:$TOKEN\" '{url(API, '/echo')}'")
+    run = subprocess.Popen([caisson, "run", "agent.yaml", "go", "--json", "--log-level", "debug", "--log-file", "log"],
+                           cwd=p.dir, env={**p.env, "MY_TOKEN": SECRET}, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        until(hosts.held.is_set, 60)
+        inside = processes_of_jail("/hold")
+        assert inside, "no process of the jail was found"
+        seen = 0
+        for process in inside:
+            assert not holds(read(process / "environ") + read(process / "cmdline")), process
+            memory = memory_of(process)
+            if memory is not None:
+                seen += 1
+                assert not holds(memory), f"in the memory of {read(process / 'cmdline')}"
+                assert b"csn-secret-" in memory or b"caisson" in read(process / "comm"), "this search finds nothing"
+        assert seen or os.getuid() != 0, "no memory could be read"
+    finally:
+        hosts.release.set()
+        out = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, out
+    asked = [h for h in hosts.heads if "GET /hold" in h]
+    assert len(asked) == 1 and f"X-Key: {SECRET}" in asked[0], asked
+    basic = base64.b64encode(b"u:" + SECRET.encode()).decode()
+    assert any("GET /echo" in h and basic in h for h in hosts.heads), hosts.heads
+    assert not any(f"Host: {OK}" in h and holds(h.encode()) for h in hosts.heads)
+    assert not holds(out), "in what the run printed"
+    assert b"X-Key" in out and b"csn-secret-" in out, out
+    for path in p.dir.rglob("*"):
+        if path.is_file():
+            assert not holds(path.read_bytes()), f"in {path}"
+    database = sqlite3.connect(p.dir / ".caisson/caisson.db")
+    for (data,) in database.execute("SELECT data FROM record"):
+        assert not holds(str(data).encode()), data
+
+
+@test
+def a_header_form_needs_no_placeholder():
+    if why := missing():
+        return why
+    p = agent(f"curl -sS -H 'Authorization: mine' '{url(API, '/echo?header')}'", header="Authorization: Bearer {}")
+    expect(p.run(env={"MY_TOKEN": SECRET}), 0)
+    heads = [h for h in hosts.heads if "/echo?header" in h]
+    assert len(heads) == 1 and f"Authorization: Bearer {SECRET}" in heads[0] and "mine" not in heads[0], heads
+
+
+@test
+def a_secret_that_is_not_there_is_named_before_the_run_begins():
+    if why := missing():
+        return why
+    p = agent("true")
+    expect(p.run(), 2, "secret TOKEN: the environment variable MY_TOKEN is not set")
+    same(p.call("runs", "--json").stdout.strip(), "[]")
+
+
+@test
+def connections_are_notes_and_show_prints_them():
+    if why := missing():
+        return why
+    p = agent(f"curl -sS {url(OK, '/hello')}; curl -sS {url(EVIL, '/hello')}; curl -sS -H \"K: $TOKEN\" {url(API, '/hello')}")
+    expect(p.run(env={"MY_TOKEN": SECRET}), 0)
+    lines = lines_of(expect(p.call("show", p.only_run(), "--network", "--json"), 0).stdout)
+    by = {n["network"].get("host"): n["network"] for n in lines}
+    same((by[OK]["verdict"], by[OK]["port"]), ("allowed", hosts.port))
+    same(by[EVIL]["verdict"], "refused")
+    same((by[API]["verdict"], by[API]["secret"]), ("allowed", ["TOKEN"]))
+    assert by[OK]["down"] > 5 and by[OK]["up"] > 5 and by[EVIL]["reason"], by
+    notes = [r for r in p.records() if r["kind"] == "note"]
+    same(len([n for n in notes if n["data"]["note"] == "network"]), len(lines))
+    table = expect(p.call("show", p.only_run(), "--network"), 0).stdout
+    for text in f"{OK}:{hosts.port}", f"{EVIL}:{hosts.port}", "refused", "allowed", "[TOKEN]":
+        assert text in table, table
+
+
+@test
+def a_policy_is_read_strictly():
+    for network, secrets, wanted in [
+            ({"allow": ["*"]}, None, "\"*\" is no host"), ({"allow": []}, None, "empty"),
+            ({"allow": ["127.0.0.1"]}, None, "loopback"), ({"deny": []}, None, "unknown key network.deny"),
+            ("some", None, "none, open or"), ({"allow": ["a.test:0"]}, None, "neither HOST nor HOST:PORT"),
+            ({"allow": [{"host": "a.test", "ports": [70000]}]}, None, "from 1 to 65535"),
+            ("none", [{"name": "T", "from_env": "E", "hosts": ["a.test"]}], "nowhere to go"),
+            ({"allow": ["a.test"]}, [{"name": "T", "from_env": "E", "hosts": ["b.test"]}], "does not allow its host b.test"),
+            ({"allow": ["a.test"]}, [{"name": "T", "hosts": ["a.test"]}], "one of from_env and from_file"),
+            ({"allow": ["a.test"]}, [{"name": "T", "value": "x"}], "unknown key secrets.value")]:
+        box = {"network": network, **({"secrets": secrets} if secrets else {})}
+        p = Place({"sandbox": box}, [{"name": "r", "reply": "done"}])
+        expect(p.run(), 2, wanted)
+    for back in "local", "fake":
+        p = Place({"sandbox": {"backend": back, "network": "open"}}, [{"name": "r", "reply": "done"}])
+        expect(p.run(), 2, "only the back-end jail")
+
+
+sys.exit(finish())
