@@ -130,6 +130,12 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   rc = csn_sandbox_open(&b->sb, sc, &spec, err);
   csn_arena_free(tmp);
   if (rc == 0)
+    rc = csn_box_ports_open(r, err);
+  if (rc < 0 && b->sb) {
+    csn_box_ports_close(r);
+    csn_sandbox_close(csn_steal(b->sb));
+  }
+  if (rc == 0)
     b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
   return rc;
 }
@@ -145,10 +151,12 @@ csn_box_owner(csn_run *r)
 /* A sandbox that died under the run is put aside: calls in it hear of it, the
  * next ones get a new one over the same workspace. */
 static void
-put_dead_aside(struct csn_box *b)
+put_dead_aside(csn_run *r)
 {
+  struct csn_box *b = &r->box;
   if (!b->sb || b->n_dead == CSN_COUNT(b->dead) || !csn_guard_is_dead(b->sb))
     return;
+  csn_box_ports_close(r); /* the next one has its own */
   b->dead[b->n_dead++] = (struct csn_dead_box){csn_steal(b->sb), csn_steal(b->shell)};
 }
 
@@ -158,7 +166,7 @@ csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
   int rc = 0;
   r = csn_box_owner(r);
   pthread_mutex_lock(&r->box.lock);
-  put_dead_aside(&r->box);
+  put_dead_aside(r);
   if (!r->agent->has_sandbox)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));
   else if (!r->box.sb)
@@ -187,6 +195,7 @@ static void
 end_box(csn_run *r, const char *what)
 {
   struct csn_box *b = &r->box;
+  csn_box_ports_close(r);
   while (b->n_dead) {
     struct csn_dead_box *dead = &b->dead[--b->n_dead];
     csn_shell_free(dead->shell);

@@ -12,6 +12,7 @@
  *   session.c     the jobs that read a session and append to it
  *   call.c        the tool_call job, and the C API inside a tool
  *   box.c         the run's sandbox: its folder, making, closing
+ *   box_ports.c   the ports it exposes
  *   box_network.c its network policy, its connections as notes
  *   resume.c      from a journal back to a run
  *   decide.c      questions to a human, and their answers
@@ -89,6 +90,8 @@ struct csn_box {
     csn_shell *shell;
   } dead[8];
   size_t n_dead;
+  struct csn_forward **forwards; /* of the ports that the agent exposes */
+  size_t n_forwards;
   int folder_fd, workspace_fd, lock_fd;
 };
 
@@ -279,6 +282,14 @@ int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
 void csn_box_close(csn_run *r, bool is_over);
 /* What a process that died after the end of the run could not remove. */
 void csn_box_sweep(csn_run *r);
+/* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
+int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
+
+/* ---- box_ports.c ---- */
+/* Box locked, its sandbox open. */
+int csn_box_ports_open(csn_run *r, csn_err *err) CSN_MUST;
+void csn_box_ports_close(csn_run *r);
+
 /* ---- box_network.c ---- */
 /* Reads the policy and the values of its secrets, once, before jobs run; from
  * then on r->redact knows them.  Without a policy it does nothing. */
@@ -289,8 +300,5 @@ const struct csn_redact *csn_box_secrets(const csn_run *r);
 /* After the sandbox was closed: all its connections are in the journal then. */
 void csn_box_network_settle(csn_run *r);
 void csn_box_network_free(csn_run *r);
-
-/* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
-int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
 
 #endif

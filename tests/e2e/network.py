@@ -400,6 +400,100 @@ def connections_are_notes_and_show_prints_them():
         assert text in table, table
 
 
+# ---- ports ----
+
+def port_told(process):
+    """Where the port of the sandbox is, as stderr says."""
+    for line in process.stderr:
+        if "of the sandbox is at 127.0.0.1:" in line:
+            return int(line.rsplit(":", 1)[1])
+    raise AssertionError("no port was told")
+
+
+def fetch(port, path="/"):
+    with socket.create_connection(("127.0.0.1", port), 20) as s:
+        s.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        s.shutdown(socket.SHUT_WR)
+        got = b""
+        while part := s.recv(65536):
+            got += part
+        return got
+
+
+def fetch_when_it_listens(port, path="/"):
+    def attempt():
+        try:
+            return fetch(port, path)
+        except OSError:
+            return None
+    return until(attempt)
+
+
+SERVER = "cd /tmp && head -c 3000000 /dev/urandom >big && sha256sum big && exec python3 -um http.server --bind 127.0.0.1"
+
+
+@test
+def a_server_in_the_sandbox_is_reached_at_the_port_that_is_told():
+    if why := missing():
+        return why
+    p = subprocess.Popen([caisson, "sandbox", "run", "--expose", "8000", "--", "sh", "-c", f"({SERVER} 8000 & {SERVER} 8001)"],
+                         env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        port = port_told(p)
+        sums = p.stdout.readline().split()[0], p.stdout.readline().split()[0]
+        head, body = fetch_when_it_listens(port, "/big").split(b"\r\n\r\n", 1)
+        assert head.startswith(b"HTTP/1.0 200") and hashlib.sha256(body).hexdigest() in sums, head
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            for got in pool.map(lambda _: fetch(port), range(80)):
+                assert got.startswith(b"HTTP/1.0 200"), got
+        for other in 8000, 8001:  # nothing of it is opened on this machine by itself
+            try:
+                fetch(other)
+                assert other == port, f"{other} is reachable"
+            except ConnectionRefusedError:
+                pass
+    finally:
+        p.terminate()
+        p.communicate(timeout=30)
+    try:
+        fetch(port)
+        raise AssertionError("the port outlived the sandbox")
+    except ConnectionRefusedError:
+        pass
+
+
+@test
+def a_run_tells_the_ports_that_its_agent_exposes():
+    if why := missing():
+        return why
+    p = Place({"capabilities": ["shell"], "sandbox": {"backend": "jail", "expose": [8000]}},
+              [{"name": "serve", "when": {"turn": 1},
+                "reply": [{"exec_command": {"cmd": f"({SERVER} 8000 & while [ ! -e stop ]; do sleep 0.05; done)",
+                                            "yield_time_ms": 30000}}]}, {"name": "end", "reply": "done"}])
+    run = p.start("run", "agent.yaml", "go")
+    try:
+        assert fetch_when_it_listens(port_told(run)).startswith(b"HTTP/1.0 200")
+        (p.workspace() / "stop").write_text("")
+        run.communicate(timeout=60)
+    finally:
+        run.kill()
+    same(run.returncode, 0)
+
+
+@test
+def a_server_fetched_through_the_same_sandbox_that_has_a_network():
+    if why := missing():
+        return why
+    words = ["sandbox", "run", "--expose", "8000", "--network", f"allow:{OK}:{hosts.port}"]
+    p = subprocess.Popen([caisson, *words, "--", "sh", "-c", f"{SERVER} 8000"], env=ENV, stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert fetch_when_it_listens(port_told(p)).startswith(b"HTTP/1.0 200")
+    finally:
+        p.terminate()
+        p.communicate(timeout=30)
+
+
 @test
 def a_policy_is_read_strictly():
     for network, secrets, wanted in [

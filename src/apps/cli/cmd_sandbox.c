@@ -39,6 +39,7 @@ struct run_opts {
   const char *limits[CSN_LIMITS];
   bool strict;
   cli_network_opts network;
+  cli_list expose;
 };
 
 #define LIMIT(name, value, help, which)                                                            \
@@ -73,6 +74,8 @@ static const cli_opt opts[] = {
     {"strict", 0, NULL, "Refuse where a limit that is given is not enforced",
      CLI_BOOL(struct run_opts, strict)},
     CLI_NETWORK_OPTS(struct run_opts, network),
+    {"expose", 0, "[HERE:]PORT", "Reach its PORT at 127.0.0.1:HERE, or at any port that is free",
+     CLI_LIST(struct run_opts, expose)},
     {0},
 };
 
@@ -307,29 +310,6 @@ read_limits(const struct run_opts *o, csn_sandbox_limits *l, csn_err *err)
   return rc;
 }
 
-/* Told as they come, but not for ever: a command may try as often as it likes. */
-struct refusals {
-  cli *cli;
-  size_t n; /* lines so far; the I/O thread's */
-};
-
-static void
-tell_refusal(void *user, csn_str json)
-{
-  enum { MOST = 50 };
-  struct refusals *r = user;
-  csn_auto(csn_arena_freep) csn_arena *tmp = csn_arena_new(0);
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4096);
-  const csn_json *v;
-  if (csn_json_parse(tmp, json, &v, NULL) < 0 ||
-      csn_str_eq(csn_json_str(v, "verdict", CSN_STR("")), CSN_STR("allowed")) || r->n++ > MOST)
-    return;
-  csn_buf_addz(&text, r->n > MOST ? "network: more was refused" : "network: ");
-  if (r->n <= MOST)
-    cli_network_sentence(v, &text);
-  cli_note(r->cli, "%s", text.p);
-}
-
 static int
 run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
@@ -352,15 +332,15 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   if (o->rootfs && (word = prepare_rootfs(c, o->rootfs, &rootfs, err)) == NULL)
     return err->code;
   csn_network *network;
+  cli_ports want;
   rc = cli_network_policy(c, &o->network, &network, err);
+  if (rc == 0)
+    rc = cli_ports_read(&want, &o->expose, err);
   if (rc < 0)
     return rc;
-  struct refusals refusals = {.cli = c};
-  if (network) {
-    network->on_event = tell_refusal;
-    network->user = &refusals;
-  }
   csn_sandbox_spec spec = {.network = network,
+                           .expose = want.ports,
+                           .n_expose = want.n,
                            .backend = o->backend,
                            .workspace_fd = workspace,
                            .lock_fd = -1,
@@ -379,7 +359,10 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
     window_size(&x.rows, &x.cols);
   cli_no_sigpipe();
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
+  csn_auto(cli_ports_close) cli_ports *ports = &want; /* before the sandbox */
   rc = csn_sandbox_open(&sb, &c->scope, &spec, err);
+  if (rc == 0)
+    rc = cli_ports_open(c, ports, sb, err);
   if (rc < 0)
     return rc;
   session *s = csn_arena_alloc(c->arena, sizeof *s); /* outlives this call, for the signals */

@@ -3,6 +3,7 @@
  * would hold, so that both are read by the same code. */
 #include "networking.h"
 
+#include "sandbox/forward.h"
 #include "sandbox/network_json.h"
 
 static void
@@ -102,6 +103,51 @@ parse(cli *c, csn_jw *w, const csn_json **out, csn_err *err)
   return rc < 0 ? rc : csn_json_parse(c->arena, text, out, err);
 }
 
+/* "HOST:PORT", or what there is of it. */
+static void
+add_where(csn_buf *out, const csn_json *v)
+{
+  csn_str host = csn_json_str(v, "host", CSN_STR(""));
+  int64_t port = csn_json_int(v, "port", 0);
+  csn_buf_add(out, host.n ? host : csn_json_str(v, "address", CSN_STR("-")));
+  if (port)
+    csn_buf_addf(out, ":%lld", (long long)port);
+}
+
+static void
+add_sentence(const csn_json *v, csn_buf *out)
+{
+  csn_str reason = csn_json_str(v, "reason", CSN_STR(""));
+  csn_buf_add(out, reason);
+  if (reason.n)
+    return;
+  add_where(out, v);
+  csn_buf_addz(out, " was refused");
+}
+
+/* Told as they come, but not for ever: a command may try as often as it likes. */
+struct refusals {
+  cli *cli;
+  size_t n; /* lines so far; the I/O thread's */
+};
+
+static void
+tell_refusal(void *user, csn_str json)
+{
+  enum { MOST = 50 };
+  struct refusals *r = user;
+  csn_auto(csn_arena_freep) csn_arena *tmp = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4096);
+  const csn_json *v;
+  if (csn_json_parse(tmp, json, &v, NULL) < 0 ||
+      csn_str_eq(csn_json_str(v, "verdict", CSN_STR("")), CSN_STR("allowed")) || r->n++ > MOST)
+    return;
+  csn_buf_addz(&text, r->n > MOST ? "network: more was refused" : "network: ");
+  if (r->n <= MOST)
+    add_sentence(v, &text);
+  cli_note(r->cli, "%s", text.p);
+}
+
 int
 cli_network_policy(cli *c, const cli_network_opts *o, csn_network **out, csn_err *err)
 {
@@ -128,6 +174,12 @@ cli_network_policy(cli *c, const cli_network_opts *o, csn_network **out, csn_err
     rc = parse(c, &w, &secrets, err);
   if (rc == 0)
     rc = csn_network_from_json(c->arena, network, secrets, ".", CSN_SECRETS_READ, out, &at, err);
+  if (rc == 0 && *out) {
+    struct refusals *r = csn_arena_alloc(c->arena, sizeof *r);
+    *r = (struct refusals){.cli = c};
+    (*out)->on_event = tell_refusal;
+    (*out)->user = r;
+  }
   return rc;
 }
 
@@ -142,28 +194,6 @@ add_bytes(csn_buf *out, int64_t n)
     csn_buf_addf(out, "%6lld kB ", (long long)(n / 1000));
   else
     csn_buf_addf(out, "%6lld MB ", (long long)(n / 1000000));
-}
-
-/* "HOST:PORT", or what there is of it. */
-static void
-add_where(csn_buf *out, const csn_json *v)
-{
-  csn_str host = csn_json_str(v, "host", CSN_STR(""));
-  int64_t port = csn_json_int(v, "port", 0);
-  csn_buf_add(out, host.n ? host : csn_json_str(v, "address", CSN_STR("-")));
-  if (port)
-    csn_buf_addf(out, ":%lld", (long long)port);
-}
-
-void
-cli_network_sentence(const csn_json *v, csn_buf *out)
-{
-  csn_str reason = csn_json_str(v, "reason", CSN_STR(""));
-  csn_buf_add(out, reason);
-  if (reason.n)
-    return;
-  add_where(out, v);
-  csn_buf_addz(out, " was refused");
 }
 
 void
@@ -186,4 +216,49 @@ cli_network_line(const csn_json *v, csn_buf *out)
     csn_buf_addf(out, " [%.*s]", (int)(name->text.n & 0xff), name->text.p);
   if (reason.n)
     csn_buf_addf(out, " %.*s", (int)(reason.n & 0x3ff), reason.p);
+}
+
+/* ---- ports ---- */
+
+int
+cli_ports_read(cli_ports *p, const cli_list *words, csn_err *err)
+{
+  *p = (cli_ports){0};
+  for (size_t i = 0; i < words->n; i++) {
+    csn_str word = csn_cstr(words->v[i]);
+    size_t colon = csn_str_find(word, CSN_STR(":"), 0);
+    csn_str here = csn_strn(word.p, colon == SIZE_MAX ? 0 : colon);
+    int64_t port = 0, at = 0;
+    if (colon != SIZE_MAX)
+      word = csn_strn(word.p + colon + 1, word.n - colon - 1);
+    if (!csn_str_int(word, &port) || port < 1 || port > UINT16_MAX ||
+        (colon != SIZE_MAX && (!csn_str_int(here, &at) || at < 1 || at > UINT16_MAX)))
+      return csn_fail(err, CSN_E_INVALID, "option --expose: '%s' should be [HERE:]PORT",
+                      words->v[i]);
+    if (p->n == CSN_COUNT(p->ports))
+      return csn_fail(err, CSN_E_LIMIT, "option --expose: at most %zu ports", p->n);
+    p->here[p->n] = (uint16_t)at;
+    p->ports[p->n++] = (uint16_t)port;
+  }
+  return 0;
+}
+
+int
+cli_ports_open(cli *c, cli_ports *p, csn_sandbox *sb, csn_err *err)
+{
+  for (size_t i = 0; i < p->n; i++) {
+    int rc = csn_forward_open(&p->forwards[i], sb, p->ports[i], p->here[i], err);
+    if (rc < 0)
+      return rc;
+    cli_note(c, "port %u of the sandbox is at 127.0.0.1:%u", p->ports[i],
+             csn_forward_port(p->forwards[i]));
+  }
+  return 0;
+}
+
+void
+cli_ports_close(cli_ports **p)
+{
+  for (size_t i = 0; i < (*p)->n; i++)
+    csn_forward_close((*p)->forwards[i]);
 }

@@ -5,6 +5,7 @@
 #define CSN_APPS_NETWORKING_H
 
 #include "caisson/network.h"
+#include "caisson/sandbox.h"
 #include "cli.h"
 
 typedef struct cli_network_opts {
@@ -28,12 +29,22 @@ typedef struct cli_network_opts {
         CLI_STR(T, field.extra_roots)                                                              \
   }
 
-/* *out is NULL when nothing was asked for. */
+/* *out is NULL when nothing was asked for; else what is refused is told. */
 int cli_network_policy(cli *c, const cli_network_opts *o, csn_network **out, csn_err *err) CSN_MUST;
 
-/* Why one was refused. */
-void cli_network_sentence(const csn_json *event, csn_buf *out);
 /* One connection, the data of a network event, as a line of a table. */
 void cli_network_line(const csn_json *event, csn_buf *out);
+
+/* [HERE:]PORT of a sandbox. */
+typedef struct cli_ports {
+  uint16_t ports[64], here[64];
+  struct csn_forward *forwards[64];
+  size_t n;
+} cli_ports;
+
+int cli_ports_read(cli_ports *p, const cli_list *words, csn_err *err) CSN_MUST;
+/* Tells where each of them is. */
+int cli_ports_open(cli *c, cli_ports *p, csn_sandbox *sb, csn_err *err) CSN_MUST;
+void cli_ports_close(cli_ports **p);
 
 #endif

@@ -196,6 +196,10 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
     if (s->c->err_tty)
       cli_status(s->c, "workspace: %.*s, %lld files", (int)what.n, what.p,
                  (long long)csn_json_int(v, "files", 0));
+  } else if (strcmp(type, "port") == 0) {
+    csn_str address = csn_json_str(v, "address", CSN_STR(""));
+    cli_note(s->c, "port %lld of the sandbox is at %.*s", (long long)csn_json_int(v, "port", 0),
+             (int)address.n, address.p);
   } else if (strcmp(type, "checkpointed") == 0) {
     show_outputs(s->c, v);
   } else if (strcmp(type, "note") == 0) {

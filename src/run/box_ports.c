@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box_ports.c - the ports that a run's sandbox exposes: each gets one of this
+ * machine's loopback interface, and listeners hear which. */
+#include <stdio.h>
+
+#include "run/driver.h"
+#include "sandbox/forward.h"
+
+static void
+tell(csn_run *r, uint16_t port, uint16_t here)
+{
+  char text[100];
+  int n = snprintf(text, sizeof text, "{\"port\":%u,\"address\":\"127.0.0.1:%u\"}", port, here);
+  csn_run_notify(r, "port", csn_strn(text, (size_t)n));
+}
+
+int
+csn_box_ports_open(csn_run *r, csn_err *err)
+{
+  const struct csn_agent_sandbox *s = &r->agent->sandbox;
+  struct csn_box *b = &r->box;
+  if (s->n_expose == 0)
+    return 0;
+  b->forwards = csn_alloc(s->n_expose * sizeof *b->forwards);
+  for (size_t i = 0; i < s->n_expose; i++) {
+    int rc = csn_forward_open(&b->forwards[i], b->sb, s->expose[i], 0, err);
+    if (rc < 0)
+      return csn_wrap(err, rc, "port %u of the sandbox", s->expose[i]);
+    b->n_forwards++;
+    tell(r, s->expose[i], csn_forward_port(b->forwards[i]));
+  }
+  return 0;
+}
+
+void
+csn_box_ports_close(csn_run *r)
+{
+  struct csn_box *b = &r->box;
+  while (b->n_forwards)
+    csn_forward_close(b->forwards[--b->n_forwards]);
+  free(csn_steal(b->forwards));
+}
