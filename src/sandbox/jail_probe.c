@@ -225,6 +225,22 @@ add_owner(struct lines *l, csn_scope *sc)
                                    : "files made in a workspace are yours");
 }
 
+/* With a policy that lets nobody through, to see the way there. */
+static void
+add_network(struct lines *l, csn_scope *sc)
+{
+  static const csn_network_host nobody = {.host = "nobody.invalid"};
+  static const csn_network policy = {.hosts = &nobody, .n_hosts = 1};
+  csn_sandbox_spec spec = {
+      .backend = "jail", .workspace_fd = -1, .lock_fd = -1, .network = &policy};
+  csn_err err = {0};
+  csn_sandbox *sb = NULL;
+  bool works = csn_sandbox_open(&sb, sc, &spec, &err) == 0;
+  csn_sandbox_close(sb);
+  add(l, "network policy", word(works), "%s",
+      works ? "every address leads to the egress process" : err.msg);
+}
+
 int
 csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
 {
@@ -248,6 +264,8 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
   }
   if (works)
     add_owner(&l, sc);
+  if (works)
+    add_network(&l, sc);
   add(&l, "seccomp", word(works), "an allow-list; foreign system call tables kill");
   long abi = syscall(NR_landlock_create_ruleset, NULL, 0, 1);
   if (abi > 0)

@@ -382,6 +382,41 @@ def a_secret_that_is_not_there_is_named_before_the_run_begins():
 
 
 @test
+def a_resumed_run_reads_its_secrets_again():
+    if why := missing():
+        return why
+    p = agent("while :; do sleep 0.1; done", f"curl -sS -H \"X-Key: $TOKEN\" '{url(API, '/echo?resumed')}'")
+    run = subprocess.Popen([caisson, "run", "agent.yaml", "go", "--json"], cwd=p.dir, env={**p.env, "MY_TOKEN": SECRET},
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in run.stdout:
+        if json.loads(line)["type"] == "tool_call":
+            break
+    run.terminate()
+    run.communicate(timeout=60)
+    same(run.returncode, 130)
+    id = p.only_run()
+    expect(p.call("resume", id), 2, "secret TOKEN: the environment variable MY_TOKEN is not set")
+    expect(p.call("resume", id, env={"MY_TOKEN": SECRET + "-new"}), 0)
+    heads = [h for h in hosts.heads if "/echo?resumed" in h]
+    assert len(heads) == 1 and f"X-Key: {SECRET}-new" in heads[0], heads
+    for path in p.dir.rglob("*"):
+        assert not path.is_file() or not holds(path.read_bytes()), f"in {path}"
+
+
+@test
+def what_a_tool_returns_is_searched_for_secrets():
+    if why := missing():
+        return why
+    p = agent("printf %s \"$A$B\"; printf %s \"$A$B\" | base64")
+    text = json.loads((p.dir / "agent.yaml").read_text())
+    text["sandbox"]["environment"] = {"A": SECRET[:9], "B": SECRET[9:]}  # as if it had come in after all
+    p.write("agent.yaml", json.dumps(text))
+    expect(p.run(env={"MY_TOKEN": SECRET}), 0)
+    outputs = [r["data"]["items"][0]["output"] for r in p.records() if r["kind"] == "tool_returned"]
+    assert len(outputs) == 1 and outputs[0].count("[secret:TOKEN]") == 2 and not holds(outputs[0].encode()), outputs
+
+
+@test
 def connections_are_notes_and_show_prints_them():
     if why := missing():
         return why
