@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "core/fd.h"
+#include "run/box_network.h"
 #include "run/driver.h"
 #include "sandbox/accounts.h"
 #include "sandbox/guard.h"

@@ -4,7 +4,7 @@
  *
  * Events come in the I/O thread, which must not wait for the disk: they are
  * queued there and written by a thread of the pool, one at a time. */
-#include "run/driver.h"
+#include "run/box_network.h"
 #include "run/netlog.h"
 #include "run/redact.h"
 

@@ -3,7 +3,7 @@
  * machine's loopback interface, and listeners hear which. */
 #include <stdio.h>
 
-#include "run/driver.h"
+#include "run/box_network.h"
 #include "sandbox/forward.h"
 
 static void

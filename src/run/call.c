@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "core/fd.h"
+#include "run/box_network.h"
 #include "run/driver.h"
 #include "run/items.h"
 #include "run/redact.h"

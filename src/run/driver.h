@@ -285,20 +285,4 @@ void csn_box_sweep(csn_run *r);
 /* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
 int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
 
-/* ---- box_ports.c ---- */
-/* Box locked, its sandbox open. */
-int csn_box_ports_open(csn_run *r, csn_err *err) CSN_MUST;
-void csn_box_ports_close(csn_run *r);
-
-/* ---- box_network.c ---- */
-/* Reads the policy and the values of its secrets, once, before jobs run; from
- * then on r->redact knows them.  Without a policy it does nothing. */
-int csn_box_network_need(csn_run *r, csn_err *err) CSN_MUST;
-const csn_network *csn_box_network_policy(const csn_run *r); /* NULL: none */
-/* What takes the values of its secrets out of a text; NULL: nothing. */
-const struct csn_redact *csn_box_secrets(const csn_run *r);
-/* After the sandbox was closed: all its connections are in the journal then. */
-void csn_box_network_settle(csn_run *r);
-void csn_box_network_free(csn_run *r);
-
 #endif

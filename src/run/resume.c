@@ -4,6 +4,7 @@
  * Every event is stepped again and what comes out is compared with what was
  * recorded; then `resumed` is appended and what was pending is treated by its
  * rule.  A journal of another step version starts from its last `state`. */
+#include "run/box_network.h"
 #include "run/driver.h"
 
 struct reader {

@@ -2,6 +2,7 @@
  * run.c - a run's life in this process: start, events in, wait, stop. */
 #include <time.h>
 
+#include "run/box_network.h"
 #include "run/driver.h"
 #include "run/items.h"
 #include "store/session.h"
