@@ -15,13 +15,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "core/command.h"
 #include "core/poll.h"
 #include "jail/layers.h"
 #include "sandbox/backends.h"
 #include "sandbox/disk_watch.h"
 #include "sandbox/egress.h"
 #include "sandbox/jail.h"
+#include "sandbox/jail_dial.h"
 #include "sandbox/jail_limits.h"
 #include "sandbox/jail_users.h"
 #include "sandbox/network.h"
@@ -511,74 +511,11 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   return 0;
 }
 
-/* ---- ports ---- */
-
-/* Asks the warden for a socket that it has begun to connect. */
-static int
-ask_dial(struct jail *j, csn_scope *sc, const csn_jail_dial *to, int *fd, csn_err *err)
-{
-  struct {
-    csn_jail_frame head;
-    csn_jail_dial to;
-  } frame = {{CSN_JAIL_DIAL, sizeof frame.to}, *to};
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-    return csn_fail_errno(err, "socketpair");
-  csn_auto(csn_closep) int channel = pair[0];
-  pthread_mutex_lock(&j->sending);
-  int rc = csn_fds_send(j->control, NULL, csn_strn((const char *)&frame, sizeof frame), &pair[1], 1,
-                        err);
-  pthread_mutex_unlock(&j->sending);
-  close(pair[1]);
-  struct pollfd ready = {.fd = channel, .events = POLLIN};
-  if (rc == 0)
-    rc = csn_poll(sc, &ready, 1, err);
-  if (rc < 0)
-    return rc;
-  csn_command_event e;
-  if (csn_fds_recv(channel, &e, sizeof e, fd, 1) != sizeof e)
-    return csn_fail(err, CSN_E_SANDBOX, "the warden of the jail was killed");
-  errno = e.kind == CSN_COMMAND_STARTED && *fd >= 0 ? 0 : e.value ? e.value : EPROTO;
-  return errno ? csn_fail_errno(err, "connect") : 0;
-}
-
-/* Waits for the connection; closes the socket when there is none. */
-static int
-await_connection(csn_scope *sc, int *fd, csn_err *err)
-{
-  struct pollfd ready = {.fd = *fd, .events = POLLOUT};
-  int failed = 0, rc = csn_poll(sc, &ready, 1, err);
-  socklen_t n = sizeof failed;
-  if (rc >= 0 && getsockopt(*fd, SOL_SOCKET, SO_ERROR, &failed, &n) < 0)
-    failed = errno;
-  errno = failed;
-  if (rc >= 0)
-    rc = failed ? csn_fail_errno(err, "connect") : 0;
-  if (rc < 0) {
-    csn_closep(fd);
-    *fd = -1;
-  }
-  return rc;
-}
-
 static int
 jail_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err)
 {
-  csn_err why;
-  int rc = 0;
-  for (uint16_t v6 = 0; v6 < 2; v6++) {
-    csn_jail_dial to = {.port = port, .v6 = v6};
-    rc = ask_dial(jail_of(sb), sc, &to, fd, &why);
-    if (rc == 0)
-      rc = await_connection(sc, fd, &why);
-    if (rc == 0 || why.sys_errno != ECONNREFUSED)
-      break;
-  }
-  if (rc < 0 && why.sys_errno == ECONNREFUSED)
-    return csn_fail(err, CSN_E_UNAVAILABLE, "nobody listens there");
-  if (rc < 0 && err)
-    *err = why;
-  return rc;
+  struct jail *j = jail_of(sb);
+  return csn_jail_dial_port(j->control, &j->sending, sc, port, fd, err);
 }
 
 static void
