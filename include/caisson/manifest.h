@@ -12,6 +12,8 @@
 #include "json.h"
 #include "scope.h"
 
+#include <sys/types.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -100,8 +100,8 @@ typedef struct csn_sandbox_spec {
   const char *const *users;
   const csn_sandbox_group *groups;
   size_t n_groups;
-  const csn_network *network;       /* what it may reach; NULL: nothing */
-  const uint16_t *expose;           /* ports that csn_sandbox_dial() may connect to */
+  const csn_network *network; /* what it may reach; NULL: nothing */
+  const uint16_t *expose;     /* ports that csn_sandbox_dial() may connect to */
   size_t n_expose;
 } csn_sandbox_spec;
 

@@ -393,15 +393,15 @@ static const cli_cmd sandbox_run = {
     .name = "run",
     .args = "CMD...",
     .brief = "Run one command in a fresh sandbox",
-    .help = "The status is the command's; 126 and 127 mean that it could not be executed or was "
-            "not found, and 128 plus a number that a signal ended it; when that was a limit, a "
-            "line on stderr says which. Without a workspace it "
-            "gets an empty one that goes away with it.\n\n"
-            "When both stdin and stdout are a terminal the command gets one of its own and ours "
-            "does what it says; else its control characters are shown on a terminal, not sent.\n\n"
-            "When root gives a workspace to the jail, the folder itself then belongs to the jail's "
-            "user; what stands in it keeps its owner and can be read, not written, unless others "
-            "may write it. An ordinary user's files are the command's own.",
+    .help =
+        "The status is the command's; 126 and 127 mean that it could not be executed or was "
+        "not found, and 128 plus a number that a signal ended it; when that was a limit, a "
+        "line on stderr says which. Without a workspace it "
+        "gets an empty one that goes away with it.\n\n"
+        "When both stdin and stdout are a terminal the command gets one of its own and ours "
+        "does what it says; else its control characters are shown on a terminal, not sent.\n\n"
+        "What the command makes in a workspace belongs to the owner of the folder; what stands in "
+        "it and belongs to somebody else keeps its owner and can be read as its mode says.",
     .rest = true,
     .size = sizeof(struct run_opts),
     .opts = opts,
