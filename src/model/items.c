@@ -88,6 +88,36 @@ csn_item_clean(csn_arena *a, const csn_json *v)
   return item.n && memchr(item.p, '\n', item.n) ? on_one_line(a, item) : item;
 }
 
+void
+csn_item_write_input(csn_jw *w, csn_arena *scratch, const csn_json *item, bool is_custom)
+{
+  const csn_json *v;
+  const char *key = is_custom ? "input" : "arguments";
+  csn_str text = csn_json_str(item, key, CSN_STR(""));
+  if (!is_custom && csn_json_parse(scratch, text, &v, NULL) == 0 && v->kind == CSN_JSON_OBJECT) {
+    csn_jw_raw(w, v->raw);
+    return;
+  }
+  csn_jw_obj(w);
+  if (text.n) {
+    csn_jw_key(w, key);
+    csn_jw_str(w, text);
+  }
+  csn_jw_end(w);
+}
+
+bool
+csn_data_url_cut(csn_str url, csn_str *type, csn_str *data)
+{
+  static const csn_str scheme = CSN_STR_INIT("data:"), mark = CSN_STR_INIT(";base64,");
+  size_t at = csn_str_find(url, mark, 0);
+  if (!csn_str_starts(url, scheme) || at == SIZE_MAX)
+    return false;
+  *type = csn_strn(url.p + scheme.n, at - scheme.n);
+  *data = csn_strn(url.p + at + mark.n, url.n - at - mark.n);
+  return true;
+}
+
 csn_str
 csn_item_for(csn_arena *a, const csn_json *v, const char *api)
 {

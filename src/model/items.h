@@ -18,6 +18,13 @@
  * empty past its limit. */
 csn_str csn_item_clean(csn_arena *a, const csn_json *v);
 
+/* What a call was made with, as the object that some providers want: its
+ * arguments, {"input":TEXT} of a free-text tool, {"arguments":TEXT} where the
+ * model wrote no object. */
+void csn_item_write_input(csn_jw *w, csn_arena *scratch, const csn_json *item, bool is_custom);
+/* "data:image/png;base64,AAAA" in its two parts; false: another URL. */
+bool csn_data_url_cut(csn_str url, csn_str *type, csn_str *data);
+
 /* The item as another provider than the one that sent it takes it: without
  * "provider_data", and thoughts that only their author can read are left out
  * (empty).  api: the codec's name; NULL: not known. */

@@ -76,26 +76,13 @@ add_text(struct writer *m, const char *role, csn_str text)
   csn_jw_end(m->w);
 }
 
-/* "data:image/png;base64,AAAA" in its two parts. */
-static bool
-cut_data_url(csn_str url, csn_str *type, csn_str *data)
-{
-  static const csn_str scheme = CSN_STR_INIT("data:"), mark = CSN_STR_INIT(";base64,");
-  size_t at = csn_str_find(url, mark, 0);
-  if (!csn_str_starts(url, scheme) || at == SIZE_MAX)
-    return false;
-  *type = csn_strn(url.p + scheme.n, at - scheme.n);
-  *data = csn_strn(url.p + at + mark.n, url.n - at - mark.n);
-  return true;
-}
-
 static void
 write_source(csn_jw *w, csn_str url)
 {
   csn_str type, data;
   csn_jw_key(w, "source");
   csn_jw_obj(w);
-  if (cut_data_url(url, &type, &data)) {
+  if (csn_data_url_cut(url, &type, &data)) {
     member(w, "type", CSN_STR("base64"));
     member(w, "media_type", type);
     member(w, "data", data);
@@ -186,20 +173,11 @@ static void
 add_call(struct writer *m, const csn_json *item, bool is_custom)
 {
   csn_jw *w = m->w;
-  const csn_json *v;
-  csn_str text = csn_json_str(item, is_custom ? "input" : "arguments", CSN_STR(""));
   open_block(m, assistant, "tool_use");
   member(w, "id", call_id(m, item));
   member(w, "name", csn_json_str(item, "name", CSN_STR("")));
   csn_jw_key(w, "input");
-  if (!is_custom && csn_json_parse(m->scratch, text, &v, NULL) == 0 && v->kind == CSN_JSON_OBJECT) {
-    csn_jw_raw(w, v->raw);
-  } else { /* an object it must be, even where the model wrote something else */
-    csn_jw_obj(w);
-    if (text.n)
-      member(w, is_custom ? "input" : "arguments", text);
-    csn_jw_end(w);
-  }
+  csn_item_write_input(w, m->scratch, item, is_custom);
   csn_jw_end(w);
 }
 

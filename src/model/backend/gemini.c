@@ -104,7 +104,7 @@ is_text_part(csn_str type)
 static int
 write_media(csn_jw *w, const csn_json *part, csn_err *err)
 {
-  static const csn_str scheme = CSN_STR_INIT("data:"), mark = CSN_STR_INIT(";base64,");
+  csn_str media, data;
   csn_str type = csn_json_str(part, "type", CSN_STR(""));
   bool is_image = csn_str_eq(type, CSN_STR("input_image"));
   csn_str url = csn_json_str(part, is_image ? "image_url" : "file_data", CSN_STR(""));
@@ -114,13 +114,12 @@ write_media(csn_jw *w, const csn_json *part, csn_err *err)
     return csn_fail(err, CSN_E_UNSUPPORTED,
                     "the Gemini API takes images and files by URL or data URL only, not '%.*s'",
                     (int)(type.n < 60 ? type.n : 60), type.p);
-  size_t at = csn_str_find(url, mark, 0);
   csn_jw_obj(w);
-  if (csn_str_starts(url, scheme) && at != SIZE_MAX) {
+  if (csn_data_url_cut(url, &media, &data)) {
     csn_jw_key(w, "inlineData");
     csn_jw_obj(w);
-    member(w, "mimeType", csn_strn(url.p + scheme.n, at - scheme.n));
-    member(w, "data", csn_strn(url.p + at + mark.n, url.n - at - mark.n));
+    member(w, "mimeType", media);
+    member(w, "data", data);
   } else {
     csn_jw_key(w, "fileData");
     csn_jw_obj(w);
@@ -178,8 +177,6 @@ remember_call(struct writer *m, struct call c)
 static void
 add_call(struct writer *m, const csn_json *item, bool is_custom)
 {
-  const csn_json *v;
-  csn_str text = csn_json_str(item, is_custom ? "input" : "arguments", CSN_STR(""));
   struct call c = {.id = csn_json_str(item, "call_id", CSN_STR("")),
                    .name = csn_json_str(item, "name", CSN_STR("")),
                    .wire_id = csn_item_provided(item, CSN_GEMINI, "id")};
@@ -192,14 +189,7 @@ add_call(struct writer *m, const csn_json *item, bool is_custom)
     member(m->w, "id", c.wire_id);
   member(m->w, "name", c.name);
   csn_jw_key(m->w, "args");
-  if (!is_custom && csn_json_parse(m->scratch, text, &v, NULL) == 0 && v->kind == CSN_JSON_OBJECT) {
-    csn_jw_raw(m->w, v->raw);
-  } else { /* an object it must be, even where the model wrote something else */
-    csn_jw_obj(m->w);
-    if (text.n)
-      member(m->w, is_custom ? "input" : "arguments", text);
-    csn_jw_end(m->w);
-  }
+  csn_item_write_input(m->w, m->scratch, item, is_custom);
   csn_jw_end(m->w);
   close_part(m, csn_item_provided(item, CSN_GEMINI, "seal"));
 }
