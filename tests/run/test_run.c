@@ -273,7 +273,10 @@ note_under_lock(csn_call *c, void *user, csn_err *err)
   csn_waker w;
   csn_waker_add(&w, csn_call_scope(c), take_and_give, &lock);
   pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&b->lock);
   atomic_fetch_add(&b->calls, 1);
+  pthread_cond_broadcast(&b->changed);
+  pthread_mutex_unlock(&b->lock);
   while (csn_scope_check(csn_call_scope(c), NULL) == 0)
     sched_yield();
   csn_err why;
