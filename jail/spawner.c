@@ -223,7 +223,7 @@ start_jail(struct spawner *s, struct request *r, const struct csn_template *t, s
   return failed;
 }
 
-static const char *
+static void
 make_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
 {
   csn_jail_note why = {0};
@@ -248,7 +248,6 @@ make_jail(struct spawner *s, struct request *r, csn_jail_opened *a, int fds[4])
     step_name(a->step, sizeof a->step, failed, "");
     csn_ids_drop(ids);
   }
-  return failed;
 }
 
 /* ---- the socket ---- */

@@ -29,6 +29,7 @@ csn_answer_add(csn_answer *a, enum csn_piece_kind kind, int64_t index, csn_err *
   if ((a->n & (a->n - 1)) == 0) /* the room is the next power of two */
     a->v = csn_realloc(a->v, a->n ? a->n * 2 : 1, sizeof *a->v);
   csn_piece *p = &a->v[a->n++];
+  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room from the first piece on */
   *p = (csn_piece){.kind = kind,
                    .index = index,
                    .text = CSN_BUF(TEXT_MAX),
@@ -73,7 +74,7 @@ csn_answer_limit(const csn_answer *a, csn_arena *scratch, csn_err *err)
     return csn_fail(err, CSN_E_MODEL,
                     "the model used all of its max_tokens without an answer; allow more");
   csn_arena_clear(scratch);
-  if (last->kind == CSN_PIECE_CALL && last->text.n &&
+  if (last && last->kind == CSN_PIECE_CALL && last->text.n &&
       csn_json_parse(scratch, csn_buf_str(&last->text), &v, NULL) < 0)
     return csn_fail(err, CSN_E_MODEL,
                     "the model reached its max_tokens inside a tool call; allow more");

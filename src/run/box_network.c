@@ -96,7 +96,7 @@ csn_box_network_need(csn_run *r, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_network *policy = NULL;
-  csn_loop *loop;
+  csn_loop *loop = NULL;
   if (r->box_run || r->network || !r->agent->sandbox.network)
     return 0;
   int rc = csn_agent_network(r->agent, a, &policy, err);

@@ -187,7 +187,7 @@ static int
 read_docker(const struct reading *r, csn_str tag, csn_err *err)
 {
   csn_str text;
-  csn_docker_image image;
+  csn_docker_image image = {0};
   csn_digest digest;
   int rc = read_text(r, "manifest.json", NULL, &text, err);
   if (rc == 0)
@@ -196,7 +196,7 @@ read_docker(const struct reading *r, csn_str tag, csn_err *err)
   if (rc == 0)
     rc = read_text(r, csn_arena_dup(r->arena, image.config).p, promised(image.config, &digest),
                    &text, err);
-  if (rc < 0)
+  if (rc != 0)
     return rc;
   r->out->name = image.name;
   rc = take_config(r, text, image.n, err);

@@ -104,7 +104,7 @@ check_host(const csn_network *n, const csn_network_host *h, csn_err *err)
 static bool
 is_same(csn_str a, csn_str b)
 {
-  return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;
+  return a.n == b.n && (a.n == 0 || (a.p && b.p && strncasecmp(a.p, b.p, a.n) == 0));
 }
 
 /* Whether everything that `wanted` stands for is allowed by the policy. */

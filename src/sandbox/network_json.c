@@ -196,6 +196,8 @@ static int
 read_file(const struct reader *r, const char *path, size_t max, const char **out, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf full = CSN_BUF(PATH_MAX), text = CSN_BUF(max + 2);
+  if (!path)
+    return csn_fail(err, CSN_E_INVALID, "the path of a file is missing");
   csn_buf_addf(&full, "%s%s%s", path[0] == '/' ? "" : r->folder, path[0] == '/' ? "" : "/", path);
   int rc = csn_buf_done(&full, "the path of a file", err);
   csn_auto(csn_closep) int fd =

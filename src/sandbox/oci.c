@@ -124,7 +124,7 @@ csn_oci_index_choose(csn_arena *a, csn_str json, csn_str tag, const char *archit
   int rc = parse(a, json, CSN_JSON_OBJECT, &root, err);
   if (rc == 0)
     rc = csn_json_need(root, "manifests", CSN_JSON_ARRAY, &list, err);
-  if (rc < 0)
+  if (rc != 0)
     return rc;
   if (list->n > CSN_OCI_STRINGS_MAX)
     return too_many(list->n, CSN_OCI_STRINGS_MAX, "images", err);
@@ -156,7 +156,7 @@ csn_oci_manifest_parse(csn_arena *a, csn_str json, csn_oci_manifest *out, csn_er
     rc = csn_json_need(root, "layers", CSN_JSON_ARRAY, &layers, err);
   if (rc == 0)
     rc = csn_wrap(err, blob_from_json(config, &out->config, err), "config");
-  if (rc < 0)
+  if (rc != 0)
     return rc;
   if (layers->n > CSN_OCI_LAYERS_MAX)
     return too_many(layers->n, CSN_OCI_LAYERS_MAX, "layers", err);
@@ -223,7 +223,7 @@ csn_image_config_parse(csn_arena *a, csn_str json, csn_image_config *out, csn_er
     rc = csn_json_need(root, "rootfs", CSN_JSON_OBJECT, &rootfs, err);
   if (rc == 0)
     rc = csn_json_need(rootfs, "diff_ids", CSN_JSON_ARRAY, &layers, err);
-  if (rc < 0)
+  if (rc != 0)
     return rc;
   if (layers->n > CSN_OCI_LAYERS_MAX)
     return too_many(layers->n, CSN_OCI_LAYERS_MAX, "layers", err);
@@ -290,7 +290,7 @@ csn_docker_manifest_choose(csn_arena *a, csn_str json, csn_str tag, csn_docker_i
   rc = csn_json_need_str(found, "Config", &out->config, err);
   if (rc == 0)
     rc = csn_json_need(found, "Layers", CSN_JSON_ARRAY, &layers, err);
-  if (rc < 0)
+  if (rc != 0)
     return rc;
   if (layers->n > CSN_OCI_LAYERS_MAX)
     return too_many(layers->n, CSN_OCI_LAYERS_MAX, "layers", err);

@@ -116,7 +116,7 @@ run_numbers(csn_db *db, const char *sql, int64_t a, int64_t b, int64_t c, csn_er
   if (rc < 0)
     return rc;
   const int64_t v[] = {a, b, c};
-  for (int i = 0; i < sqlite3_bind_parameter_count(st); i++)
+  for (int i = 0; i < sqlite3_bind_parameter_count(st) && i < (int)CSN_COUNT(v); i++)
     sqlite3_bind_int64(st, i + 1, v[i]);
   return csn_db_run(db, st, err);
 }
@@ -251,12 +251,12 @@ csn_session_read(csn_store *s, csn_str name, int64_t max_items, int64_t max_toke
                  int (*fn)(void *user, int64_t n, csn_str item), void *user, csn_err *err)
 {
   csn_db *db;
-  struct session it;
+  struct session it = {0};
   struct window w = {0};
   int rc = csn_session_check(name, err);
   if (rc == 0)
     rc = csn_reader_take(s, &db, err);
-  if (rc < 0)
+  if (rc != 0)
     return rc;
   rc = csn_db_run(db, csn_db_stmt(db, SQL_READ_BEGIN), err);
   if (rc == 0)
@@ -402,7 +402,7 @@ static int
 append_in(csn_job *job, csn_db *db, csn_err *err)
 {
   struct change *c = (struct change *)job;
-  struct session s;
+  struct session s = {0};
   int rc = csn_db_exec(db, schema, err);
   if (rc == 0)
     rc = find(db, c->name, &s, err);
@@ -438,7 +438,7 @@ static int
 fork_in(csn_job *job, csn_db *db, csn_err *err)
 {
   struct change *c = (struct change *)job;
-  struct session from, to;
+  struct session from = {0}, to = {0};
   int rc = need(db, c->name, &from, err);
   if (rc == 0)
     rc = find(db, c->other, &to, err);
@@ -481,7 +481,7 @@ static int
 undo_in(csn_job *job, csn_db *db, csn_err *err)
 {
   struct change *c = (struct change *)job;
-  struct session s;
+  struct session s = {0};
   int rc = need(db, c->name, &s, err);
   if (rc < 0)
     return rc;
@@ -510,7 +510,7 @@ static int
 remove_in(csn_job *job, csn_db *db, csn_err *err)
 {
   struct change *c = (struct change *)job;
-  struct session s;
+  struct session s = {0};
   int rc = need(db, c->name, &s, err);
   if (rc == 0)
     rc = cut(db, &s, 0, err);

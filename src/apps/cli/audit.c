@@ -169,7 +169,7 @@ check_content(csn_str stored, csn_str content, int64_t line, csn_err *err)
 static int
 check_line(struct check *c, int64_t line, const csn_json *v, csn_err *err)
 {
-  csn_str stored, kind, hex;
+  csn_str stored = {0}, kind = {0}, hex = {0};
   csn_digest said;
   const csn_json *content = csn_json_get(v, "content");
   int64_t seq = csn_json_int(v, "seq", -1);

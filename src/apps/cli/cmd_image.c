@@ -29,7 +29,7 @@ import_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   if (rc == 0)
     rc = csn_image_import(s, &c->scope, argv[0], o->name, &progress, &i, err);
   cli_status(c, NULL);
-  if (rc < 0)
+  if (rc < 0 || !i)
     return rc;
   printf("image:%s\n", i->name.p);
   cli_note(c, "%zu layer%s, %llu files, %s", i->config.n, i->config.n == 1 ? "" : "s",
