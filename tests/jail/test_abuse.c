@@ -449,6 +449,9 @@ case_of_the_table(void **state)
       {40, abuse_case_40}, {44, abuse_case_44},
   };
   const struct row *r = *state;
+  bool needs_tree = strncmp(r->outcome, "elsewhere", 9) == 0 || r->number == 39;
+  if (needs_tree && tree_is_closed())
+    SKIP("this user cannot enter the folder of this checkout");
   if (strncmp(r->outcome, "elsewhere: ", 11) == 0) {
     check_elsewhere(r);
     return;

@@ -377,6 +377,10 @@ tests(void)
       RUN(a_port_that_was_exposed_is_reached_from_outside),
       RUN(other_backends_refuse_a_policy_by_name),
   };
+  if (tree_is_closed()) {
+    printf("1..0 # SKIP this user cannot enter the folder of this checkout\n");
+    return 0;
+  }
   cmocka_set_message_output(CM_OUTPUT_TAP);
   return cmocka_run_group_tests_name("jail/network", all, NULL, NULL);
 }

@@ -108,6 +108,8 @@ TEST(an_image_says_who_commands_are)
   static struct image_layer layer;
   char word[100];
   bool root = geteuid() == 0;
+  if (tree_is_closed())
+    SKIP("this user cannot enter the folder of this checkout");
   setenv("CAISSON_IMAGES", strcat(strcpy(word, folder), "/store"), 1);
   csn_auto(csn_buf_finip) csn_buf tool = CSN_BUF(16 << 20);
   csn_auto(csn_closep) int fd = open(getenv("CSN_IMAGE_TOOL"), O_RDONLY | O_CLOEXEC);
