@@ -188,10 +188,20 @@ start_origin(int listener, bool tls)
 struct way {
   pid_t pid;
   int fd;
+  pthread_t reader; /* of the notes; the process accepts no more while nobody reads them */
   uint16_t proxy;
   csn_tls_client *client;
   char ca[4096];
 };
+
+static void *
+drop_notes(void *user)
+{
+  char text[BLOCK];
+  while (recv(*(const int *)user, text, sizeof text, 0) > 0) {
+  }
+  return NULL;
+}
 
 static void
 start(struct way *w, const char *program, const char *config_format, uint16_t plain, uint16_t tls)
@@ -246,11 +256,15 @@ start(struct way *w, const char *program, const char *config_format, uint16_t pl
   bench_must(csn_tls_client_new(&w->client, ca, &err), &err);
   csn_arena_free(a);
   close(listener);
+  if (pthread_create(&w->reader, NULL, drop_notes, &w->fd) != 0)
+    die("egress_bench: thread");
 }
 
 static void
 stop(struct way *w)
 {
+  shutdown(w->fd, SHUT_RDWR);
+  pthread_join(w->reader, NULL);
   close(w->fd);
   waitpid(w->pid, NULL, 0);
   csn_tls_client_free(w->client);
