@@ -107,7 +107,7 @@ def a_sandbox_that_dies_is_told_and_replaced_over_the_same_workspace():
     def warden():
         for spawner, name in children(run.pid):
             if name.startswith("caisson-spawner") and (p.dir / ".caisson/sandboxes").exists():
-                if any((p.dir / ".caisson/sandboxes").glob("*/workspace/file")):
+                if any(f.stat().st_size for f in (p.dir / ".caisson/sandboxes").glob("*/workspace/file")):
                     return next((pid for pid, name in children(spawner) if name.startswith("caisson-warden")), 0)
         return 0
     os.kill(until(warden), 9)

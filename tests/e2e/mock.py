@@ -24,7 +24,8 @@ def counts(model, calls, attempts):
     for how in [], ["--no-stream"]:
         events = run(model, *how)
         same(sum(e["type"] == "tool_returned" for e in events), calls)
-        same(sum(e["type"] == "note" and e["data"].get("note") == "attempt_failed" for e in events), attempts)
+        failed = [e["data"] for e in events if e["type"] == "note" and e["data"].get("note") == "attempt_failed"]
+        assert len(failed) == attempts, f"{len(failed)} attempts failed, not {attempts}: {failed}"
         same([e["data"]["output"].strip() for e in events if e["type"] == "finish"], ["word"])
 
 
