@@ -70,7 +70,7 @@ run_together(csn_db *db, csn_job *jobs)
 /* Moves the log into the database in this thread, while others go on
  * committing.  It fails when a reader is in the way: next time then. */
 static void
-checkpoint(csn_store *s)
+checkpoint(csn_lite *s)
 {
   csn_db *db;
   if (csn_reader_take(s, &db, NULL) >= 0) {
@@ -85,7 +85,7 @@ checkpoint(csn_store *s)
 /* Due after each STORE_CHECKPOINT_PAGES that the log has grown by, so that a
  * reader in the way does not make every commit try. */
 static bool
-is_checkpoint_due(csn_store *s)
+is_checkpoint_due(csn_lite *s)
 {
   if (s->wal_pages < STORE_CHECKPOINT_PAGES)
     s->checkpoint_at = STORE_CHECKPOINT_PAGES; /* the log has started anew */
@@ -97,7 +97,7 @@ is_checkpoint_due(csn_store *s)
 
 /* True when the log should be moved into the database. */
 static bool
-run_batch(csn_store *s, csn_job *jobs)
+run_batch(csn_lite *s, csn_job *jobs)
 {
   if (!jobs->next)
     jobs->rc = run_alone(s->writer, jobs);
@@ -115,7 +115,7 @@ run_batch(csn_store *s, csn_job *jobs)
 
 /* Called with the lock held and `own` queued, returns with it released. */
 static void
-lead(csn_store *s, csn_job *own)
+lead(csn_lite *s, csn_job *own)
 {
   csn_job *jobs = s->first;
   s->first = NULL;
@@ -146,7 +146,7 @@ lead(csn_store *s, csn_job *own)
 }
 
 int
-csn_store_commit(csn_store *s, csn_job *job, csn_err *err)
+csn_store_commit(csn_lite *s, csn_job *job, csn_err *err)
 {
   job->err = err;
   job->next = NULL;

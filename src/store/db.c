@@ -161,7 +161,7 @@ csn_db_exec(csn_db *db, const char *sql, csn_err *err)
 }
 
 int
-csn_db_open(csn_store *s, csn_db **out, bool writes, csn_err *err)
+csn_db_open(csn_lite *s, csn_db **out, bool writes, csn_err *err)
 {
   sqlite3 *sq = NULL;
   int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
@@ -211,7 +211,7 @@ csn_db_close(csn_db *db)
 }
 
 int
-csn_reader_take(csn_store *s, csn_db **out, csn_err *err)
+csn_reader_take(csn_lite *s, csn_db **out, csn_err *err)
 {
   pthread_mutex_lock(&s->lock);
   csn_db *db = s->idle;
@@ -225,7 +225,7 @@ csn_reader_take(csn_store *s, csn_db **out, csn_err *err)
 }
 
 void
-csn_reader_give(csn_store *s, csn_db *db)
+csn_reader_give(csn_lite *s, csn_db *db)
 {
   /* Content of a big record or blob that a statement still holds goes now. */
   for (int i = 0; i < SQL_COUNT; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * db.h - what the files of this folder share: connections, their statements,
- * and jobs for the one connection that writes.
+ * db.h - what the files of the SQLite back-end share: connections, their
+ * statements, and jobs for the one connection that writes.
  *
  * One connection writes (csn_store_commit() says who may use it and when);
  * reading takes another one from a small pool, so reading never waits for a
@@ -10,17 +10,14 @@
 #ifndef CSN_STORE_DB_H
 #define CSN_STORE_DB_H
 
-#include <pthread.h>
 #include <semaphore.h>
 #include <sqlite3.h>
 
-#include "store/journal.h"
+#include "store/backend.h"
 
 enum {
   STORE_FORMAT = 1,              /* PRAGMA user_version */
   STORE_APP_ID = 0x43736e31,     /* "Csn1", PRAGMA application_id */
-  STORE_OWNER_MAX = 128,         /* bytes of an owner's name, with its NUL */
-  STORE_LEASE_MS = 60000,        /* for judges that cannot see our processes */
   STORE_BUSY_MS = 10000,         /* how long another process may hold the lock */
   STORE_CHECKPOINT_PAGES = 4000, /* 8 MiB of write-ahead log */
   STORE_READERS_KEPT = 3,
@@ -77,31 +74,33 @@ typedef struct csn_job {
   struct csn_job *next;
 } csn_job;
 
-struct csn_store {
+typedef struct csn_lite {
+  csn_store base;
   int dir;
   int synchronous; /* 1 or 2 */
   sqlite3_vfs vfs;
   int (*open_file)(sqlite3_vfs *, const char *, sqlite3_file *, int, int *); /* SQLite's own */
   char vfs_name[40];
-  char path[64]; /* of the database, through `dir` */
-  char self[STORE_OWNER_MAX];
+  char path[64];  /* of the database, through `dir` */
   csn_db *writer; /* used by the leader of the queue only */
   int wal_pages;  /* in the log after the last commit; the leader's, as the next */
   int checkpoint_at;
 
   pthread_mutex_t lock; /* guards all below */
-  struct csn_owed {
-    int64_t no, fence;
-  } * owed; /* runs whose lease could not be given back: the disk was full */
-  size_t n_owed;
   bool has_leader, is_checkpointing;
   csn_job *first, **last;
   csn_db *idle;
   int n_idle;
-};
+} csn_lite;
+
+static inline csn_lite *
+csn_lite_of(csn_store *s)
+{
+  return (csn_lite *)s; /* base is the first member */
+}
 
 /* --- db.c: connections */
-int csn_db_open(csn_store *s, csn_db **out, bool writes, csn_err *err) CSN_MUST;
+int csn_db_open(csn_lite *s, csn_db **out, bool writes, csn_err *err) CSN_MUST;
 void csn_db_close(csn_db *db);
 /* The statement, reset and ready to bind; NULL when it cannot be prepared
  * (csn_db_fail() has the reason). */
@@ -117,70 +116,47 @@ int csn_db_exec(csn_db *db, const char *sql, csn_err *err) CSN_MUST;
 /* SQLite's busy handler: waits a little longer each time. */
 int csn_db_busy(void *store, int times);
 /* A connection for reading; give it back with its transaction ended. */
-int csn_reader_take(csn_store *s, csn_db **out, csn_err *err) CSN_MUST;
-void csn_reader_give(csn_store *s, csn_db *db);
+int csn_reader_take(csn_lite *s, csn_db **out, csn_err *err) CSN_MUST;
+void csn_reader_give(csn_lite *s, csn_db *db);
 
 /* --- log.c: the write-ahead log */
 /* Before the store's vfs is registered. */
-void csn_log_setup(csn_store *s);
+void csn_log_setup(csn_lite *s);
 /* After a commit: an SQLite code.  Nothing is left to write then, unless this
  * SQLite ends commits in another way than those that we know. */
 int csn_log_is_written(sqlite3 *sq);
 
 /* --- commit.c: group commit */
-int csn_store_commit(csn_store *s, csn_job *job, csn_err *err) CSN_MUST;
+int csn_store_commit(csn_lite *s, csn_job *job, csn_err *err) CSN_MUST;
 
-/* --- lease.c: who owns a run */
-/* "<boot id>:<pid namespace>:<pid>:<start time in ticks>" of this process. */
-void csn_owner_self(char out[STORE_OWNER_MAX]);
-/* False as soon as it is known to have ended; for a process that this one
- * cannot see, when its lease has run out. */
-bool csn_owner_is_live(const char *owner, int64_t lease_until_ms, int64_t now_ms);
-int64_t csn_unix_ms(void);
-
-/* --- journal.c */
-/* Tries again to give back what could not be given back. */
-void csn_store_settle(csn_store *s);
-
-/* --- blob.c */
-/* Content on its way into the database: compressed when that helps. */
-typedef struct csn_packed {
-  csn_digest digest;
-  csn_str raw; /* borrowed */
-  char *z;     /* owned; NULL: stored as it is */
-  size_t z_size;
-} csn_packed;
-void csn_packed_init(csn_packed *p, csn_str raw);
-void csn_packed_fini(csn_packed *p);
+/* --- sqlite_blob.c */
 int csn_packed_store(csn_db *db, const csn_packed *p, int64_t now_ms, csn_err *err) CSN_MUST;
 /* Appends the content to out; CSN_E_NOT_FOUND when there is none. */
 int csn_blob_load(csn_db *db, const csn_digest *d, csn_buf *out, csn_err *err) CSN_MUST;
 /* CSN_E_NOT_FOUND unless the blob exists. */
 int csn_blob_ref(csn_db *db, int64_t run_no, const csn_digest *d, csn_err *err) CSN_MUST;
+int csn_lite_blob_put(csn_store *s, const csn_packed *p, csn_err *err);
+int csn_lite_blob_get(csn_store *s, const csn_digest *d, csn_buf *out, csn_err *err);
+int csn_lite_blob_drop(csn_store *s, const csn_digest *d, csn_err *err);
+int csn_lite_gc(csn_store *s, int64_t before_ms, csn_err *err);
 
-/* --- chain.c */
-struct csn_journal {
-  csn_store *store;
-  int64_t no, fence, next_seq;
-  csn_digest head;
-  bool owns;
-  char id[32];
-};
-/* [A-Za-z0-9_.:-], 1 to 64 bytes */
-bool csn_kind_check(csn_str kind);
+/* --- sqlite_journal.c */
+int csn_lite_run_add(csn_store *s, csn_run_head *out, csn_err *err);
+int csn_lite_run_take(csn_store *s, csn_str id, csn_run_head *out, csn_err *err);
+int csn_lite_run_release(csn_store *s, int64_t no, int64_t fence, csn_err *err);
+int csn_lite_append(csn_store *s, const csn_append *a, csn_err *err);
+int csn_lite_read(csn_store *s, csn_chain *c, csn_err *err);
+int64_t csn_lite_last(const csn_journal *j, csn_str kind);
 
-/* --- runs.c */
-typedef struct csn_run_head {
-  int64_t no, fence, next_seq, lease_until_ms;
-  char id[32], owner[STORE_OWNER_MAX]; /* owner "": nobody */
-  csn_digest head;
-} csn_run_head;
+/* --- sqlite_runs.c */
 /* By id or unique head of it. */
 int csn_run_find(csn_db *db, csn_str id, csn_run_head *out, csn_err *err) CSN_MUST;
 /* By number; CSN_E_NOT_FOUND when it was removed. */
 int csn_run_get(csn_db *db, int64_t no, csn_run_head *out, csn_err *err) CSN_MUST;
-/* CSN_E_CONFLICT naming the owner while it lives. */
-int csn_run_check_free(const csn_run_head *h, int64_t now_ms, csn_err *err) CSN_MUST;
+int csn_lite_run_find(csn_store *s, csn_str id, csn_run_head *out, csn_err *err);
+int csn_lite_run_list(csn_store *s, int (*fn)(void *user, const csn_run_row *r), void *user,
+                      csn_err *err);
+int csn_lite_run_remove(csn_store *s, csn_str id, csn_err *err);
 
 /* A record's place: runs share one B-tree, each run a contiguous range. */
 static inline int64_t

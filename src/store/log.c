@@ -170,7 +170,7 @@ static const sqlite3_io_methods log_methods = {
 static int
 open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out)
 {
-  const csn_store *s = (const csn_store *)(void *)((char *)vfs - offsetof(csn_store, vfs));
+  const csn_lite *s = (const csn_lite *)(void *)((char *)vfs - offsetof(csn_lite, vfs));
   if (!(flags & SQLITE_OPEN_WAL))
     return s->open_file(vfs, name, f, flags, out);
   struct log_file *l = log_of(f);
@@ -182,7 +182,7 @@ open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *o
 }
 
 void
-csn_log_setup(csn_store *s)
+csn_log_setup(csn_lite *s)
 {
   s->open_file = s->vfs.xOpen;
   s->vfs.xOpen = open_file;

@@ -255,7 +255,7 @@ csn_session_read(csn_store *s, csn_str name, int64_t max_items, int64_t max_toke
   struct window w = {0};
   int rc = csn_session_check(name, err);
   if (rc == 0)
-    rc = csn_reader_take(s, &db, err);
+    rc = csn_reader_take(csn_lite_of(s), &db, err);
   if (rc != 0)
     return rc;
   rc = csn_db_run(db, csn_db_stmt(db, SQL_READ_BEGIN), err);
@@ -268,7 +268,7 @@ csn_session_read(csn_store *s, csn_str name, int64_t max_items, int64_t max_toke
     if (rc == 0)
       rc = read_items(db, &it, w.first, fn, user, err);
   }
-  csn_reader_give(s, db);
+  csn_reader_give(csn_lite_of(s), db);
   return rc;
 }
 
@@ -277,7 +277,7 @@ csn_session_list(csn_store *s, int (*fn)(void *user, const csn_session_row *r), 
                  csn_err *err)
 {
   csn_db *db;
-  int rc = csn_reader_take(s, &db, err);
+  int rc = csn_reader_take(csn_lite_of(s), &db, err);
   if (rc < 0)
     return rc;
   sqlite3_stmt *st = NULL;
@@ -296,7 +296,7 @@ csn_session_list(csn_store *s, int (*fn)(void *user, const csn_session_row *r), 
     rc = fn(user, &r);
   }
   sqlite3_finalize(st);
-  csn_reader_give(s, db);
+  csn_reader_give(csn_lite_of(s), db);
   return rc;
 }
 
@@ -332,7 +332,7 @@ csn_session_search(csn_store *s, csn_str words, int (*fn)(void *user, const csn_
   query_of(words, &query);
   if (!query.n || query.over)
     return csn_fail(err, CSN_E_INVALID, "search: expected some words, at most 4,096 bytes");
-  int rc = csn_reader_take(s, &db, err);
+  int rc = csn_reader_take(csn_lite_of(s), &db, err);
   if (rc < 0)
     return rc;
   sqlite3_stmt *st = NULL;
@@ -353,7 +353,7 @@ csn_session_search(csn_store *s, csn_str words, int (*fn)(void *user, const csn_
     rc = fn(user, &h);
   }
   sqlite3_finalize(st);
-  csn_reader_give(s, db);
+  csn_reader_give(csn_lite_of(s), db);
   return rc;
 }
 
@@ -430,7 +430,7 @@ csn_session_append(csn_store *s, csn_str name, csn_str run, const csn_str *items
   struct change c = {.job.fn = append_in, .name = name, .other = run, .items = items, .n = n};
   int rc = csn_session_check(name, err);
   if (rc == 0)
-    rc = csn_store_commit(s, &c.job, err);
+    rc = csn_store_commit(csn_lite_of(s), &c.job, err);
   return rc < 0 ? rc : c.result;
 }
 
@@ -474,7 +474,7 @@ csn_session_fork(csn_store *s, csn_str from, csn_str to, int64_t items, csn_err 
 {
   struct change c = {.job.fn = fork_in, .name = from, .other = to, .at = items};
   int rc = csn_session_check(to, err);
-  return rc < 0 ? rc : csn_store_commit(s, &c.job, err);
+  return rc < 0 ? rc : csn_store_commit(csn_lite_of(s), &c.job, err);
 }
 
 static int
@@ -502,7 +502,7 @@ int
 csn_session_undo(csn_store *s, csn_str name, csn_err *err)
 {
   struct change c = {.job.fn = undo_in, .name = name};
-  int rc = csn_store_commit(s, &c.job, err);
+  int rc = csn_store_commit(csn_lite_of(s), &c.job, err);
   return rc < 0 ? rc : c.result;
 }
 
@@ -523,5 +523,5 @@ int
 csn_session_remove(csn_store *s, csn_str name, csn_err *err)
 {
   struct change c = {.job.fn = remove_in, .name = name};
-  return csn_store_commit(s, &c.job, err);
+  return csn_store_commit(csn_lite_of(s), &c.job, err);
 }
