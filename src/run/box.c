@@ -23,7 +23,8 @@ enum { LOCK_WAIT_MS = 10000 };
 void
 csn_box_init(struct csn_box *b)
 {
-  *b = (struct csn_box){.folder_fd = -1, .workspace_fd = -1, .lock_fd = -1};
+  *b = (struct csn_box){
+      .told = {.folder = -1, .fd = -1}, .folder_fd = -1, .workspace_fd = -1, .lock_fd = -1};
   pthread_mutex_init(&b->lock, NULL);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * box_ports.c - the ports that a run's sandbox exposes: each gets one of this
- * machine's loopback interface, and listeners hear which. */
+ * machine's loopback interface; listeners hear which, and the state folder
+ * tells other processes. */
 #include <stdio.h>
 
 #include "run/box_network.h"
@@ -21,21 +22,27 @@ csn_box_ports_open(csn_run *r, csn_err *err)
   struct csn_box *b = &r->box;
   if (s->n_expose == 0)
     return 0;
+  csn_auto(csn_freep) csn_port *list = csn_alloc(s->n_expose * sizeof *list);
   b->forwards = csn_alloc(s->n_expose * sizeof *b->forwards);
   for (size_t i = 0; i < s->n_expose; i++) {
     int rc = csn_forward_open(&b->forwards[i], b->sb, s->expose[i], 0, err);
     if (rc < 0)
       return csn_wrap(err, rc, "port %u of the sandbox", s->expose[i]);
     b->n_forwards++;
-    tell(r, s->expose[i], csn_forward_port(b->forwards[i]));
+    list[i] = (csn_port){s->expose[i], csn_forward_port(b->forwards[i])};
   }
-  return 0;
+  int rc = csn_ports_tell(&b->told, r->rt->state_fd, csn_journal_id(r->journal), list, s->n_expose,
+                          err);
+  for (size_t i = 0; rc == 0 && i < s->n_expose; i++)
+    tell(r, list[i].port, list[i].here);
+  return rc;
 }
 
 void
 csn_box_ports_close(csn_run *r)
 {
   struct csn_box *b = &r->box;
+  csn_ports_forget(&b->told);
   while (b->n_forwards)
     csn_forward_close(b->forwards[--b->n_forwards]);
   free(csn_steal(b->forwards));

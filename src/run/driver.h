@@ -34,6 +34,7 @@
 #include "run/agent_impl.h"
 #include "run/decision.h"
 #include "run/fault.h"
+#include "run/ports.h"
 #include "run/project.h"
 #include "run/step.h"
 #include "sandbox/shell.h"
@@ -92,6 +93,7 @@ struct csn_box {
   size_t n_dead;
   struct csn_forward **forwards; /* of the ports that the agent exposes */
   size_t n_forwards;
+  csn_ports_told told; /* which those are, to other processes */
   int folder_fd, workspace_fd, lock_fd;
 };
 

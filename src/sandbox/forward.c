@@ -32,7 +32,9 @@ struct link {
 };
 
 struct csn_forward {
-  csn_sandbox *sb;
+  csn_forward_dial *dial;
+  void *user;
+  csn_sandbox *sb; /* NULL: dial knows where to */
   uint16_t port, here;
   int listener, end_fd;
   csn_scope scope;
@@ -123,7 +125,7 @@ take_connection(csn_forward *f)
   csn_scope sc;
   csn_err err;
   csn_scope_init(&sc, &f->scope, DIAL_MS);
-  int rc = csn_sandbox_dial(f->sb, &sc, f->port, &inside, &err);
+  int rc = f->dial(f->user, &sc, &inside, &err);
   csn_scope_fini(&sc);
   if (rc < 0) { /* as if nobody listened here */
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
@@ -190,11 +192,25 @@ forward_free(csn_forward *f)
   free(f);
 }
 
-int
-csn_forward_open(csn_forward **out, csn_sandbox *sb, uint16_t port, uint16_t here, csn_err *err)
+static int
+dial_sandbox(void *user, csn_scope *sc, int *fd, csn_err *err)
+{
+  csn_forward *f = user;
+  return csn_sandbox_dial(f->sb, sc, f->port, fd, err);
+}
+
+static csn_forward *
+forward_new(uint16_t here)
 {
   csn_forward *f = csn_alloc(sizeof *f);
-  *f = (csn_forward){.sb = sb, .port = port, .here = here, .listener = -1, .end_fd = -1};
+  *f = (csn_forward){.here = here, .listener = -1, .end_fd = -1};
+  return f;
+}
+
+/* Takes f, also when it fails. */
+static int
+begin(csn_forward *f, csn_forward **out, csn_err *err)
+{
   csn_scope_init(&f->scope, NULL, -1);
   int rc = listen_here(f, err);
   sigset_t all, old;
@@ -209,6 +225,27 @@ csn_forward_open(csn_forward **out, csn_sandbox *sb, uint16_t port, uint16_t her
   }
   *out = f;
   return 0;
+}
+
+int
+csn_forward_open(csn_forward **out, csn_sandbox *sb, uint16_t port, uint16_t here, csn_err *err)
+{
+  csn_forward *f = forward_new(here);
+  f->sb = sb;
+  f->port = port;
+  f->dial = dial_sandbox;
+  f->user = f;
+  return begin(f, out, err);
+}
+
+int
+csn_forward_open_by(csn_forward **out, csn_forward_dial *dial, void *user, uint16_t here,
+                    csn_err *err)
+{
+  csn_forward *f = forward_new(here);
+  f->dial = dial;
+  f->user = user;
+  return begin(f, out, err);
 }
 
 uint16_t

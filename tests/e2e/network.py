@@ -516,6 +516,63 @@ def a_run_tells_the_ports_that_its_agent_exposes():
 
 
 @test
+def another_process_finds_the_ports_of_a_run_and_opens_more():
+    if why := missing():
+        return why
+    p = Place({"capabilities": ["shell"], "sandbox": {"backend": "jail", "expose": [8000, 8001]}},
+              [{"name": "serve", "when": {"turn": 1},
+                "reply": [{"exec_command": {"cmd": f"({SERVER} 8000 & while [ ! -e stop ]; do sleep 0.05; done)",
+                                            "yield_time_ms": 30000}}]}, {"name": "end", "reply": "done"}])
+    expect(p.call("sandbox", "port"), 0, "no sandbox that runs exposes a port")
+    run, more = p.start("run", "agent.yaml", "go"), None
+    try:
+        told = port_told(run)
+        run_id = p.runs()[0]["id"]
+        ports = json.loads(expect(p.call("sandbox", "port", "--json"), 0).stdout)
+        same([(x["sandbox"], x["port"]) for x in ports], [(run_id, 8000), (run_id, 8001)])
+        same(ports[0]["pid"], run.pid)
+        same(expect(p.call("sandbox", "port", run_id, "8000"), 0).stdout, f"127.0.0.1:{told}\n")
+        assert f"127.0.0.1:{told}\n" in expect(p.call("sandbox", "port", run_id[:-2]), 0).stdout
+        expect(p.call("sandbox", "port", run_id, "8002"), 2, "does not expose port 8002")
+        expect(p.call("sandbox", "port", "nobody"), 2, "no sandbox of \"nobody\"")
+        expect(p.call("sandbox", "port", run_id, "x:8000"), 2, "should be [HERE:]PORT")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            here = s.getsockname()[1]
+        more = p.start("sandbox", "port", run_id, f"{here}:8000", "--json")
+        same(json.loads(more.stdout.readline())["host_port"], here)
+        head, body = fetch_when_it_listens(here, "/big").split(b"\r\n\r\n", 1)
+        assert head.startswith(b"HTTP/1.0 200") and len(body) == 3000000, head
+        (p.workspace() / "stop").write_text("")
+        run.communicate(timeout=60)
+        same(more.wait(30), 0)
+    finally:
+        run.kill()
+        if more:
+            more.kill()
+    same(json.loads(expect(p.call("sandbox", "port", "--json"), 0).stdout), [])
+    same(list((p.dir / ".caisson/ports").iterdir()), [])
+
+
+@test
+def ports_of_a_process_that_was_killed_are_told_no_longer():
+    if why := missing():
+        return why
+    p = Place({"model": "script:book.yaml"}, [{"name": "end", "reply": "done"}])
+    p.run()  # for a state folder
+    s = p.start("sandbox", "run", "--expose", "8000", "--", "sleep", "60")
+    try:
+        port = port_told(s)
+        same(expect(p.call("sandbox", "port", f"sandbox-{s.pid}", "8000"), 0).stdout, f"127.0.0.1:{port}\n")
+        same(len(list((p.dir / ".caisson/ports").iterdir())), 1)
+    finally:
+        s.kill()
+        s.communicate(timeout=30)
+    same(json.loads(expect(p.call("sandbox", "port", "--json"), 0).stdout), [])
+    same(list((p.dir / ".caisson/ports").iterdir()), [])
+
+
+@test
 def a_server_fetched_through_the_same_sandbox_that_has_a_network():
     if why := missing():
         return why

@@ -220,27 +220,56 @@ cli_network_line(const csn_json *v, csn_buf *out)
 
 /* ---- ports ---- */
 
+static bool
+is_port(csn_str word, uint16_t *port)
+{
+  int64_t n;
+  if (!csn_str_int(word, &n) || n < 1 || n > UINT16_MAX)
+    return false;
+  *port = (uint16_t)n;
+  return true;
+}
+
+bool
+cli_port_parse(csn_str word, uint16_t *here, uint16_t *port)
+{
+  size_t colon = csn_str_find(word, CSN_STR(":"), 0);
+  *here = 0;
+  if (colon == SIZE_MAX)
+    return is_port(word, port);
+  return is_port(csn_strn(word.p, colon), here) &&
+         is_port(csn_strn(word.p + colon + 1, word.n - colon - 1), port);
+}
+
 int
 cli_ports_read(cli_ports *p, const cli_list *words, csn_err *err)
 {
-  *p = (cli_ports){0};
+  *p = (cli_ports){.told = {.folder = -1, .fd = -1}};
   for (size_t i = 0; i < words->n; i++) {
-    csn_str word = csn_cstr(words->v[i]);
-    size_t colon = csn_str_find(word, CSN_STR(":"), 0);
-    csn_str here = csn_strn(word.p, colon == SIZE_MAX ? 0 : colon);
-    int64_t port = 0, at = 0;
-    if (colon != SIZE_MAX)
-      word = csn_strn(word.p + colon + 1, word.n - colon - 1);
-    if (!csn_str_int(word, &port) || port < 1 || port > UINT16_MAX ||
-        (colon != SIZE_MAX && (!csn_str_int(here, &at) || at < 1 || at > UINT16_MAX)))
-      return csn_fail(err, CSN_E_INVALID, "option --expose: '%s' should be [HERE:]PORT",
-                      words->v[i]);
     if (p->n == CSN_COUNT(p->ports))
       return csn_fail(err, CSN_E_LIMIT, "option --expose: at most %zu ports", p->n);
-    p->here[p->n] = (uint16_t)at;
-    p->ports[p->n++] = (uint16_t)port;
+    if (!cli_port_parse(csn_cstr(words->v[i]), &p->here[p->n], &p->ports[p->n]))
+      return csn_fail(err, CSN_E_INVALID, "option --expose: '%s' should be [HERE:]PORT",
+                      words->v[i]);
+    p->n++;
   }
   return 0;
+}
+
+/* Whoever asks in another terminal; where there is no state folder of ours
+ * that can be written, nobody could ask. */
+static void
+tell_others(cli *c, cli_ports *p)
+{
+  csn_auto(csn_closep) int state = -1;
+  csn_port list[CSN_COUNT(p->ports)];
+  char id[40];
+  if (p->n == 0 || cli_state_open(c, false, &state, NULL, NULL) < 0)
+    return;
+  for (size_t i = 0; i < p->n; i++)
+    list[i] = (csn_port){p->ports[i], csn_forward_port(p->forwards[i])};
+  snprintf(id, sizeof id, "sandbox-%d", (int)getpid());
+  (void)!csn_ports_tell(&p->told, state, id, list, p->n, NULL);
 }
 
 int
@@ -250,15 +279,18 @@ cli_ports_open(cli *c, cli_ports *p, csn_sandbox *sb, csn_err *err)
     int rc = csn_forward_open(&p->forwards[i], sb, p->ports[i], p->here[i], err);
     if (rc < 0)
       return rc;
+  }
+  tell_others(c, p);
+  for (size_t i = 0; i < p->n; i++)
     cli_note(c, "port %u of the sandbox is at 127.0.0.1:%u", p->ports[i],
              csn_forward_port(p->forwards[i]));
-  }
   return 0;
 }
 
 void
 cli_ports_close(cli_ports **p)
 {
+  csn_ports_forget(&(*p)->told);
   for (size_t i = 0; i < (*p)->n; i++)
     csn_forward_close((*p)->forwards[i]);
 }

@@ -7,6 +7,7 @@
 #include "caisson/network.h"
 #include "caisson/sandbox.h"
 #include "cli.h"
+#include "run/ports.h"
 
 typedef struct cli_network_opts {
   const char *network, *extra_roots;
@@ -40,10 +41,15 @@ typedef struct cli_ports {
   uint16_t ports[64], here[64];
   struct csn_forward *forwards[64];
   size_t n;
+  csn_ports_told told;
 } cli_ports;
 
+/* "[HERE:]PORT"; *here is 0 without its part.  False when it is none. */
+bool cli_port_parse(csn_str word, uint16_t *here, uint16_t *port);
+
 int cli_ports_read(cli_ports *p, const cli_list *words, csn_err *err) CSN_MUST;
-/* Tells where each of them is. */
+/* Says where each of them is, and tells it to `caisson sandbox port` where
+ * there is a state folder. */
 int cli_ports_open(cli *c, cli_ports *p, csn_sandbox *sb, csn_err *err) CSN_MUST;
 void cli_ports_close(cli_ports **p);
 
