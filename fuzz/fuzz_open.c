@@ -20,7 +20,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     size_t room = n - 1 < sizeof *open ? n - 1 : sizeof *open;
     memcpy(open, p + 1, room);
     if (csn_open_check(open, n - 1, p[0])) {
-      assert(n - 1 == sizeof *open && p[0] >= 1 &&
+      assert(n - 1 == sizeof *open &&
              p[0] <= CSN_JAIL_GIVEN - CSN_JAIL_CONTROL + CSN_JAIL_LAYERS_MAX);
       assert(open->root[0] == '/' && memchr(open->root, '\0', sizeof open->root));
       assert(!strstr(open->root, "//") && !strstr(open->root, "/../") &&

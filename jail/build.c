@@ -22,6 +22,7 @@
 #include "jail/network.h"
 #include "jail/sys.h"
 #include "jail/warden.h"
+#include "jail/words.h"
 
 static csn_jail_note *listener;
 
@@ -117,10 +118,67 @@ csn_jail_limit_processes(const struct csn_jail_plan *plan)
   set_limit(RLIMIT_NPROC, "processes", processes, processes);
 }
 
+/* What an order brings to a warm jail. */
+static const int brought[] = {CSN_JAIL_CONTROL, CSN_JAIL_LOCK, CSN_JAIL_WORKSPACE};
+enum { BROUGHT = sizeof brought / sizeof *brought };
+
+/* Until it comes, nothing else may have those numbers. */
+static void
+reserve_descriptors(void)
+{
+  for (size_t i = 0; i < BROUGHT; i++)
+    if (dup3(CSN_JAIL_ORDERS, brought[i], O_CLOEXEC) < 0)
+      csn_jail_fail("place the descriptors", "");
+}
+
+/* What a warm jail waits for. */
+static void
+await_order(struct csn_jail_plan *plan)
+{
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(sizeof brought)];
+  } c;
+  uint32_t with = 0;
+  int fds[BROUGHT];
+  size_t at = 0;
+  struct iovec iov = {&with, sizeof with};
+  struct msghdr m = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c};
+  if (recvmsg(CSN_JAIL_ORDERS, &m, MSG_CMSG_CLOEXEC) != sizeof with)
+    _exit(1); /* the spawner has gone */
+  size_t n = csn_fds_take(&m, fds, BROUGHT);
+  if (n == SIZE_MAX)
+    _exit(1);
+  for (size_t i = 0; i < n; i++) { /* out of the way of each other */
+    int high = fcntl(fds[i], F_DUPFD_CLOEXEC, CSN_JAIL_FDS);
+    close(fds[i]);
+    fds[i] = high;
+  }
+  for (size_t i = 0; i < BROUGHT; i++) {
+    close(brought[i]);
+    if (with & CSN_JAIL_WITH(brought[i]) && at < n) {
+      plan->fds[brought[i]] = dup3(fds[at], brought[i], O_CLOEXEC);
+      close(fds[at++]);
+    }
+  }
+  close(CSN_JAIL_ORDERS);
+}
+
+void
+csn_jail_finish(struct csn_jail_plan *plan)
+{
+  if (plan->fds[CSN_JAIL_ORDERS] > 0)
+    await_order(plan);
+  csn_jail_graft(plan);
+}
+
 _Noreturn void
 csn_jail_build(struct csn_jail_plan *plan)
 {
   place_descriptors(plan);
+  if (plan->fds[CSN_JAIL_ORDERS] > 0)
+    reserve_descriptors();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_DUMPABLE, 1); /* as long as our own files of /proc must be ours */
   umask(022);
@@ -135,6 +193,5 @@ csn_jail_build(struct csn_jail_plan *plan)
     csn_jail_trust();
   setsid();
   set_limits(plan);
-  csn_jail_graft(plan);
   csn_warden_run(plan);
 }

@@ -38,13 +38,17 @@ void csn_jail_accounts(const struct csn_jail_plan *plan);
 /* The last of it: the workspace, and what nobody needs to see. */
 void csn_jail_graft(const struct csn_jail_plan *plan);
 
+/* A part of the seal: the graft, when its time has come. */
+void csn_jail_finish(struct csn_jail_plan *plan);
+
 /* The interface `lo` of the network namespace that the caller is in. */
 void csn_jail_raise_loopback(void);
 /* For the process and those it starts. */
 void csn_jail_limit_processes(const struct csn_jail_plan *plan);
 
-/* The texts that cover files of /proc: in the skeleton, where each jail puts
- * its own /tmp over them. */
-#define CSN_JAIL_MASKS "/tmp/"
+/* Files and folders of /proc that tell about the host, as far as this kernel has
+ * them and others than root may read them.  The skeleton has a cover of that
+ * name for each in its /tmp, where every jail mounts its own. */
+extern const char *const csn_jail_covered[];
 
 #endif

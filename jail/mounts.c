@@ -18,41 +18,29 @@
 
 enum { SHM_BYTES = 256 << 20, SHM_FILES = 1 << 14 };
 
-/* Puts a copy of a mount of the skeleton over a file or folder of /proc that
- * tells about the host; what this kernel lacks is fine. */
+/* Puts a copy of a mount over a file or folder of /proc. */
 static void
-mask(const char *path, const char *cover)
+cover(const char *path, int tree)
 {
-  int tree = sys_open_tree(AT_FDCWD, cover, 0);
-  if (tree < 0 || sys_tree_protect(tree, CSN_LOCKED | ATTR_NOEXEC, -1) < 0)
-    csn_jail_fail("mask", path);
-  if (sys_move_mount(tree, AT_FDCWD, path) < 0 && errno != ENOENT)
-    csn_jail_fail("mask", path);
+  if (sys_move_mount(tree, AT_FDCWD, path) < 0)
+    csn_jail_fail("cover", path);
   close(tree);
 }
 
-/* Files that only root may read need none: commands are not root. */
 static void
 processes(void)
 {
-  static const struct {
-    const char *path, *cover;
-  } masks[] = {
-      {"/proc/acpi", CSN_JAIL_MASKS "none"},         {"/proc/asound", CSN_JAIL_MASKS "none"},
-      {"/proc/bus", CSN_JAIL_MASKS "none"},          {"/proc/cmdline", CSN_JAIL_MASKS "cmdline"},
-      {"/proc/diskstats", CSN_JAIL_MASKS "empty"},   {"/proc/fs", CSN_JAIL_MASKS "none"},
-      {"/proc/interrupts", CSN_JAIL_MASKS "empty"},  {"/proc/irq", CSN_JAIL_MASKS "none"},
-      {"/proc/kallsyms", CSN_JAIL_MASKS "empty"},    {"/proc/keys", CSN_JAIL_MASKS "empty"},
-      {"/proc/loadavg", CSN_JAIL_MASKS "loadavg"},   {"/proc/meminfo", CSN_JAIL_MASKS "meminfo"},
-      {"/proc/modules", CSN_JAIL_MASKS "empty"},     {"/proc/partitions", CSN_JAIL_MASKS "empty"},
-      {"/proc/pressure", CSN_JAIL_MASKS "none"},     {"/proc/scsi", CSN_JAIL_MASKS "none"},
-      {"/proc/sched_debug", CSN_JAIL_MASKS "empty"}, {"/proc/softirqs", CSN_JAIL_MASKS "empty"},
-      {"/proc/stat", CSN_JAIL_MASKS "stat"},         {"/proc/vmstat", CSN_JAIL_MASKS "empty"},
-      {"/proc/zoneinfo", CSN_JAIL_MASKS "empty"},
-  };
+  char path[64], with[64];
   csn_mount_new("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
-  for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
-    mask(masks[i].path, masks[i].cover);
+  for (const char *const *name = csn_jail_covered; *name; name++) {
+    text_add(with, sizeof with, text_add(with, sizeof with, 0, "/tmp/"), *name);
+    text_add(path, sizeof path, text_add(path, sizeof path, 0, "/proc/"), *name);
+    int tree = sys_open_tree(AT_FDCWD, with, 0);
+    if (tree >= 0)
+      cover(path, tree);
+    else if (errno != ENOENT)
+      csn_jail_fail("cover", path);
+  }
 }
 
 /* A writable folder of memory.  All of them together take less than the jail
@@ -102,7 +90,10 @@ mask_memory(int64_t bytes)
            "SwapTotal:      0 kB\nSwapFree:       0 kB\nShmem:          0 kB\n"
            "SReclaimable:   0 kB\n");
   csn_make_file("/dev/shm/memory", text);
-  mask("/proc/meminfo", "/dev/shm/memory");
+  int tree = sys_open_tree(AT_FDCWD, "/dev/shm/memory", 0);
+  if (tree < 0 || sys_tree_protect(tree, CSN_LOCKED | ATTR_NOEXEC, -1) < 0)
+    csn_jail_fail("cover", "/proc/meminfo");
+  cover("/proc/meminfo", tree);
   unlink("/dev/shm/memory");
 }
 
@@ -110,7 +101,7 @@ void
 csn_jail_mounts(const struct csn_jail_plan *plan)
 {
   const csn_jail_limits *l = &plan->open.limits;
-  bool in_memory = plan->fds[CSN_JAIL_WORKSPACE] <= 0;
+  bool in_memory = !(plan->open.with & CSN_JAIL_WITH(CSN_JAIL_WORKSPACE));
   /* An asked for workspace of memory may take half of it. */
   int64_t own = csn_jail_share(l, CSN_JAIL_OWN_BYTES, in_memory && l->disk >= 0 ? 8 : 4);
   processes(); /* first: its covers lie where /tmp comes */
@@ -122,6 +113,7 @@ csn_jail_mounts(const struct csn_jail_plan *plan)
   int64_t files = csn_jail_files(own, CSN_JAIL_OWN_FILES);
   mount_memory("/tmp", 0, ",mode=1777", own, files);
   mount_own(plan, CSN_JAIL_HOME, own, files);
+  csn_make_folders(plan->open.root); /* it may be in one of these */
 }
 
 /* Leaves the jail's mount namespace but not its files. */
@@ -142,7 +134,6 @@ csn_jail_graft(const struct csn_jail_plan *plan)
 {
   const csn_jail_limits *l = &plan->open.limits;
   const char *root = plan->open.root;
-  csn_make_folders(root);
   if (plan->fds[CSN_JAIL_WORKSPACE] > 0)
     csn_attach(plan->fds[CSN_JAIL_WORKSPACE], root);
   else

@@ -27,15 +27,16 @@ enum { CSN_SPAWNER_SOCKET = 3, CSN_SPAWNER_IMAGE = 4 };
  * request under the same number: to add one, append it there.  The warden
  * keeps CONTROL, LIFE and LOCK. */
 enum csn_jail_fd {
-  CSN_JAIL_CONTROL = 3, /* always there */
+  CSN_JAIL_CONTROL = 3,
   CSN_JAIL_LOCK,
   CSN_JAIL_WORKSPACE,
   CSN_JAIL_ACCOUNTS, /* a file: /etc/passwd, a NUL, /etc/group, a NUL */
   CSN_JAIL_GIVEN,
   /* Read end of a pipe that the spawner holds open while it lives. */
   CSN_JAIL_LIFE = CSN_JAIL_GIVEN,
-  CSN_JAIL_BLANK, /* an empty mount namespace, for the jail to end in */
-  CSN_JAIL_USERS, /* the commands' user namespace */
+  CSN_JAIL_BLANK,  /* an empty mount namespace, for the jail to end in */
+  CSN_JAIL_USERS,  /* the commands' user namespace */
+  CSN_JAIL_ORDERS, /* of a warm jail: brings what was not there yet (jail/pool.c) */
   CSN_JAIL_FDS
 };
 #define CSN_JAIL_WITH(fd) (1u << (fd))
@@ -118,6 +119,7 @@ typedef struct csn_jail_open {
   uint32_t with;       /* CSN_JAIL_WITH() of each descriptor */
   uint32_t layers;     /* folders of the root file system, whose descriptors come behind those,
                           the lowest first; 0: the host's programs */
+  uint32_t pool;       /* warm jails of this kind to keep; without CONTROL: only that */
   uint32_t keep_owner; /* fail rather than give the folder of the workspace away */
   csn_jail_limits limits;
   uint32_t uid, gid; /* who owns the workspace and the home; 1000 without a range of ids */

@@ -2,10 +2,13 @@
  *
  * seal.c - the warden's seal: user namespace, capabilities, Landlock, seccomp.
  *
- * The order matters.  With one user id, a second user namespace is entered
- * first, so that nobody inside, not even with a capability there, has one over
- * the jail's mounts and network.  Then capabilities go, no_new_privs is set,
- * and last comes seccomp.  The filters are made at build time by
+ * The order matters.  Before the workspace is in place go the capabilities but
+ * those that this takes, and come no_new_privs and the long seccomp filters,
+ * which leave four calls open: so a warm jail has most of it behind itself and
+ * waits with little.  After the graft, with one user id, a second user namespace
+ * is entered, so that nobody inside, not even with a capability there, has one
+ * over the jail's mounts and network; the last capabilities and calls go, and
+ * Landlock rules begin.  The filters are made at build time by
  * jail/seccomp_gen.c and are loaded once for each jail: commands inherit them.
  */
 #include "jail/seal.h"
@@ -25,11 +28,17 @@
 /* ---- capabilities ---- */
 
 static void
-drop_capabilities(bool ranged)
+keep_capabilities(uint32_t kept)
 {
-  uint32_t kept = ranged ? 1u << CAP_KILL | 1u << CAP_SETUID | 1u << CAP_SETGID : 0;
   struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct caps[2] = {{.effective = kept, .permitted = kept}};
+  if (syscall(SYS_capset, &head, caps) < 0)
+    csn_jail_fail("drop the capabilities", "");
+}
+
+static void
+drop_bounding_set(void)
+{
   for (int cap = 0; cap < 64; cap++)
     if (prctl(PR_CAPBSET_DROP, cap) < 0) {
       if (errno == EINVAL)
@@ -37,8 +46,6 @@ drop_capabilities(bool ranged)
       csn_jail_fail("drop the bounding capabilities", "");
     }
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  if (syscall(SYS_capset, &head, caps) < 0)
-    csn_jail_fail("drop the capabilities", "");
 }
 
 /* ---- Landlock ---- */
@@ -57,6 +64,9 @@ enum {
   LL_RULE_PATH = 1,
 };
 
+/* Device files are made nowhere. */
+#define NO_NODES ((uint64_t)(LL_MAKE_CHAR | LL_MAKE_BLOCK))
+
 struct path_rule {
   uint64_t access;
   int32_t fd;
@@ -71,36 +81,48 @@ allow_beneath(int rules, const char *path, uint64_t access)
   close(r.fd);
 }
 
+struct rules {
+  int abi, fd; /* 0 and -1: this kernel has no Landlock */
+  uint64_t handled;
+};
+
 /* A second wall behind the mounts: reading everywhere, writing only where the
- * mounts are writable, device files nowhere. */
-static int
-restrict_files(const char *root)
+ * mounts are writable, device files nowhere.  All but the workspace. */
+static struct rules
+make_rules(void)
 {
-  uint64_t handled = LL_ALL_V1;
+  static const char *const writable[] = {"/tmp", CSN_JAIL_HOME, "/dev/shm"};
   long abi = syscall(NR_landlock_create_ruleset, NULL, 0, 1);
-  if (abi <= 0)
-    return 0;
+  struct rules r = {.abi = abi > 0 ? (int)abi : 0, .fd = -1, .handled = LL_ALL_V1};
+  if (r.abi == 0)
+    return r;
   if (abi >= 2)
-    handled |= LL_REFER;
+    r.handled |= LL_REFER;
   if (abi >= 3)
-    handled |= LL_TRUNCATE;
+    r.handled |= LL_TRUNCATE;
   if (abi >= 5)
-    handled |= LL_IOCTL_DEV;
-  int rules = (int)syscall(NR_landlock_create_ruleset, &handled, sizeof handled, 0);
-  if (rules < 0)
+    r.handled |= LL_IOCTL_DEV;
+  r.fd = (int)syscall(NR_landlock_create_ruleset, &r.handled, sizeof r.handled, 0);
+  if (r.fd < 0)
     csn_jail_fail("make Landlock rules", "");
-  uint64_t own = handled & ~(uint64_t)(LL_MAKE_CHAR | LL_MAKE_BLOCK);
-  const char *const writable[] = {root, "/tmp", CSN_JAIL_HOME, "/dev/shm"};
-  allow_beneath(rules, "/", LL_EXECUTE | LL_READ_FILE | LL_READ_DIR);
+  allow_beneath(r.fd, "/", LL_EXECUTE | LL_READ_FILE | LL_READ_DIR);
   for (size_t i = 0; i < sizeof writable / sizeof *writable; i++)
-    allow_beneath(rules, writable[i], own);
-  uint64_t special = LL_WRITE_FILE | LL_READ_FILE | (handled & (LL_TRUNCATE | LL_IOCTL_DEV));
-  allow_beneath(rules, "/dev", special);
-  allow_beneath(rules, "/proc", special);
-  if (syscall(NR_landlock_restrict_self, rules, 0) < 0)
+    allow_beneath(r.fd, writable[i], r.handled & ~NO_NODES);
+  uint64_t special = LL_WRITE_FILE | LL_READ_FILE | (r.handled & (LL_TRUNCATE | LL_IOCTL_DEV));
+  allow_beneath(r.fd, "/dev", special);
+  allow_beneath(r.fd, "/proc", special);
+  return r;
+}
+
+static void
+restrict_files(const struct rules *r, const char *workspace)
+{
+  if (r->fd < 0)
+    return;
+  allow_beneath(r->fd, workspace, r->handled & ~NO_NODES);
+  if (syscall(NR_landlock_restrict_self, r->fd, 0) < 0)
     csn_jail_fail("apply Landlock rules", "");
-  close(rules);
-  return (int)abi;
+  close(r->fd);
 }
 
 /* ---- seccomp ---- */
@@ -114,18 +136,29 @@ load_filter(const struct sock_filter *code, size_t n)
     csn_jail_fail("load the seccomp filter", "");
 }
 
+/* ---- all of it ---- */
+
 int
-csn_jail_seal(const struct csn_jail_plan *plan)
+csn_jail_seal(struct csn_jail_plan *plan, void (*graft)(struct csn_jail_plan *))
 {
-  if (!plan->ranged && setns(plan->fds[CSN_JAIL_USERS], CLONE_NEWUSER) < 0)
-    csn_jail_fail("enter the commands' user namespace", "");
-  csn_jail_limit_processes(plan);
-  drop_capabilities(plan->ranged);
+  uint32_t own = plan->ranged ? 1u << CAP_KILL | 1u << CAP_SETUID | 1u << CAP_SETGID : 0;
+  drop_bounding_set();
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     csn_jail_fail("set no_new_privs", "");
-  int landlock = restrict_files(plan->open.root);
-  prctl(PR_SET_DUMPABLE, 0);
+  keep_capabilities(own | 1u << CAP_SYS_ADMIN | 1u << CAP_SYS_CHROOT);
+  struct rules rules = make_rules();
   load_filter(deny_filter, sizeof deny_filter / sizeof *deny_filter);
   load_filter(allow_filter, sizeof allow_filter / sizeof *allow_filter);
-  return landlock;
+  graft(plan);
+  if (!plan->ranged) {
+    if (setns(plan->fds[CSN_JAIL_USERS], CLONE_NEWUSER) < 0)
+      csn_jail_fail("enter the commands' user namespace", "");
+    drop_bounding_set(); /* that had filled it again */
+  }
+  csn_jail_limit_processes(plan);
+  keep_capabilities(own);
+  restrict_files(&rules, plan->open.root);
+  prctl(PR_SET_DUMPABLE, 0);
+  load_filter(end_filter, sizeof end_filter / sizeof *end_filter);
+  return rules.abi;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * seccomp_gen.c - prints the jail's two seccomp filters as C arrays.  Runs at
- * build time, because building a filter takes longer than making a jail.
+ * seccomp_gen.c - prints the jail's seccomp filters as C arrays.  Runs at build
+ * time, because building a filter takes longer than making a jail.
  *
  * allow_filter names what may be called; all else does not exist there (ENOSYS)
  * and foreign system call tables, x32 among them, kill.  deny_filter comes
- * first and refuses single arguments of allowed calls, and the calls whose
- * absence should read as "not permitted".  The stricter answer of both holds.
+ * first and refuses single arguments of allowed calls.  end_filter refuses what
+ * the workspace's graft needs and comes after it.  The strictest answer holds.
  *
  * usage: seccomp_gen x86_64|aarch64
  */
@@ -360,13 +360,16 @@ static const char *const allowed[] = {
     "socketpair",
 };
 
+/* What the first process of a jail needs until its workspace is in place, so
+ * that it can load the long filters before that. */
+static const char *const last[] = {"chroot", "mount", "move_mount", "setns"};
+
 /* "Operation not permitted" tells people and programs more than ENOSYS. */
 static const char *const refused[] = {
     "acct",
     "add_key",
     "adjtimex",
     "bpf",
-    "chroot",
     "clock_adjtime",
     "clock_settime",
     "delete_module",
@@ -387,9 +390,7 @@ static const char *const refused[] = {
     "keyctl",
     "lookup_dcookie",
     "migrate_pages",
-    "mount",
     "mount_setattr",
-    "move_mount",
     "move_pages",
     "name_to_handle_at",
     "nfsservctl",
@@ -404,7 +405,6 @@ static const char *const refused[] = {
     "request_key",
     "setdomainname",
     "sethostname",
-    "setns",
     "settimeofday",
     "swapoff",
     "swapon",
@@ -506,8 +506,6 @@ deny(uint32_t arch)
 {
   const uint32_t no = SCMP_ACT_ERRNO(EPERM);
   scmp_filter_ctx f = new_filter(SCMP_ACT_ALLOW, arch);
-  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-    add(f, arch, no, refused[i], 0, NULL);
   /* Its arguments lie in memory where no filter can see them; libraries fall
    * back to clone. */
   add(f, arch, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
@@ -549,6 +547,8 @@ allow(uint32_t arch)
   scmp_filter_ctx f = new_filter(SCMP_ACT_ERRNO(ENOSYS), arch);
   for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
     add(f, arch, SCMP_ACT_ALLOW, allowed[i], 0, NULL);
+  for (size_t i = 0; i < sizeof last / sizeof *last; i++)
+    add(f, arch, SCMP_ACT_ALLOW, last[i], 0, NULL);
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
     add(f, arch, SCMP_ACT_ERRNO(EPERM), refused[i], 0, NULL);
   /* Linux and the other personalities that differ in uname(2) alone. */
@@ -557,6 +557,15 @@ allow(uint32_t arch)
     struct scmp_arg_cmp c = SCMP_A0(SCMP_CMP_EQ, personalities[i]);
     add(f, arch, SCMP_ACT_ALLOW, "personality", 1, &c);
   }
+  return f;
+}
+
+static scmp_filter_ctx
+end(uint32_t arch)
+{
+  scmp_filter_ctx f = new_filter(SCMP_ACT_ALLOW, arch);
+  for (size_t i = 0; i < sizeof last / sizeof *last; i++)
+    add(f, arch, SCMP_ACT_ERRNO(EPERM), last[i], 0, NULL);
   return f;
 }
 
@@ -587,5 +596,6 @@ main(int argc, char **argv)
   }
   print_filter("deny_filter", deny(arch));
   print_filter("allow_filter", allow(arch));
+  print_filter("end_filter", end(arch));
   return 0;
 }

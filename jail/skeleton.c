@@ -256,18 +256,34 @@ read_host(const char *path, char text[STAT_MAX])
   return text;
 }
 
+const char *const csn_jail_covered[] = {
+    "acpi",       "asound",     "bus",      "cmdline", "diskstats",   "fs",
+    "interrupts", "irq",        "kallsyms", "keys",    "loadavg",     "meminfo",
+    "modules",    "partitions", "pressure", "scsi",    "sched_debug", "softirqs",
+    "stat",       "vmstat",     "zoneinfo", NULL,
+};
+
 /* An own /proc must be there for the kernel to let the jails mount theirs over
- * it: this one is of a process namespace that ends with us.  And the texts
- * that jails put over files that tell about the host. */
+ * it: this one is of a process namespace that ends with us. */
 static void
 processes(void)
 {
   static char text[STAT_MAX];
+  struct stat st;
   csn_make_folder("proc");
   csn_mount_new("proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   csn_make_folder("tmp");
-  csn_make_folder("tmp/none");
-  csn_make_file("tmp/empty", "");
+  for (const char *const *name = csn_jail_covered; *name; name++) {
+    char path[40], cover[40];
+    snprintf(path, sizeof path, "proc/%s", *name);
+    snprintf(cover, sizeof cover, "tmp/%s", *name);
+    if (stat(path, &st) < 0 || !(st.st_mode & S_IROTH))
+      continue;
+    if (S_ISDIR(st.st_mode))
+      csn_make_folder(cover);
+    else
+      csn_make_file(cover, "");
+  }
   csn_make_file("tmp/cmdline", "caisson\n");
   csn_make_file("tmp/loadavg", "0.00 0.00 0.00 1/1 1\n");
   mask_memory(read_host("/proc/meminfo", text));

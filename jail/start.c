@@ -301,6 +301,7 @@ csn_template_find(struct csn_home *home, struct csn_template **list, const struc
     return NULL;
   }
   t->mounts = build(home, want, why);
+  t->serial = ++home->serial;
   if (t->mounts >= 0)
     return t;
   forget(list);

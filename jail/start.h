@@ -12,10 +12,11 @@
 
 /* Where we are: what a root harness's spawner and an ordinary user's have. */
 struct csn_home {
-  bool ranged; /* root of this machine: jails get user ids of their own */
-  int mounts;  /* the host's mounts as we see them: a namespace */
-  int proc;    /* the host's /proc */
-  int blank;   /* an empty, read-only mount namespace */
+  bool ranged;     /* root of this machine: jails get user ids of their own */
+  int mounts;      /* the host's mounts as we see them: a namespace */
+  int proc;        /* the host's /proc */
+  int blank;       /* an empty, read-only mount namespace */
+  uint64_t serial; /* of the template that was made last */
   struct csn_ids_list ids;
 };
 
@@ -36,6 +37,7 @@ struct csn_template {
   size_t layers;             /* 0: the host's programs */
   struct csn_origin *origins;
   int mounts;
+  uint64_t serial;
   struct csn_template *next; /* most recently used first */
 };
 

@@ -204,7 +204,7 @@ take_rank(struct warden *w)
 }
 
 _Noreturn void
-csn_warden_run(const struct csn_jail_plan *plan)
+csn_warden_run(struct csn_jail_plan *plan)
 {
   static struct warden warden;
   struct warden *w = &warden;
@@ -217,11 +217,11 @@ csn_warden_run(const struct csn_jail_plan *plan)
   sigaddset(&child, SIGCHLD);
   w->signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
   w->epoll = epoll_create1(EPOLL_CLOEXEC);
-  watch(w, CSN_JAIL_CONTROL, ON_CONTROL);
   watch(w, CSN_JAIL_LIFE, ON_LIFE);
   watch(w, w->signals, ON_SIGNAL);
   take_rank(w); /* the seal makes the file root's */
-  csn_jail_note ready = {.kind = CSN_JAIL_READY, .landlock = csn_jail_seal(plan)};
+  csn_jail_note ready = {.kind = CSN_JAIL_READY, .landlock = csn_jail_seal(plan, csn_jail_finish)};
+  watch(w, CSN_JAIL_CONTROL, ON_CONTROL);
   if (send(CSN_JAIL_CONTROL, &ready, sizeof ready, MSG_NOSIGNAL) == sizeof ready)
     serve(w);
   _exit(0);

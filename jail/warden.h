@@ -26,8 +26,9 @@ struct warden {
   char body[CSN_JAIL_BODY_MAX + 1];
 };
 
-/* The warden of a jail whose root is built; never comes back. */
-_Noreturn void csn_warden_run(const struct csn_jail_plan *plan);
+/* The warden of a jail whose root is built but for the workspace; never comes
+ * back. */
+_Noreturn void csn_warden_run(struct csn_jail_plan *plan);
 
 /* Starts what w->body asks for, whose length is `n`, and closes `fds`.  False
  * when it is malformed. */

@@ -63,7 +63,10 @@ bool
 csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
 {
   size_t named = 0;
-  if (n != sizeof *open || !(open->with & CSN_JAIL_WITH(CSN_JAIL_CONTROL)))
+  if (n != sizeof *open)
+    return false;
+  /* Without a control stream it is about the pool, and has nothing to hold. */
+  if (!(open->with & CSN_JAIL_WITH(CSN_JAIL_CONTROL)) && open->with & CSN_JAIL_WITH(CSN_JAIL_LOCK))
     return false;
   for (int i = 0; i < 32; i++) {
     bool is_there = open->with & CSN_JAIL_WITH(i);

@@ -89,8 +89,9 @@ typedef struct csn_sandbox_spec {
   const char *rootfs;  /* "host" (NULL too), a folder's absolute path, "dir:PATH", "tar:FILE",
                           "oci:PATH[@TAG]" or "image:NAME" */
   const char *const
-      *environment;        /* NAME=VALUE list for all commands, NULL-terminated, may be NULL */
-  const csn_json *options; /* further options of the back-end, or NULL */
+      *environment; /* NAME=VALUE list for all commands, NULL-terminated, may be NULL */
+  uint32_t pool;    /* sandboxes of this kind to keep ready for those who ask next; the jail's */
+  const csn_json *options;          /* further options of the back-end, or NULL */
   const csn_sandbox_limits *limits; /* NULL: the defaults */
   /* Who commands are: NAME or UID[:GID] of the root file system, or a new name
    * for user 1000.  NULL: whom an image names, else user 1000.  Never root. */

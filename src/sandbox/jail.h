@@ -6,6 +6,8 @@
 #ifndef CSN_SANDBOX_JAIL_H
 #define CSN_SANDBOX_JAIL_H
 
+#include <string.h>
+
 #include "caisson/json.h"
 #include "caisson/sandbox.h"
 #include "jail/proto.h"
@@ -22,6 +24,14 @@ typedef struct csn_jail_ask {
   const int *layers; /* as many as open.layers */
 } csn_jail_ask;
 
+static inline void
+csn_jail_ask_init(csn_jail_ask *ask)
+{
+  memset(&ask->open, 0, sizeof ask->open);
+  memset(ask->fds, -1, sizeof ask->fds);
+  ask->layers = NULL;
+}
+
 /* What came of it: descriptors, the caller's now. */
 typedef struct csn_jail_got {
   int pidfd, life; /* as jail/proto.h says */
@@ -32,7 +42,8 @@ typedef struct csn_jail_got {
   csn_jail_held held;
 } csn_jail_got;
 
-/* Asks the spawner for a jail. */
+/* Asks the spawner for a jail.  Without CSN_JAIL_CONTROL there is none, but
+ * the pool of its kind is full. */
 int csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err) CSN_MUST;
 
 /* Who the commands of an open jail are on this host; -1: the harness's user. */

@@ -80,9 +80,10 @@ csn_jail_start(csn_err *err)
 static int
 ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
 {
-  csn_jail_open open = ask->open;
+  csn_jail_open open;
   int fds[CSN_JAIL_GIVEN + CSN_JAIL_LAYERS_MAX], rc = start(err);
   size_t n = 0;
+  memcpy(&open, &ask->open, sizeof open); /* all of it: the pool compares bytes */
   open.with = 0;
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
     if (ask->fds[i] >= 0) {

@@ -192,14 +192,16 @@ add_limits(struct lines *l, const csn_sandbox *sb)
 static void
 add_owner(struct lines *l, csn_scope *sc)
 {
-  csn_jail_ask ask = {.open = {.keep_owner = 1, .root = "/workspace"}};
+  csn_jail_ask ask;
   csn_jail_got got;
   csn_err err = {0};
   int pair[2];
   csn_auto(csn_closep) int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return;
-  memset(ask.fds, -1, sizeof ask.fds);
+  csn_jail_ask_init(&ask);
+  ask.open.keep_owner = 1;
+  memcpy(ask.open.root, "/workspace", sizeof "/workspace");
   ask.fds[CSN_JAIL_CONTROL] = pair[1];
   ask.fds[CSN_JAIL_WORKSPACE] = folder;
   csn_jail_limits_ask(NULL, &ask.open.limits);

@@ -13,6 +13,7 @@
 
 #include "identity.h"
 #include "sandbox/jail.h"
+#include "sandbox/jail_limits.h"
 
 static int probe_fd = -1;
 
@@ -547,6 +548,112 @@ find_spawner(void)
   return found;
 }
 
+/* Fills the pool of the kind of jail that cell_open() asks for. */
+static void
+fill_pool(struct cell *c, uint32_t n)
+{
+  csn_jail_ask ask;
+  csn_jail_got got;
+  csn_jail_ask_init(&ask);
+  memcpy(ask.open.root, "/workspace", sizeof "/workspace");
+  ask.open.pool = n;
+  ask.fds[CSN_JAIL_WORKSPACE] = c->fd;
+  csn_jail_limits_ask(NULL, &ask.open.limits);
+  OK(csn_jail_request(&ask, &got, &c->err), &c->err);
+}
+
+/* Jails and warm jails; -1 where the kernel does not tell. */
+static int
+count_children(void)
+{
+  int n = -1;
+  pid_t spawner = find_spawner();
+  char path[64], text[16384];
+  snprintf(path, sizeof path, "/proc/%d/task/%d/children", spawner, spawner);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  if (fd >= 0)
+    close(fd);
+  if (got < 0)
+    return n;
+  text[got] = '\0';
+  n = 0;
+  for (char *at = text; (at = strchr(at, ' ')); at++)
+    n++;
+  return n;
+}
+
+static void
+await_children(int n)
+{
+  for (int i = 0; i < 500 && count_children() != n && count_children() >= 0; i++)
+    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+  if (count_children() >= 0)
+    assert_int_equal(count_children(), n);
+}
+
+TEST(a_warm_jail_is_used_once_and_is_like_any_other)
+{
+  struct cell a, b, c;
+  cell_open(&a, (csn_sandbox_spec){0});
+  fill_pool(&a, 2);
+  await_children(3);
+  cell_open(&b, (csn_sandbox_spec){.pool = 2});
+  cell_open(&c, (csn_sandbox_spec){.pool = 2});
+  prints(&b, "id -u; pwd; ls; echo x >f; stat -c %U f; cat f; ls -A /tmp",
+         "1000\n/workspace\nprobe\nuser\nx\n");
+  prints(&c, "ls; ls -A /tmp; hostname", "probe\ncaisson\n");
+  prints(&b, "grep -c -E '^Cap...:\t0000000000000000$' /proc/self/status", "5\n");
+  prints(&b, "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status", "NoNewPrivs:\t1\nSeccomp:\t2\n");
+  prints(&b, "ls /proc/self/fd | wc -l; wc -l </proc/1/mountinfo", "4\n0\n");
+  for (size_t i = 0; i < CSN_COUNT(denials); i++) {
+    const char *argv[8] = {"./probe"};
+    memcpy(argv + 1, denials[i].args, sizeof denials[i].args);
+    denied(&b, argv, denials[i].errnos, CSN_COUNT(denials[i].errnos));
+  }
+  csn_sandbox_close(b.sb);
+  csn_sandbox_close(c.sb);
+  /* Made again while nobody asks: as many as before. */
+  await_children(3);
+  fill_pool(&a, 0);
+  await_children(1);
+  b.sb = c.sb = NULL;
+  cell_close(&b);
+  cell_close(&c);
+  cell_close(&a);
+}
+
+TEST(a_warm_jail_that_dies_is_not_handed_out)
+{
+  struct cell a, b;
+  cell_open(&a, (csn_sandbox_spec){0});
+  fill_pool(&a, 3);
+  pid_t spawner = find_spawner();
+  char path[64], text[4096];
+  snprintf(path, sizeof path, "/proc/%d/task/%d/children", spawner, spawner);
+  csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+  if (n <= 0)
+    SKIP("this kernel does not list children");
+  text[n] = '\0';
+  bool first = true; /* that is a's */
+  for (char *at = text, *end; *at; at = end) {
+    long pid = strtol(at, &end, 10);
+    if (end == at)
+      break;
+    if (!first)
+      kill((pid_t)pid, SIGKILL);
+    first = false;
+  }
+  await_children(1);
+  cell_open(&b, (csn_sandbox_spec){.pool = 3});
+  prints(&b, "echo alive", "alive\n");
+  prints(&a, "echo alive", "alive\n");
+  fill_pool(&a, 0);
+  cell_close(&b);
+  cell_close(&a);
+}
+
 TEST(when_the_spawner_is_killed_its_jails_end_and_the_next_one_works)
 {
   struct cell c, d;
@@ -638,6 +745,8 @@ tests(void)
       RUN(files_and_descriptors_are_limited),
       RUN(many_orphans_are_collected),
       RUN(a_long_command_fits_and_one_too_long_is_an_error),
+      RUN(a_warm_jail_is_used_once_and_is_like_any_other),
+      RUN(a_warm_jail_that_dies_is_not_handed_out),
       RUN(when_the_spawner_is_killed_its_jails_end_and_the_next_one_works),
       RUN(without_user_namespaces_it_says_what_to_do_and_does_not_fall_back),
       RUN(the_doctor_hears_what_this_machine_enforces),

@@ -204,18 +204,19 @@ static int
 start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct network *net,
       csn_err *err)
 {
-  csn_jail_ask ask = {0};
+  csn_jail_ask ask;
   csn_jail_got got;
   int pair[2];
-  snprintf(ask.open.root, sizeof ask.open.root, "%s", j->base.root);
-  ask.open.networked = net->policy != NULL;
-  ask.open.n_ports = (uint16_t)net->n_ports;
-  memcpy(ask.open.ports, net->ports, sizeof net->ports);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
   j->control = pair[0];
   csn_auto(csn_closep) int theirs = pair[1];
-  memset(ask.fds, -1, sizeof ask.fds);
+  csn_jail_ask_init(&ask);
+  snprintf(ask.open.root, sizeof ask.open.root, "%s", j->base.root);
+  ask.open.networked = net->policy != NULL;
+  ask.open.n_ports = (uint16_t)net->n_ports;
+  memcpy(ask.open.ports, net->ports, sizeof net->ports);
+  ask.open.pool = spec->pool;
   ask.fds[CSN_JAIL_CONTROL] = theirs;
   ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
   ask.fds[CSN_JAIL_WORKSPACE] = j->base.workspace_fd;
