@@ -26,6 +26,7 @@ struct csn_agent_sandbox {
   const csn_json *network, *secrets; /* as in the file, without values; may be NULL */
   uint16_t *expose;
   size_t n_expose;
+  uint32_t pool;
 };
 
 /* The section `limits`; 0: none. */

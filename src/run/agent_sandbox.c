@@ -134,6 +134,28 @@ write_environment(const csn_agent *a, csn_jw *w)
   csn_jw_end(w);
 }
 
+/* ---- pool ---- */
+
+static int
+read_pool(const struct csn_agent_reader *r, const csn_json *m)
+{
+  enum { MOST = 256 };
+  int64_t n = 0;
+  if (m->kind != CSN_JSON_NUMBER || !csn_str_int(m->text, &n) || n < 0 || n > MOST)
+    return csn_agent_complain(r, m, "sandbox.pool: expected a whole number from 0 to %d", MOST);
+  r->a->sandbox.pool = (uint32_t)n;
+  return 0;
+}
+
+static void
+write_pool(const csn_agent *a, csn_jw *w)
+{
+  if (!a->sandbox.pool)
+    return;
+  csn_jw_key(w, "pool");
+  csn_jw_int(w, a->sandbox.pool);
+}
+
 /* ---- the section ---- */
 
 /* In the order in which the resolved form has them. */
@@ -147,6 +169,7 @@ static const struct part parts[] = {
     {"network", csn_agent_read_network, csn_agent_write_network},
     {"secrets", csn_agent_read_secrets, csn_agent_write_secrets},
     {"expose", csn_agent_read_expose, csn_agent_write_expose},
+    {"pool", read_pool, write_pool},
 };
 
 int

@@ -113,6 +113,7 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .limits = &a->sandbox.limits,
       .expose = a->sandbox.expose,
       .n_expose = a->sandbox.n_expose,
+      .pool = a->sandbox.pool,
   };
   csn_arena *tmp = csn_arena_new(0);
   if (a->manifest)
