@@ -20,7 +20,9 @@
 enum { MOST = 10000, CROWD = 100, RUNTIMES = 20 };
 
 struct series {
-  const char *name, *sample;
+  const char *name;
+  const char *sample; /* case of bench/goals; "CASE-SIDE" has it beside a floor */
+  const char *side;   /* of a floor */
   int n;
   double us[MOST];
 };
@@ -53,6 +55,18 @@ show(struct series *s, const struct series *floor)
   printf("\n");
   if (s->sample)
     bench_sample(s->sample, "ours", median(s) / 1000);
+}
+
+/* A sample of both under the case "CASE-SIDE". */
+static void
+show_beside(const struct series *s, const struct series *floor)
+{
+  char name[80];
+  snprintf(name, sizeof name, "%s-%s", s->sample, floor->side);
+  if (s->n && floor->n) {
+    bench_sample(name, "ours", median(s) / 1000);
+    bench_sample(name, floor->side, median(floor) / 1000);
+  }
 }
 
 static void
@@ -108,7 +122,7 @@ run(csn_sandbox *sb, const char *const *argv)
   csn_buf_fini(&out);
 }
 
-/* false when there is no such program, or it fails; its output goes to a file. */
+/* false when there is no such program, or it fails; its output is dropped. */
 static bool
 run_outside(const char *const *argv)
 {
@@ -128,11 +142,12 @@ run_outside(const char *const *argv)
   return status == 0;
 }
 
-static struct series floor_true = {.name = "posix_spawn true"},
-                     floor_static = {.name = "posix_spawn static"},
-                     floor_sh = {.name = "posix_spawn sh -c"},
-                     bwrap = {.name = "bwrap --unshare-all true"}, runc = {.name = "runc run true"},
-                     crun = {.name = "crun run true"},
+static struct series floor_true = {.name = "posix_spawn true", .side = "spawn"},
+                     floor_static = {.name = "posix_spawn static", .side = "spawn"},
+                     floor_sh = {.name = "posix_spawn sh -c", .side = "spawn"},
+                     bwrap = {.name = "bwrap --unshare-all true", .side = "bwrap"},
+                     runc = {.name = "runc run true", .side = "runc"},
+                     crun = {.name = "crun run true", .side = "crun"},
                      cold = {.name = "create + first true", .sample = "jail-cold"},
                      create = {.name = "create"},
                      pooled = {.name = "from the pool + first true", .sample = "jail-pooled"},
@@ -213,7 +228,7 @@ show_runtime(struct series *s, const char *program, const char *bundle)
     fail(&err);
   csn_sandbox_close(sb);
   csn_str why = csn_str_trim(csn_buf_str(&out));
-  printf("%-34s does not run here: %.*s\n", s->name, (int)(why.n & 0xfff), why.p);
+  printf("skipped: %s does not run here: %.*s\n", s->name, (int)(why.n & 0xfff), why.p);
 }
 
 /* ---- rounds ---- */
@@ -370,10 +385,16 @@ main(int argc, char **argv)
   show(&exec_true, &floor_true);
   show(&exec_sh, &floor_sh);
   show(&destroy, NULL);
+  show_beside(&cold, &bwrap);
+  show_beside(&cold, &runc);
+  show_beside(&cold, &crun);
+  show_beside(&exec_static, &floor_static);
+  show_beside(&exec_sh, &floor_sh);
   pool_rounds(rounds < 100 ? rounds : 100, workspace);
   show(&pooled, &bwrap);
   show(&graft, &floor_true);
   show(&refill, NULL);
+  show_beside(&pooled, &bwrap);
   crowd("cold", "jail-crowd", workspace);
   fill_pool(workspace, CROWD);
   nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
