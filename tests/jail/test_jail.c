@@ -380,10 +380,15 @@ TEST(the_host_is_not_told)
 
 TEST(the_workspace_may_be_anywhere_but_in_the_jails_own_folders)
 {
-  struct cell c;
-  cell_open(&c, (csn_sandbox_spec){.root = "/data/projects/one"});
-  prints(&c, "pwd; ls", "/data/projects/one\nprobe\n");
-  cell_close(&c);
+  static const char *const good[] = {"/data/projects/one", "/home/user/work/one", "/tmp/work"};
+  for (size_t i = 0; i < CSN_COUNT(good); i++) {
+    struct cell c;
+    char want[80];
+    snprintf(want, sizeof want, "%s\nprobe\n", good[i]);
+    cell_open(&c, (csn_sandbox_spec){.root = good[i]});
+    prints(&c, "pwd; ls", want);
+    cell_close(&c);
+  }
   static const char *const bad[] = {"/",     "/usr/x", "/etc",   "/proc", "/a/../usr",
                                     "/a//b", "/a/",    "/a/./b", "/.."};
   for (size_t i = 0; i < CSN_COUNT(bad); i++) {
@@ -623,6 +628,20 @@ TEST(a_warm_jail_is_used_once_and_is_like_any_other)
   cell_close(&a);
 }
 
+TEST(a_jail_with_accounts_of_its_own_is_never_a_warm_one)
+{
+  struct cell a, b, c;
+  cell_open(&a, (csn_sandbox_spec){0});
+  cell_open(&b, (csn_sandbox_spec){.user = "dev", .pool = 2});
+  prints(&b, "id -un", "dev\n");
+  cell_open(&c, (csn_sandbox_spec){.user = "ops", .pool = 2});
+  prints(&c, "id -un", "ops\n");
+  await_children(3);
+  cell_close(&c);
+  cell_close(&b);
+  cell_close(&a);
+}
+
 TEST(a_warm_jail_that_dies_is_not_handed_out)
 {
   struct cell a, b;
@@ -746,6 +765,7 @@ tests(void)
       RUN(many_orphans_are_collected),
       RUN(a_long_command_fits_and_one_too_long_is_an_error),
       RUN(a_warm_jail_is_used_once_and_is_like_any_other),
+      RUN(a_jail_with_accounts_of_its_own_is_never_a_warm_one),
       RUN(a_warm_jail_that_dies_is_not_handed_out),
       RUN(when_the_spawner_is_killed_its_jails_end_and_the_next_one_works),
       RUN(without_user_namespaces_it_says_what_to_do_and_does_not_fall_back),
