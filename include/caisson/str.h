@@ -75,6 +75,8 @@ csn_str_ends(csn_str s, csn_str tail)
 CSN_API size_t csn_str_find(csn_str s, csn_str needle, size_t from);
 /* Without blanks, tabs and line ends at both sides. */
 CSN_API csn_str csn_str_trim(csn_str s);
+/* Whether it is one of the words of a list that ends with NULL. */
+CSN_API bool csn_str_is_one_of(csn_str s, const char *const *words);
 /* The whole slice as a decimal number; false when it is not one or overflows. */
 CSN_API bool csn_str_int(csn_str s, int64_t *out);
 /* Cuts the next line off *s, without its "\n" or "\r\n"; false at the end. */

@@ -115,15 +115,6 @@ take_text(struct reader *r, csn_str s, csn_str *out)
   return fail_at(r, CSN_E_LIMIT, r->ev.start_mark, "the file is larger than this program accepts");
 }
 
-static bool
-is_one_of(csn_str s, const char *const *words)
-{
-  for (; *words; words++)
-    if (csn_str_eq(s, csn_cstr(*words)))
-      return true;
-  return false;
-}
-
 static size_t
 count_digits(csn_str s, size_t from)
 {
@@ -231,16 +222,16 @@ set_plain(struct reader *r, csn_json *v, csn_str s)
   struct number no;
   csn_str digits;
   int shift;
-  if (is_one_of(s, nulls)) {
+  if (csn_str_is_one_of(s, nulls)) {
     v->kind = CSN_JSON_NULL;
     return 0;
   }
-  v->truth = is_one_of(s, trues);
-  if (v->truth || is_one_of(s, falses)) {
+  v->truth = csn_str_is_one_of(s, trues);
+  if (v->truth || csn_str_is_one_of(s, falses)) {
     v->kind = CSN_JSON_BOOL;
     return 0;
   }
-  if (is_one_of(s, no_json))
+  if (csn_str_is_one_of(s, no_json))
     return fail_at(r, CSN_E_PARSE, r->ev.start_mark, "found %.*s, expected a finite number",
                    (int)s.n, s.p);
   if (cut_radix(s, &shift, &digits))

@@ -32,6 +32,33 @@ again(int fd, short events)
   return errno == EINTR;
 }
 
+bool
+csn_path_add(csn_buf *out, csn_str path)
+{
+  for (size_t i = 0; i <= path.n;) {
+    size_t end = i;
+    while (end < path.n && path.p[end] != '/')
+      end++;
+    csn_str part = csn_strn(path.p + i, end - i);
+    i = end + 1;
+    if (part.n == 0 || csn_str_eq(part, CSN_STR(".")))
+      continue;
+    if (csn_str_eq(part, CSN_STR(".."))) {
+      if (out->n == 0)
+        return false;
+      while (out->n && out->p[out->n - 1] != '/')
+        out->n--;
+      out->n -= out->n != 0;
+      out->p[out->n] = '\0';
+      continue;
+    }
+    if (out->n)
+      csn_buf_addc(out, '/');
+    csn_buf_add(out, part);
+  }
+  return true;
+}
+
 int
 csn_fd_read_all(int fd, csn_buf *out, csn_err *err)
 {

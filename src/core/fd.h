@@ -11,6 +11,10 @@
 
 #include "caisson/mem.h"
 
+/* Adds the parts of a path to the clean `out`, without "." and ".."; false when ".." would lead
+ * above where `out` starts.  Looks at no file; what does not fit shows in out->over. */
+bool csn_path_add(csn_buf *out, csn_str path);
+
 /* Reads to the end; CSN_E_LIMIT past out->cap. */
 int csn_fd_read_all(int fd, csn_buf *out, csn_err *err) CSN_MUST;
 int csn_fd_write_all(int fd, csn_str bytes, csn_err *err) CSN_MUST;

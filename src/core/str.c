@@ -37,6 +37,15 @@ csn_str_trim(csn_str s)
 }
 
 bool
+csn_str_is_one_of(csn_str s, const char *const *words)
+{
+  for (; *words; words++)
+    if (csn_str_eq(s, csn_cstr(*words)))
+      return true;
+  return false;
+}
+
+bool
 csn_str_int(csn_str s, int64_t *out)
 {
   bool minus = s.n && s.p[0] == '-';

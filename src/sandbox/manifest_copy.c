@@ -47,28 +47,7 @@ csn_copy_count(csn_copy *c, int64_t files, int64_t bytes, csn_err *err)
 static bool
 normalise(csn_buf *out, csn_str path)
 {
-  for (size_t i = 0; i <= path.n;) {
-    size_t end = i;
-    while (end < path.n && path.p[end] != '/')
-      end++;
-    csn_str part = csn_strn(path.p + i, end - i);
-    i = end + 1;
-    if (part.n == 0 || csn_str_eq(part, CSN_STR(".")))
-      continue;
-    if (csn_str_eq(part, CSN_STR(".."))) {
-      if (out->n == 0)
-        return false;
-      while (out->n && out->p[out->n - 1] != '/')
-        out->n--;
-      out->n -= out->n != 0;
-      out->p[out->n] = '\0';
-      continue;
-    }
-    if (out->n)
-      csn_buf_addc(out, '/');
-    csn_buf_add(out, part);
-  }
-  return !out->over;
+  return csn_path_add(out, path) && !out->over;
 }
 
 /* Opens `rest` beneath the open folder, or the folder itself. */

@@ -27,41 +27,13 @@ refuse(csn_str path, enum csn_code code, const char *why, csn_err *err)
   return rc;
 }
 
-/* Adds the components of `path` to the normalised `out`; false when ".." would
- * leave it. */
-static bool
-add_parts(csn_buf *out, csn_str path)
-{
-  for (size_t i = 0; i <= path.n;) {
-    size_t end = i;
-    while (end < path.n && path.p[end] != '/')
-      end++;
-    csn_str part = csn_strn(path.p + i, end - i);
-    i = end + 1;
-    if (part.n == 0 || csn_str_eq(part, CSN_STR(".")))
-      continue;
-    if (csn_str_eq(part, CSN_STR(".."))) {
-      if (out->n == 0)
-        return false;
-      while (out->n && out->p[out->n - 1] != '/')
-        out->n--;
-      out->n -= out->n != 0;
-      continue;
-    }
-    if (out->n)
-      csn_buf_addc(out, '/');
-    csn_buf_add(out, part);
-  }
-  return true;
-}
-
 /* What an absolute path is below the folder's own name `root`: a part of `all`,
  * which keeps its text.  False: it is elsewhere. */
 static bool
 below_root(csn_str path, csn_str root, csn_buf *all, csn_str *rest)
 {
   csn_auto(csn_buf_finip) csn_buf r = CSN_BUF(MAX_PATH);
-  if (root.n == 0 || !add_parts(&r, root) || !add_parts(all, path) || r.over || all->over)
+  if (root.n == 0 || !csn_path_add(&r, root) || !csn_path_add(all, path) || r.over || all->over)
     return false;
   if (!csn_str_starts(csn_buf_str(all), csn_buf_str(&r)) ||
       (r.n && all->n > r.n && all->p[r.n] != '/'))
@@ -88,11 +60,11 @@ csn_patch_normalise(csn_patch *p, csn_str path, csn_str *out, csn_str *shown, cs
                               : "absolute paths are not accepted; use a relative path",
                     err);
   } else {
-    (void)add_parts(&b, p->cwd);
+    (void)csn_path_add(&b, p->cwd);
   }
   size_t cwd_n = b.n;
   csn_auto(csn_freep) char *cwd = csn_dupz(csn_buf_str(&b));
-  if (!add_parts(&b, rest))
+  if (!csn_path_add(&b, rest))
     return refuse(path, CSN_E_DENIED, "leads out of the workspace (\"..\")", err);
   if (b.n == 0)
     return refuse(path, CSN_E_INVALID, "names the workspace itself, not a file in it", err);
@@ -188,7 +160,7 @@ csn_patch_resolve(csn_patch *p, csn_str rel, bool follow_last, csn_str *out, siz
     if (part.n == 0 || csn_str_eq(part, CSN_STR(".")))
       continue;
     if (csn_str_eq(part, CSN_STR(".."))) { /* only out of a link's target */
-      if (!add_parts(&done, part))
+      if (!csn_path_add(&done, part))
         return refuse(rel, CSN_E_DENIED, "a symbolic link on this path leads out of the workspace",
                       err);
       if (done.p)
@@ -231,7 +203,7 @@ csn_patch_resolve(csn_patch *p, csn_str rel, bool follow_last, csn_str *out, siz
       is_missing = true;
       *existing = done.n;
     }
-    (void)add_parts(&done, part);
+    (void)csn_path_add(&done, part);
     if (fd >= 0)
       step_into(&at, &fd);
   }

@@ -376,6 +376,31 @@ TEST(a_tree_deeper_than_the_descriptors_allowed_is_removed)
   place_fini(&p);
 }
 
+TEST(parts_of_a_path_are_joined_without_dots)
+{
+  static const struct {
+    const char *start, *path, *want; /* NULL: it leads out */
+  } rows[] = {{"", "a/b", "a/b"},
+              {"", "/a//b/./c/", "a/b/c"},
+              {"", "a/../b", "b"},
+              {"a/b", "../c", "a/c"},
+              {"a", "..", ""},
+              {"a", "../..", NULL},
+              {"", "..", NULL},
+              {"", "a/../../b", NULL},
+              {"a", "", "a"},
+              {"ab/c", "../../d", "d"},
+              {"", "..a/b..", "..a/b.."}};
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(100);
+    csn_buf_addz(&b, rows[i].start);
+    bool stays = csn_path_add(&b, csn_cstr(rows[i].path));
+    if (stays != (rows[i].want != NULL) ||
+        (stays && !csn_str_eq(csn_buf_str(&b), csn_cstr(rows[i].want))))
+      fail_msg("%s + %s: %s", rows[i].start, rows[i].path, stays ? b.p : "leads out");
+  }
+}
+
 RUN_TESTS("core/fd", RUN(a_name_from_outside_reaches_only_what_is_beneath),
           RUN(the_same_holds_where_the_kernel_has_no_openat2),
           RUN(swapping_a_folder_for_a_link_never_opens_a_way_out),
@@ -385,4 +410,5 @@ RUN_TESTS("core/fd", RUN(a_name_from_outside_reaches_only_what_is_beneath),
           RUN(writing_goes_nowhere_else),
           RUN(folders_are_made_where_they_are_missing_and_only_beneath),
           RUN(removing_a_tree_touches_nothing_outside_it),
-          RUN(a_tree_deeper_than_the_descriptors_allowed_is_removed))
+          RUN(a_tree_deeper_than_the_descriptors_allowed_is_removed),
+          RUN(parts_of_a_path_are_joined_without_dots))

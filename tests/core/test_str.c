@@ -105,6 +105,14 @@ TEST(a_buffer_remembers_that_it_was_full)
   assert_int_equal(b.p[b.n], 0);
 }
 
+TEST(a_word_is_looked_for_in_a_list)
+{
+  static const char *const words[] = {"on", "off", NULL};
+  assert_true(csn_str_is_one_of(CSN_STR("off"), words));
+  assert_false(csn_str_is_one_of(CSN_STR("of"), words));
+  assert_false(csn_str_is_one_of(CSN_STR(""), words));
+}
+
 RUN_TESTS("core/str", RUN(whole_numbers_are_read_exactly), RUN(lines_are_cut_with_either_end),
           RUN(utf8_is_valid_as_rfc_3629_says), RUN(slices_are_searched_and_trimmed),
-          RUN(a_buffer_remembers_that_it_was_full))
+          RUN(a_buffer_remembers_that_it_was_full), RUN(a_word_is_looked_for_in_a_list))

@@ -11,50 +11,11 @@
 #include "check.h"
 #include "core/fd.h"
 #include "core/proc.h"
+#include "place.h"
 
 #define ALLOW                                                                                      \
   "[\"ls\",\"find\",\"stat\",\"cat\",\"less\",\"head\",\"tail\",\"du\",\"grep\",\"rg\",\"wc\","    \
   "\"sort\",\"cut\",\"cp\",\"tee\",\"echo\",\"mkdir\",\"rm\"]"
-
-typedef struct place {
-  char path[64];
-  int fd;
-} place;
-
-static void
-open_place(place *pl)
-{
-  snprintf(pl->path, sizeof pl->path, "/dev/shm/csn-manifest-XXXXXX");
-  if (access("/dev/shm", W_OK) < 0)
-    snprintf(pl->path, sizeof pl->path, "/tmp/csn-manifest-XXXXXX");
-  assert_non_null(mkdtemp(pl->path));
-  pl->fd = open(pl->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  assert_true(pl->fd >= 0);
-}
-
-static void
-close_place(place *pl)
-{
-  char *slash = strrchr(pl->path, '/');
-  *slash = '\0';
-  csn_auto(csn_closep) int up = open(pl->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  csn_err err;
-  OK(csn_remove_tree(up, slash + 1, &err), &err);
-  close(pl->fd);
-}
-
-static void
-put(const place *pl, const char *path, const char *text, mode_t mode)
-{
-  csn_err err;
-  csn_auto(csn_freep) char *name = csn_dupz(csn_cstr(path));
-  char *slash = strrchr(name, '/');
-  if (slash) {
-    *slash = '\0';
-    OK(csn_mkdirs(pl->fd, name, 0755, &err), &err);
-  }
-  OK(csn_file_write(pl->fd, path, csn_cstr(text), mode, false, &err), &err);
-}
 
 static int
 read_manifest(csn_arena *a, const char *json, csn_manifest **out, csn_err *err)

@@ -8,42 +8,7 @@
 
 #include "check.h"
 #include "core/fd.h"
-
-typedef struct place {
-  char path[64];
-  int fd;
-} place;
-
-static void
-open_place(place *pl)
-{
-  snprintf(pl->path, sizeof pl->path, "/tmp/csn-outputs-XXXXXX");
-  assert_non_null(mkdtemp(pl->path));
-  pl->fd = open(pl->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  assert_true(pl->fd >= 0);
-}
-
-static void
-close_place(place *pl)
-{
-  csn_auto(csn_closep) int up = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  csn_err err;
-  OK(csn_remove_tree(up, pl->path + 5, &err), &err);
-  close(pl->fd);
-}
-
-static void
-put(const place *pl, const char *path, const char *text, mode_t mode)
-{
-  csn_err err;
-  csn_auto(csn_freep) char *dir = csn_dupz(csn_cstr(path));
-  char *slash = strrchr(dir, '/');
-  if (slash) {
-    *slash = '\0';
-    OK(csn_mkdirs(pl->fd, dir, 0755, &err), &err);
-  }
-  OK(csn_file_write(pl->fd, path, csn_cstr(text), mode, false, &err), &err);
-}
+#include "place.h"
 
 static void
 collect(const place *work, const place *target, const char *json, const csn_output_limits *limits,

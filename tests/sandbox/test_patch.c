@@ -28,48 +28,19 @@
 #include "check.h"
 #include "core/fd.h"
 #include "core/hash.h"
+#include "place.h"
 #include "sandbox/patch_int.h"
 
-typedef struct place {
-  char path[64];
-  int fd;
-} place;
-
+/* With a blank for each | of the path, and any bytes. */
 static void
-open_place(place *pl)
-{
-  snprintf(pl->path, sizeof pl->path, "/dev/shm/csn-patch-XXXXXX");
-  if (access("/dev/shm", W_OK) < 0)
-    snprintf(pl->path, sizeof pl->path, "/tmp/csn-patch-XXXXXX");
-  assert_non_null(mkdtemp(pl->path));
-  pl->fd = open(pl->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  assert_true(pl->fd >= 0);
-}
-
-static void
-close_place(place *pl)
-{
-  char *slash = strrchr(pl->path, '/');
-  *slash = '\0';
-  csn_auto(csn_closep) int up = open(pl->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  assert_int_equal(csn_remove_tree(up, slash + 1, NULL), 0);
-  close(pl->fd);
-}
-
-static void
-put(int dir, csn_str path, csn_str text)
+put_text(const place *pl, csn_str path, csn_str text)
 {
   csn_err err;
   csn_auto(csn_freep) char *name = csn_dupz(path);
   for (char *c = name; *c; c++)
     *c = *c == '|' ? ' ' : *c;
-  char *slash = strrchr(name, '/');
-  if (slash) {
-    *slash = '\0';
-    OK(csn_mkdirs(dir, name, 0755, &err), &err);
-    *slash = '/';
-  }
-  OK(csn_file_write(dir, name, text, 0644, false, &err), &err);
+  put(pl, name, "", 0644);
+  OK(csn_file_write(pl->fd, name, text, 0644, false, &err), &err);
 }
 
 /* "path\0size\0bytes" of every file, in order: two equal trees, equal text. */
@@ -219,7 +190,7 @@ set_up(const place *pl, const section *s, size_t n, bool after)
   for (size_t i = 0; i < n; i++) {
     csn_auto(csn_freep) char *path = csn_dupz(s[i].path);
     if (word(&s[i], after ? "tree" : "file"))
-      put(pl->fd, s[i].path, csn_buf_str(&s[i].text));
+      put_text(pl, s[i].path, csn_buf_str(&s[i].text));
     if (word(&s[i], "link")) {
       csn_auto(csn_freep) char *to = csn_dupz(chomp(csn_buf_str(&s[i].text)));
       assert_int_equal(symlinkat(to, pl->fd, path), 0);
@@ -327,12 +298,12 @@ static const char CRASH_PATCH[] = "*** Begin Patch\n"
 static void
 crash_files(const place *pl)
 {
-  put(pl->fd, CSN_STR("a"), CSN_STR("1\n"));
-  put(pl->fd, CSN_STR("gone"), CSN_STR("g\n"));
-  put(pl->fd, CSN_STR("from"), CSN_STR("x\n"));
-  put(pl->fd, CSN_STR("sub/to"), CSN_STR("old\n"));
-  put(pl->fd, CSN_STR("over"), CSN_STR("older\n"));
-  put(pl->fd, CSN_STR("run.sh"), CSN_STR("1\n"));
+  put_text(pl, CSN_STR("a"), CSN_STR("1\n"));
+  put_text(pl, CSN_STR("gone"), CSN_STR("g\n"));
+  put_text(pl, CSN_STR("from"), CSN_STR("x\n"));
+  put_text(pl, CSN_STR("sub/to"), CSN_STR("old\n"));
+  put_text(pl, CSN_STR("over"), CSN_STR("older\n"));
+  put_text(pl, CSN_STR("run.sh"), CSN_STR("1\n"));
   assert_int_equal(fchmodat(pl->fd, "run.sh", 0755, 0), 0);
   assert_int_equal(symlinkat("a", pl->fd, "link"), 0);
 }
@@ -521,7 +492,7 @@ TEST(recovery_leaves_what_somebody_else_changed)
   open_place(&pl);
   crash_files(&pl);
   assert_int_equal(die_in_child(&pl, 2, false), 77);
-  put(pl.fd, CSN_STR("a"), CSN_STR("edited by hand\n"));
+  put_text(&pl, CSN_STR("a"), CSN_STR("edited by hand\n"));
   csn_buf before = dumped(&pl);
   char name[96];
   snprintf(name, sizeof name, "%s.plan", pl.path);
@@ -549,7 +520,7 @@ static void
 edit_behind(void *user, int nr)
 {
   if (nr == 1)
-    put(((place *)user)->fd, CSN_STR("over"), CSN_STR("somebody was faster\n"));
+    put_text(user, CSN_STR("over"), CSN_STR("somebody was faster\n"));
 }
 
 TEST(a_file_changed_after_the_plan_stops_the_commit_and_all_goes_back)
@@ -567,7 +538,7 @@ TEST(a_file_changed_after_the_plan_stops_the_commit_and_all_goes_back)
   place want;
   open_place(&want);
   crash_files(&want);
-  put(want.fd, CSN_STR("over"), CSN_STR("somebody was faster\n"));
+  put_text(&want, CSN_STR("over"), CSN_STR("somebody was faster\n"));
   csn_buf exp = dumped(&want);
   if (!same(&got, &exp))
     fail_msg("got\n%s\nexpected\n%s", got.p, exp.p);
@@ -621,7 +592,7 @@ TEST(two_thousand_files_take_less_than_half_a_second)
     char name[64], body[64];
     snprintf(name, sizeof name, "d%d/f%d", i % 40, i);
     snprintf(body, sizeof body, "one\nline %d\nthree\n", i);
-    put(pl.fd, csn_cstr(name), csn_cstr(body));
+    put_text(&pl, csn_cstr(name), csn_cstr(body));
     csn_buf_addf(&text, "*** Update File: %s\n@@\n one\n-line %d\n+LINE %d\n", name, i, i);
   }
   csn_buf_addz(&text, "*** End Patch\n");
@@ -650,7 +621,7 @@ TEST(repetitive_files_are_searched_in_linear_time)
       csn_buf_addz(&text, " same\n");
   }
   csn_buf_addz(&text, "-other\n*** End Patch\n");
-  put(pl.fd, CSN_STR("f"), csn_buf_str(&file));
+  put_text(&pl, CSN_STR("f"), csn_buf_str(&file));
   int64_t start = csn_now_ns();
   assert_true(apply(&pl, csn_buf_str(&text), NULL, NULL, NULL) < 0);
   assert_true(csn_now_ns() - start < 20000000000);

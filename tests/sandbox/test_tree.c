@@ -10,35 +10,9 @@
 #include "core/fd.h"
 #include "core/hash.h"
 #include "core/proc.h"
+#include "place.h"
 #include "sandbox/linediff.h"
 #include "sandbox/tree.h"
-
-typedef struct place {
-  char path[64];
-  int fd;
-} place;
-
-static void
-open_place(place *pl)
-{
-  snprintf(pl->path, sizeof pl->path, "/dev/shm/csn-tree-XXXXXX");
-  if (access("/dev/shm", W_OK) < 0)
-    snprintf(pl->path, sizeof pl->path, "/tmp/csn-tree-XXXXXX");
-  assert_non_null(mkdtemp(pl->path));
-  pl->fd = open(pl->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  assert_true(pl->fd >= 0);
-}
-
-static void
-close_place(place *pl)
-{
-  char *slash = strrchr(pl->path, '/');
-  *slash = '\0';
-  csn_auto(csn_closep) int up = open(pl->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  csn_err err;
-  OK(csn_remove_tree(up, slash + 1, &err), &err);
-  close(pl->fd);
-}
 
 static int
 shell(const place *pl, const char *script, csn_buf *out)

@@ -41,15 +41,6 @@ write_tool(csn_jw *w, const csn_endpoint *ep, const csn_tool_decl *t)
   csn_jw_end(w);
 }
 
-static bool
-is_one_of(csn_str s, const char *const *words)
-{
-  for (; *words; words++)
-    if (csn_str_eq(s, csn_cstr(*words)))
-      return true;
-  return false;
-}
-
 /* "auto", a tool's name, a hosted tool's type, or an object in wire form. */
 static void
 write_tool_choice(csn_body *b, const csn_endpoint *ep, const csn_json *choice)
@@ -71,11 +62,11 @@ write_tool_choice(csn_body *b, const csn_endpoint *ep, const csn_json *choice)
     csn_jw_end(w);
     return;
   }
-  if (choice->kind != CSN_JSON_STRING || is_one_of(choice->text, modes)) {
+  if (choice->kind != CSN_JSON_STRING || csn_str_is_one_of(choice->text, modes)) {
     csn_jw_value(w, choice);
     return;
   }
-  bool is_hosted = is_one_of(choice->text, hosted);
+  bool is_hosted = csn_str_is_one_of(choice->text, hosted);
   bool is_custom = ep->custom_tools && csn_item_custom_tool(b->rq, choice->text);
   csn_jw_obj(w);
   csn_jw_key(w, "type");
