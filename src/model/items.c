@@ -146,6 +146,31 @@ csn_item_for(csn_arena *a, const csn_json *v, const char *api)
   return csn_jw_done(&w, NULL) < 0 ? CSN_STR("") : csn_arena_dup(a, csn_buf_str(&b));
 }
 
+csn_str
+csn_item_foreign(csn_arena *a, const csn_json *v)
+{
+  static const char *const kept[] = {"message", "function_call", "custom_tool_call",
+                                     "function_call_output", "custom_tool_call_output"};
+  csn_str type = csn_json_str(v, "type", CSN_STR("message"));
+  bool is_common = false;
+  for (size_t i = 0; i < CSN_COUNT(kept); i++)
+    is_common = is_common || csn_str_eq(type, csn_cstr(kept[i]));
+  if (!is_common)
+    return CSN_STR("");
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(ITEM_MAX);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_json_each (m, v) {
+    if (csn_str_eq(m->key, CSN_STR("provider_data")) || csn_str_eq(m->key, CSN_STR("id")))
+      continue;
+    csn_jw_keyn(&w, m->key);
+    csn_jw_value(&w, m);
+  }
+  csn_jw_end(&w);
+  return csn_jw_done(&w, NULL) < 0 ? v->raw : csn_arena_dup(a, csn_buf_str(&b));
+}
+
 const csn_tool_decl *
 csn_item_custom_tool(const csn_model_request *rq, csn_str name)
 {

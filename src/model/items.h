@@ -30,6 +30,10 @@ bool csn_data_url_cut(csn_str url, csn_str *type, csn_str *data);
  * (empty).  api: the codec's name; NULL: not known. */
 csn_str csn_item_for(csn_arena *a, const csn_json *v, const char *api);
 
+/* The item as a provider takes it that did not send it: without "provider_data"
+ * and "id"; empty for thoughts and for records of the other's own tools. */
+csn_str csn_item_foreign(csn_arena *a, const csn_json *v);
+
 /* The tool of that name when it was declared as free text, else NULL. */
 const csn_tool_decl *csn_item_custom_tool(const csn_model_request *rq, csn_str name);
 

@@ -45,6 +45,7 @@ void
 csn_agent_set_model(csn_agent *a, const char *model)
 {
   a->model = csn_arena_dup(a->arena, csn_cstr(model)).p;
+  a->models = NULL;
 }
 
 void
@@ -215,25 +216,14 @@ csn_agent_add_folder(csn_agent *a, const char *name, const char *path, csn_err *
 int
 csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
 {
-  struct csn_route route = {0};
   if (!*a->model)
     return csn_fail(err, CSN_E_INVALID,
                     "agent %s names no model; write `model: openai/NAME` in its file, or give "
                     "--model openai/NAME",
                     a->name);
-  int rc = csn_route_find(p, csn_cstr(a->model), &route, err);
-  csn_route_fini(&route);
-  for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
-    if (*a->agents[i]->model) {
-      rc = csn_route_find(p, csn_cstr(a->agents[i]->model), &route, err);
-      csn_route_fini(&route);
-    }
+  int rc = csn_agent_check_models(a, p, err);
   if (rc == 0)
     rc = csn_agent_check_team(a, err);
-  if (rc == 0 && a->limits.soft_model) {
-    rc = csn_route_find(p, csn_cstr(a->limits.soft_model), &route, err);
-    csn_route_fini(&route);
-  }
   if (rc == 0)
     rc = csn_agent_check_prices(a, p, err);
   if (rc == 0)
@@ -274,7 +264,7 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
   if (a->description)
     member(w, "description", a->description);
   if (*a->model || !a->parent)
-    member(w, "model", a->model);
+    csn_agent_write_model(a, w);
   csn_jw_key(w, "instructions");
   if (a->instructions_callback) {
     csn_jw_obj(w);

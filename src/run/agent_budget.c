@@ -152,26 +152,10 @@ csn_agent_write_budget(const csn_agent *a, csn_jw *w)
   csn_jw_end(w);
 }
 
-/* Calls fn for each model that the agent may use. */
 static int
-each_model(const csn_agent *a,
-           int (*fn)(const csn_agent *a, const struct csn_project *p, const char *model, void *user,
-                     csn_err *err),
-           const struct csn_project *p, void *user, csn_err *err)
+need_price(const struct csn_project *p, const char *model, void *user, csn_err *err)
 {
-  int rc = fn(a, p, a->model, user, err);
-  for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
-    if (*a->agents[i]->model)
-      rc = fn(a, p, a->agents[i]->model, user, err);
-  if (rc == 0 && a->limits.soft_model)
-    rc = fn(a, p, a->limits.soft_model, user, err);
-  return rc;
-}
-
-static int
-need_price(const csn_agent *a, const struct csn_project *p, const char *model, void *user,
-           csn_err *err)
-{
+  const csn_agent *a = user;
   if (csn_price_find(p, csn_cstr(model)).is_known)
     return 0;
   return csn_fail(err, CSN_E_INVALID,
@@ -184,12 +168,12 @@ need_price(const csn_agent *a, const struct csn_project *p, const char *model, v
 int
 csn_agent_check_prices(const csn_agent *a, const struct csn_project *p, csn_err *err)
 {
-  return a->limits.cost_usd > 0 ? each_model(a, need_price, p, NULL, err) : 0;
+  void *user = (void *)(uintptr_t)a;
+  return a->limits.cost_usd > 0 ? csn_agent_each_model(a, p, need_price, user, err) : 0;
 }
 
 static int
-write_price(const csn_agent *a, const struct csn_project *p, const char *model, void *user,
-            csn_err *err)
+write_price(const struct csn_project *p, const char *model, void *user, csn_err *err)
 {
   csn_price price = csn_price_find(p, csn_cstr(model));
   if (!price.is_known)
@@ -203,7 +187,7 @@ int
 csn_agent_write_prices(const csn_agent *a, const struct csn_project *p, csn_jw *w, csn_err *err)
 {
   csn_jw_obj(w);
-  int rc = each_model(a, write_price, p, w, err);
+  int rc = csn_agent_each_model(a, p, write_price, w, err);
   csn_jw_end(w);
   return rc;
 }

@@ -212,7 +212,7 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   int rc = csn_agent_want(r, v, "the agent", CSN_JSON_OBJECT);
   if (rc == 0)
     rc = csn_agent_only(r, v, "", all);
-  csn_str name = CSN_STR(""), model = CSN_STR(""), folder = CSN_STR(""), text = CSN_STR("");
+  csn_str name = CSN_STR(""), folder = CSN_STR(""), text = CSN_STR("");
   if (rc == 0 && a->parent)
     rc = check_member(r, v);
   csn_str parent = CSN_STR("");
@@ -227,18 +227,16 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   if (rc == 0 && !name.n)
     rc = csn_agent_complain(r, v, "name: missing; give the agent a name");
   if (rc == 0)
-    rc = csn_agent_text(r, v, "model", &model);
-  if (rc == 0)
     rc = csn_agent_text(r, v, "folder", &folder);
   if (rc < 0)
     return rc;
   a->name = name.p;
-  a->model = model.p;
   a->description = text.n ? text.p : NULL;
   if (folder.n)
     a->folder = folder.p;
-  a->model = csn_model_beside(a->arena, a->model, a->folder);
-  rc = read_bound(r, v);
+  rc = csn_agent_read_model(r, csn_json_get(v, "model"));
+  if (rc == 0)
+    rc = read_bound(r, v);
   if (rc < 0)
     return rc;
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {

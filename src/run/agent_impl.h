@@ -43,6 +43,7 @@ struct csn_agent_limits {
 struct csn_agent {
   csn_arena *arena;                  /* owns everything below */
   const char *name, *model, *folder; /* folder: what relative paths start from */
+  const csn_json *models;            /* `model` as a list, see models.h; NULL: one name */
   csn_str instructions;
   csn_str full_instructions;         /* with what the capabilities and the manifest add */
   const char *instructions_callback; /* gives them in the place of the text; NULL: none */
@@ -84,6 +85,18 @@ enum {
 
 /* Adds the tools of the capabilities and writes full_instructions. */
 int csn_agent_finish(csn_agent *a, csn_err *err) CSN_MUST;
+/* `model`: agent_models.c.  Calls fn for each model that the agent or its
+ * members may use; lists of the project are looked into. */
+typedef int csn_model_fn(const struct csn_project *p, const char *model, void *user, csn_err *err);
+int csn_agent_each_model(const csn_agent *a, const struct csn_project *p, csn_model_fn *fn,
+                         void *user, csn_err *err) CSN_MUST;
+/* Whether each leads somewhere. */
+int csn_agent_check_models(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
+/* The member `model` of the resolved form. */
+void csn_agent_write_model(const csn_agent *a, csn_jw *w);
+/* An object of the lists by agent, for record 0. */
+int csn_agent_write_models(const csn_agent *a, const struct csn_project *p, csn_jw *w,
+                           csn_err *err) CSN_MUST;
 /* Whether it can run here: a model that leads somewhere. */
 int csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
 /* "NAME=VALUE" list of an object of strings. */

@@ -51,6 +51,9 @@ void csn_agent_write_list(const csn_json *list, const char *key, csn_jw *w);
 /* agent_file.c: one of `agents`, finished. */
 int csn_agent_read_member(const struct csn_agent_reader *r, const csn_json *v, csn_agent **out);
 
+/* agent_models.c; m may be NULL */
+int csn_agent_read_model(const struct csn_agent_reader *r, const csn_json *m);
+
 /* agent_team.c */
 int csn_agent_read_agents(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_agents(const csn_agent *a, csn_jw *w);

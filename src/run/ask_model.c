@@ -5,6 +5,7 @@
  * they arrive in the I/O thread; the end of the reply wakes the job in the
  * pool, which delivers the event or, after a failure that may pass, waits on a
  * timer and tries again.  Each failed attempt is a note in the journal. */
+#include "model/items.h"
 #include "model/retry.h"
 #include "run/driver.h"
 #include "run/glob.h"
@@ -37,7 +38,11 @@ struct ask {
   const csn_agent *agent; /* at work */
   char *filter;           /* what a hand-off leaves of earlier items; or NULL */
   int64_t filter_to;
-  char *model;        /* in the place of the agent's; or NULL */
+  char *model;    /* in the place of the agent's; or NULL */
+  bool has_other; /* another takes its place when it fails or refuses */
+  csn_gate *gate; /* of the provider; NULL: no server */
+  csn_gate_call pass;
+  csn_str url;
   int64_t max_output; /* cap of the reply; 0: as the settings say */
   const csn_json *settings;
   bool is_gated; /* text is held back until guardrails have passed it */
@@ -60,6 +65,8 @@ static void
 ask_free(csn_job *j)
 {
   struct ask *a = ask_of(j);
+  if (a->gate)
+    csn_gate_leave(a->gate, &a->pass, 0, csn_now_ns());
   if (a->decoder)
     a->route.ops->close(a->decoder);
   csn_timer_free(a->timer);
@@ -87,6 +94,15 @@ ask_cancel(csn_job *j)
     csn_http_cancel(j->run->rt->http, a->http);
   if (a->timer && !atomic_exchange(&a->is_woken, true))
     csn_job_wake(j);
+  if (a->gate && csn_gate_drop(a->gate, &a->pass, csn_now_ns()))
+    csn_job_wake(j);
+}
+
+static const char *
+model_of(const struct ask *a)
+{
+  const char *own = csn_agent_model(a->agent);
+  return a->model ? a->model : *own ? own : csn_agent_model(a->base.run->agent);
 }
 
 static bool
@@ -199,6 +215,18 @@ is_of_user(const csn_json *item)
   return csn_str_eq(csn_json_str(item, "role", CSN_STR("")), CSN_STR("user"));
 }
 
+/* What another provider said, as this one can read it: without its thoughts and
+ * without its names for things.  Empty: nothing is left. */
+static csn_str
+translate(struct ask *a, const struct csn_item_ref *item)
+{
+  const csn_json *v;
+  csn_str from = csn_model_prefix(item->model), to = csn_model_prefix(csn_cstr(model_of(a)));
+  if (!item->model.n || csn_str_eq(from, to) || csn_json_parse(a->arena, item->raw, &v, NULL) < 0)
+    return item->raw;
+  return csn_item_foreign(a->arena, v);
+}
+
 /* Lock held: fills a->items; a hand-off may have left out some that came
  * before it. */
 static size_t
@@ -220,7 +248,8 @@ select_items(struct ask *a, const csn_run *r)
       n = first; /* the one before was not the last */
     if (is_old)
       first = n;
-    a->items[n++] = r->items[i].raw;
+    a->items[n] = translate(a, &r->items[i]);
+    n += a->items[n].n > 0;
   }
   return n;
 }
@@ -260,10 +289,88 @@ collect_request(struct ask *a)
   };
 }
 
+/* What the attempt has given out does not count. */
+static void
+drop_shown(struct ask *a)
+{
+  csn_run *r = a->base.run;
+  if (!a->is_gated && a->has_streamed)
+    csn_run_notify(r, "attempt_restarted", CSN_STR("{}"));
+  a->has_streamed = false;
+  if (!a->is_gated)
+    return;
+  pthread_mutex_lock(&r->lock);
+  csn_buf_clear(&r->gated);
+  pthread_mutex_unlock(&r->lock);
+}
+
+static csn_job *
+give_up(struct ask *a)
+{
+  csn_err err = a->err;
+  csn_wrap(&err, err.code, "model %s", model_of(a));
+  if (a->has_other)
+    drop_shown(a);
+  return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
+}
+
+/* ---- refusals ---- */
+
+/* A reply that refuses and calls no tool; why is what it says. */
+static bool
+refuses(struct ask *a, const csn_model_reply *reply, csn_buf *why)
+{
+  const csn_json *v;
+  csn_jw w;
+  csn_auto(csn_buf_finip) csn_buf items = CSN_BUF(REPLY_MAX_BYTES);
+  if (!a->has_other)
+    return false;
+  csn_jw_init(&w, &items);
+  csn_jw_arr(&w);
+  csn_jw_raws(&w, reply->items, reply->n_items);
+  csn_jw_end(&w);
+  if (csn_jw_done(&w, NULL) < 0 || csn_json_parse(a->arena, csn_buf_str(&items), &v, NULL) < 0)
+    return false;
+  struct csn_reply_shape shape = csn_reply_shape_of(v);
+  csn_buf_add(why, shape.refusal);
+  return shape.refusal.n && !shape.n_calls;
+}
+
+/* Another model is asked, so what this one said does not join. */
+static csn_job *
+deliver_refusal(struct ask *a, const csn_model_reply *reply, csn_str why)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(16384);
+  csn_err said;
+  csn_fail(&said, CSN_E_MODEL, "model %s refused: %.*s", model_of(a),
+           (int)(why.n < 300 ? why.n : 300), why.p);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, a->base.seq);
+  csn_jw_key(&w, "error");
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "code");
+  csn_jw_strz(&w, csn_code_name(said.code));
+  csn_jw_key(&w, "message");
+  csn_jw_strz(&w, said.msg);
+  csn_jw_end(&w);
+  csn_jw_key(&w, "refused");
+  csn_jw_bool(&w, true);
+  csn_jw_key(&w, "usage");
+  csn_usage_to_json(&reply->usage, &w);
+  csn_jw_end(&w);
+  drop_shown(a);
+  return csn_run_deliver(a->base.run, CSN_EV_MODEL_FAILED, csn_buf_str(&b), true);
+}
+
 static csn_job *
 deliver_reply(struct ask *a, const csn_model_reply *reply)
 {
-  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(REPLY_MAX_BYTES);
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(REPLY_MAX_BYTES), why = CSN_BUF(REPLY_MAX_BYTES);
+  if (refuses(a, reply, &why))
+    return deliver_refusal(a, reply, csn_buf_str(&why));
   csn_jw w;
   csn_jw_init(&w, &b);
   csn_jw_obj(&w);
@@ -276,6 +383,8 @@ deliver_reply(struct ask *a, const csn_model_reply *reply)
   csn_jw_end(&w);
   csn_jw_key(&w, "usage");
   csn_usage_to_json(&reply->usage, &w);
+  csn_jw_key(&w, "model");
+  csn_jw_strz(&w, model_of(a));
   if (reply->response_id.n) {
     csn_jw_key(&w, "response_id");
     csn_jw_str(&w, reply->response_id);
@@ -286,21 +395,6 @@ deliver_reply(struct ask *a, const csn_model_reply *reply)
     return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
   csn_fault_pass(&a->base.run->rt->fault, "model.replied");
   return csn_run_deliver(a->base.run, CSN_EV_MODEL_REPLIED, csn_buf_str(&b), true);
-}
-
-static const char *
-model_of(const struct ask *a)
-{
-  const char *own = csn_agent_model(a->agent);
-  return a->model ? a->model : *own ? own : csn_agent_model(a->base.run->agent);
-}
-
-static csn_job *
-give_up(struct ask *a)
-{
-  csn_err err = a->err;
-  csn_wrap(&err, err.code, "model %s", model_of(a));
-  return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
 }
 
 /* ---- attempts ---- */
@@ -341,14 +435,6 @@ note_attempt(struct ask *a, int64_t delay_ms)
   return rc;
 }
 
-static void
-drop_held(csn_run *r)
-{
-  pthread_mutex_lock(&r->lock);
-  csn_buf_clear(&r->gated);
-  pthread_mutex_unlock(&r->lock);
-}
-
 static csn_job *
 try_again(struct ask *a)
 {
@@ -367,10 +453,7 @@ try_again(struct ask *a)
     return give_up(a); /* the run was stopped, or its journal takes no more */
   csn_logf(r->rt->log, CSN_LOG_WARN, "run %s: %s; attempt %d in %lld ms", csn_run_id(r), a->err.msg,
            a->attempt + 1, (long long)next.delay_ms);
-  if (a->is_gated)
-    drop_held(r);
-  else if (a->has_streamed)
-    csn_run_notify(r, "attempt_restarted", CSN_STR("{}"));
+  drop_shown(a);
   csn_err err;
   csn_loop *loop;
   if (csn_rt_need_loop(r->rt, &loop, &err) < 0) {
@@ -387,6 +470,16 @@ try_again(struct ask *a)
   return stop ? try_once(&a->base) : CSN_JOB_PARKED;
 }
 
+/* A provider that asks for a pause gets it before the next goes in. */
+static void
+leave_gate(struct ask *a, int64_t tokens)
+{
+  int64_t now = csn_now_ns(), pause_ms = a->err.retry_after_ms;
+  if (a->err.code == CSN_E_UNAVAILABLE && pause_ms > 0)
+    csn_gate_hold(a->gate, now + pause_ms * 1000000, now);
+  csn_gate_leave(a->gate, &a->pass, tokens, now);
+}
+
 static csn_job *
 after_wire(csn_job *j)
 {
@@ -394,7 +487,9 @@ after_wire(csn_job *j)
   csn_model_reply reply = {0};
   if (!a->err.code && !a->decoder)
     csn_fail(&a->err, CSN_E_UNAVAILABLE, "the server closed the connection without a reply");
-  if (!a->err.code && a->route.ops->finish(a->decoder, &reply, &a->err) == 0)
+  bool is_good = !a->err.code && a->route.ops->finish(a->decoder, &reply, &a->err) == 0;
+  leave_gate(a, reply.usage.total_tokens);
+  if (is_good)
     return deliver_reply(a, &reply);
   if (is_cancelled(a)) {
     csn_fail(&a->err, CSN_E_CANCELLED, "cancelled");
@@ -416,37 +511,86 @@ answer_here(struct ask *a)
   return deliver_reply(a, &reply);
 }
 
-static int
-start_wire(struct ask *a, csn_err *err)
+static csn_job *
+send_request(csn_job *j)
 {
-  csn_run *r = a->base.run;
-  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(PATH_MAX_BYTES);
-  a->body.cap = BODY_MAX_BYTES;
-  csn_buf_clear(&a->body);
-  int rc = a->route.ops->encode(&a->route.endpoint, &a->rq, &a->body, &path, err);
+  struct ask *a = ask_of(j);
+  csn_run *r = j->run;
   csn_http *http = NULL;
-  if (rc == 0)
-    rc = csn_buf_done(&path, "the address of the model", err);
-  if (rc == 0)
-    rc = csn_rt_need_http(r->rt, &http, err);
-  if (rc < 0)
-    return rc;
-  csn_str url = csn_arena_printf(a->arena, "%.*s%.*s", (int)a->route.endpoint.base_url.n,
-                                 a->route.endpoint.base_url.p, (int)path.n, path.p);
+  csn_err err;
   csn_http_req req = {.method = "POST",
-                      .url = url,
+                      .url = a->url,
                       .body = csn_buf_str(&a->body),
                       .timeout_ms = a->route.timeout_ms,
                       .idle_ms = IDLE_MS};
-  csn_route_headers(&a->route, a->arena, &a->rq, &req);
   static const csn_http_sink sink = {.head = on_head, .body = on_body, .done = on_done};
+  int rc = a->pass.is_refused ? csn_gate_refusal(a->gate, csn_now_ns(), &err)
+                              : csn_rt_need_http(r->rt, &http, &err);
+  csn_route_headers(&a->route, a->arena, &a->rq, &req);
   pthread_mutex_lock(&r->lock);
   if (a->is_cancelled || r->is_stopped)
-    rc = csn_fail(err, CSN_E_CANCELLED, "cancelled");
-  else
-    rc = csn_http_start(http, &req, &sink, a, &a->http, err);
+    rc = csn_fail(&err, CSN_E_CANCELLED, "cancelled");
+  else if (rc == 0)
+    rc = csn_http_start(http, &req, &sink, a, &a->http, &err);
   pthread_mutex_unlock(&r->lock);
+  if (rc == 0)
+    return CSN_JOB_PARKED;
+  a->err = err;
+  return give_up(a);
+}
+
+/* It is this call's turn, or it will never be. */
+static void
+on_turn(void *user)
+{
+  struct ask *a = user;
+  csn_job_wake(&a->base);
+}
+
+/* About so much: four bytes are a token, and the reply as long as it may be. */
+static int64_t
+tokens_of(const struct ask *a)
+{
+  return (int64_t)a->body.n / 4 + csn_json_int(a->settings, "max_tokens", 0);
+}
+
+static int
+write_request(struct ask *a, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(PATH_MAX_BYTES), url = CSN_BUF(PATH_MAX_BYTES);
+  a->body.cap = BODY_MAX_BYTES;
+  csn_buf_clear(&a->body);
+  int rc = a->route.ops->encode(&a->route.endpoint, &a->rq, &a->body, &path, err);
+  if (rc == 0)
+    rc = csn_buf_done(&path, "the address of the model", err);
+  if (rc == 0)
+    rc = csn_route_url(&a->route, csn_buf_str(&path), &url, err);
+  a->url = csn_arena_dup(a->arena, csn_buf_str(&url));
   return rc;
+}
+
+/* Writes the request and sends it when the provider has room for it. */
+static csn_job *
+start_wire(struct ask *a)
+{
+  csn_run *r = a->base.run;
+  csn_gate *gate = NULL;
+  int rc = write_request(a, &a->err);
+  if (rc == 0)
+    rc = csn_rt_need_gate(r->rt, &a->route, &gate, &a->err);
+  if (rc < 0)
+    return give_up(a);
+  a->pass = (csn_gate_call){
+      .group = csn_box_owner(r), .tokens = tokens_of(a), .wake = on_turn, .user = a};
+  a->base.fn = send_request;
+  pthread_mutex_lock(&r->lock);
+  a->gate = gate;
+  rc = a->is_cancelled || r->is_stopped ? csn_fail(&a->err, CSN_E_CANCELLED, "cancelled")
+                                        : csn_gate_enter(gate, &a->pass, csn_now_ns(), &a->err);
+  pthread_mutex_unlock(&r->lock);
+  if (rc < 0)
+    return give_up(a);
+  return rc == 0 ? CSN_JOB_PARKED : send_request(&a->base);
 }
 
 static csn_job *
@@ -467,12 +611,7 @@ try_once(csn_job *j)
   collect_request(a);
   if (a->route.ops->answer)
     return answer_here(a);
-  csn_err err;
-  if (start_wire(a, &err) < 0) {
-    a->err = err;
-    return give_up(a);
-  }
-  return CSN_JOB_PARKED;
+  return start_wire(a);
 }
 
 /* The agent's settings, with the cap of this reply. */
@@ -540,7 +679,8 @@ csn_model_job_new(csn_run *r)
   a->agent = csn_run_agent(r);
   a->filter = r->state.filter ? csn_dupz(csn_cstr(r->state.filter)) : NULL;
   a->filter_to = r->state.filter_to;
-  a->model = r->state.model ? csn_dupz(csn_cstr(r->state.model)) : NULL;
+  a->model = csn_state_model(&r->state) ? csn_dupz(csn_cstr(csn_state_model(&r->state))) : NULL;
+  a->has_other = csn_state_has_other_model(&r->state);
   a->max_output = r->state.budget.max_output;
   return &a->base;
 }

@@ -106,8 +106,7 @@ agent_json(const struct child_job *c, csn_str own, csn_buf *out, csn_err *err)
     csn_jw_keyn(&w, m->key);
     csn_jw_value(&w, m);
   }
-  const char *model = *c->agent->model ? c->agent->model : r->agent->model;
-  member(&w, "model", csn_cstr(model));
+  csn_agent_write_model(*c->agent->model ? c->agent : r->agent, &w);
   member(&w, "parent", csn_cstr(csn_journal_id(r->journal)));
   member(&w, "folder", csn_cstr(r->agent->folder));
   if (r->agent->manifest_json && (c->agent->has_shell || c->agent->has_files)) {

@@ -51,6 +51,8 @@ struct csn_rt {
   int state_fd;
   char *state_path;
   struct csn_project *project;
+  csn_gate **gates; /* of providers; guarded by lock */
+  size_t n_gates;
   struct csn_fault fault;
   bool has_key;
   unsigned char key[CSN_KEY_BYTES];
@@ -59,6 +61,9 @@ struct csn_rt {
 /* Made at first use. */
 int csn_rt_need_loop(csn_rt *rt, csn_loop **out, csn_err *err) CSN_MUST;
 int csn_rt_need_http(csn_rt *rt, csn_http **out, csn_err *err) CSN_MUST;
+/* The gate of the route's provider. */
+int csn_rt_need_gate(csn_rt *rt, const struct csn_route *route, csn_gate **out,
+                     csn_err *err) CSN_MUST;
 /* The key that decisions are signed with. */
 int csn_rt_need_key(csn_rt *rt, const unsigned char **out, csn_err *err) CSN_MUST;
 
@@ -103,6 +108,7 @@ struct csn_redact;
 struct csn_item_ref {
   int64_t seq;
   csn_str raw;
+  csn_str model; /* that gave it; empty: none */
 };
 
 /* What a tool noted before it acted, found again on resume. */

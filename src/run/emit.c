@@ -113,8 +113,11 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
     member(&w, "filter", st->filter);
     number(&w, "filter_to", st->filter_to);
   }
-  if (st->model)
-    member(&w, "model", st->model);
+  const char *model = csn_state_model(st);
+  if (model)
+    member(&w, "model", model);
+  if (st->route.model)
+    member(&w, "why", st->route.why);
   if (st->budget.max_output)
     number(&w, "max_output", st->budget.max_output);
   if (csn_state_is_gated(st)) {

@@ -7,31 +7,11 @@
 
 #include "base/yaml.h"
 #include "core/fd.h"
-#include "model/reply.h"
+#include "run/models.h"
 #include "run/prices.h"
+#include "run/provider.h"
 #include "run/statedir.h"
 #include "run/trust.h"
-
-/* Providers that need no caisson.yaml, by the prefix of the model's name.  The
- * first variable that is set counts. */
-static const struct service {
-  const char *prefix;
-  const char *url_env, *key_env[3];
-  const char *base_url;
-} services[] = {
-    {"openai", "OPENAI_BASE_URL", {"OPENAI_API_KEY"}, "https://api.openai.com/v1"},
-    {"responses", "OPENAI_BASE_URL", {"OPENAI_API_KEY"}, "https://api.openai.com/v1"},
-    {"chat", "OPENAI_BASE_URL", {"OPENAI_API_KEY"}, "https://api.openai.com/v1"},
-    {"anthropic", "ANTHROPIC_BASE_URL", {"ANTHROPIC_API_KEY"}, "https://api.anthropic.com"},
-    {"gemini",
-     "GEMINI_BASE_URL",
-     {"GEMINI_API_KEY", "GOOGLE_API_KEY"},
-     "https://generativelanguage.googleapis.com/v1beta"},
-};
-
-static const char *const apis[] = {"chat", "responses", "anthropic", "gemini"};
-
-enum { TIMEOUT_MAX_S = 86400 };
 
 struct csn_project {
   csn_arena *arena;
@@ -72,39 +52,6 @@ check_kind(const struct csn_project *p, const csn_json *v, const char *key, enum
 }
 
 static int
-check_provider(const struct csn_project *p, const csn_json *v, csn_err *err)
-{
-  static const char *const keys[] = {"api",          "base_url", "key_env", "custom_tools",
-                                     "null_content", "timeout",  NULL};
-  int rc = check_keys(p, v, keys, "providers.", err);
-  for (size_t i = 0; i < 3 && rc == 0; i++)
-    rc = check_kind(p, v, keys[i], CSN_JSON_STRING, err);
-  if (rc == 0)
-    rc = check_kind(p, v, "custom_tools", CSN_JSON_BOOL, err);
-  if (rc == 0)
-    rc = check_kind(p, v, "null_content", CSN_JSON_BOOL, err);
-  if (rc < 0)
-    return rc;
-  const csn_json *timeout = csn_json_get(v, "timeout");
-  int64_t seconds = 1;
-  if (timeout && (!csn_json_to_int(timeout, &seconds) || seconds < 1 || seconds > TIMEOUT_MAX_S))
-    return csn_fail(err, CSN_E_INVALID, "%s:%u: timeout: expected 1 to %d seconds", p->file,
-                    timeout->line, TIMEOUT_MAX_S);
-  csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
-  bool is_known = false;
-  for (size_t i = 0; i < CSN_COUNT(apis); i++)
-    is_known = is_known || csn_str_eq(api, csn_cstr(apis[i]));
-  if (!is_known)
-    return csn_fail(err, CSN_E_INVALID, "%s:%u: api: expected responses, chat, anthropic or gemini",
-                    p->file, v->line);
-  csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
-  if (!csn_str_starts(url, CSN_STR("http://")) && !csn_str_starts(url, CSN_STR("https://")))
-    return csn_fail(err, CSN_E_INVALID, "%s:%u: base_url: expected http:// or https://", p->file,
-                    v->line);
-  return 0;
-}
-
-static int
 check_prices(const struct csn_project *p, csn_err *err)
 {
   const csn_json *prices = csn_json_get(p->root, "prices");
@@ -122,9 +69,27 @@ check_prices(const struct csn_project *p, csn_err *err)
 }
 
 static int
+check_models(const struct csn_project *p, csn_err *err)
+{
+  const csn_json *models = csn_json_get(p->root, "models"), *at;
+  if (models && models->kind != CSN_JSON_OBJECT)
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: models: expected an object", p->file, models->line);
+  csn_json_each (v, models) {
+    int rc = csn_models_check(v, &at, err);
+    if (rc < 0)
+      return csn_wrap(err, rc, "%s:%u: models.%.*s", p->file, at->line, (int)(v->key.n & 0xff),
+                      v->key.p);
+    if (!csn_models_is_list(v->key))
+      return csn_fail(err, CSN_E_INVALID,
+                      "%s:%u: models: the name of a list has no / and no :", p->file, v->line);
+  }
+  return 0;
+}
+
+static int
 check(const struct csn_project *p, csn_err *err)
 {
-  static const char *const keys[] = {"model", "providers", "prices", NULL};
+  static const char *const keys[] = {"model", "models", "providers", "prices", NULL};
   int rc = check_keys(p, p->root, keys, "", err);
   if (rc == 0)
     rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
@@ -135,11 +100,12 @@ check(const struct csn_project *p, csn_err *err)
     return csn_fail(err, CSN_E_INVALID, "%s:%u: providers: expected an object", p->file,
                     providers->line);
   csn_json_each (v, providers) {
-    rc = check_provider(p, v, err);
+    rc = csn_provider_check(v, p->file, err);
     if (rc < 0)
       return rc;
   }
-  return check_prices(p, err);
+  rc = check_models(p, err);
+  return rc < 0 ? rc : check_prices(p, err);
 }
 
 /* It says which server gets which key, and anybody can make a
@@ -160,7 +126,8 @@ check_owner(struct csn_project *p, int fd, csn_err *err)
 static bool
 is_local(const csn_json *provider)
 {
-  return csn_url_is_local(csn_json_str(provider, "base_url", CSN_STR("")));
+  csn_str url = csn_json_str(provider, "base_url", CSN_STR(""));
+  return !url.n || csn_url_is_local(url); /* without: what the environment says */
 }
 
 static void
@@ -182,6 +149,8 @@ void
 csn_project_list(const struct csn_project *p, csn_buf *out)
 {
   csn_json_each (v, csn_json_get(p->root, "providers")) {
+    if (!csn_json_get(v, "base_url"))
+      continue;
     csn_str url = csn_url_host(csn_json_str(v, "base_url", CSN_STR("")));
     csn_str key = csn_json_str(v, "key_env", CSN_STR(""));
     csn_buf_addf(out, "%.*s: %.*s%s%.*s%s\n", (int)v->key.n, v->key.p, (int)url.n, url.p,
@@ -241,11 +210,32 @@ csn_project_free(struct csn_project *p)
   free(p);
 }
 
-static const char *
-env_or_null(const char *name)
+const csn_json *
+csn_project_models(const struct csn_project *p, csn_str name)
 {
-  const char *v = getenv(name);
-  return v && *v ? v : NULL;
+  csn_json_each (v, csn_json_get(p->root, "models"))
+    if (csn_str_eq(v->key, name))
+      return v;
+  return NULL;
+}
+
+const csn_json *
+csn_project_providers(const struct csn_project *p)
+{
+  return csn_json_get(p->root, "providers");
+}
+
+bool
+csn_project_may_use(const struct csn_project *p, const csn_json *provider)
+{
+  return p->is_trusted || is_local(provider);
+}
+
+const char *
+csn_project_folder(const struct csn_project *p, csn_arena *a)
+{
+  const char *slash = p->file ? strrchr(p->file, '/') : NULL;
+  return slash ? csn_arena_dup(a, csn_strn(p->file, (size_t)(slash - p->file))).p : ".";
 }
 
 const csn_json *
@@ -272,162 +262,11 @@ const char *
 csn_project_model(const struct csn_project *p)
 {
   csn_str m = csn_json_str(p->root, "model", CSN_STR(""));
-  const char *by_env = env_or_null("CAISSON_MODEL");
-  if (m.n) {
-    const char *slash = strrchr(p->file, '/');
-    csn_str folder = csn_arena_dup(p->arena, csn_strn(p->file, (size_t)(slash - p->file)));
-    return csn_model_beside(p->arena, csn_arena_dup(p->arena, m).p, folder.p);
-  }
+  const char *by_env = getenv("CAISSON_MODEL");
+  if (m.n)
+    return csn_model_beside(p->arena, csn_arena_dup(p->arena, m).p,
+                            csn_project_folder(p, p->arena));
+  by_env = by_env && *by_env ? by_env : NULL;
   csn_auto(csn_freep) char *cwd = by_env ? getcwd(NULL, 0) : NULL;
   return cwd ? csn_model_beside(p->arena, by_env, cwd) : by_env;
-}
-
-static csn_str
-without_slash(csn_str url)
-{
-  while (url.n && url.p[url.n - 1] == '/')
-    url.n--;
-  return url;
-}
-
-static int
-route_to_service(struct csn_route *r, csn_str prefix, csn_err *err)
-{
-  const struct service *s = services;
-  while (!csn_str_eq(prefix, csn_cstr(s->prefix)))
-    s++;
-  const char *url = env_or_null(s->url_env), *key = NULL;
-  for (size_t i = 0; s->key_env[i] && !key; i++)
-    key = env_or_null(s->key_env[i]);
-  if (!key && !url)
-    return csn_fail(err, CSN_E_INVALID,
-                    "no key for the model: set %s (or %s for a server that needs none)",
-                    s->key_env[0], s->url_env);
-  r->endpoint = (csn_endpoint){
-      .base_url = csn_arena_dup(r->arena, without_slash(csn_cstr(url ? url : s->base_url))),
-      .api_key = csn_arena_dup(r->arena, csn_cstr(key)),
-      .custom_tools = r->ops == csn_model_find(CSN_STR("responses")),
-  };
-  return 0;
-}
-
-static int
-route_to_provider(struct csn_route *r, const struct csn_project *p, const csn_json *v, csn_err *err)
-{
-  if (!p->is_trusted && !is_local(v)) {
-    csn_str url = csn_url_host(csn_json_str(v, "base_url", CSN_STR("")));
-    return csn_fail(err, CSN_E_INVALID,
-                    "%s:%u: requests would go to %.*s, and nobody has said that this file may do "
-                    "that; if it may: caisson trust",
-                    p->file, v->line, (int)(url.n < 100 ? url.n : 100), url.p);
-  }
-  csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
-  csn_str key_env = csn_json_str(v, "key_env", CSN_STR(""));
-  r->ops = csn_model_find(api);
-  csn_auto(csn_freep) char *name = csn_dupz(key_env);
-  const char *key = key_env.n ? env_or_null(name) : NULL;
-  if (key_env.n && !key)
-    return csn_fail(err, CSN_E_INVALID, "no key for the model: set %s", name);
-  r->timeout_ms = csn_json_int(v, "timeout", 0) * 1000;
-  r->endpoint = (csn_endpoint){
-      .base_url = csn_arena_dup(r->arena, without_slash(csn_json_str(v, "base_url", CSN_STR("")))),
-      .api_key = csn_arena_dup(r->arena, csn_cstr(key)),
-      .custom_tools = csn_json_bool(v, "custom_tools", csn_str_eq(api, CSN_STR("responses"))),
-      .no_null_content = !csn_json_bool(v, "null_content", true),
-  };
-  return 0;
-}
-
-static int
-unknown_prefix(const struct csn_project *p, csn_str name, csn_err *err)
-{
-  csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(2000);
-  csn_json_each (v, csn_json_get(p->root, "providers"))
-    csn_buf_addf(&list, ", %.*s", (int)v->key.n, v->key.p);
-  return csn_fail(err, CSN_E_INVALID,
-                  "model '%.*s': no such provider; write PREFIX/NAME with one of: openai, chat, "
-                  "anthropic, gemini, script, replay%s",
-                  (int)name.n, name.p, list.n ? list.p : "");
-}
-
-int
-csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out, csn_err *err)
-{
-  size_t cut = 0;
-  while (cut < name.n && name.p[cut] != '/' && name.p[cut] != ':')
-    cut++;
-  csn_str prefix = csn_strn(name.p, cut);
-  *out = (struct csn_route){.arena = csn_arena_new(1 << 20)};
-  if (cut + 1 >= name.n)
-    return unknown_prefix(p, name, err);
-  out->model = csn_arena_dup(out->arena, csn_strn(name.p + cut + 1, name.n - cut - 1));
-  csn_json_each (v, csn_json_get(p->root, "providers")) {
-    if (csn_str_eq(v->key, prefix))
-      return route_to_provider(out, p, v, err);
-  }
-  out->ops = csn_model_find(prefix);
-  if (!out->ops)
-    return unknown_prefix(p, name, err);
-  if (out->ops->answer)
-    return 0;
-  return route_to_service(out, prefix, err);
-}
-
-void
-csn_route_fini(struct csn_route *r)
-{
-  csn_arena_free(r->arena);
-  *r = (struct csn_route){0};
-}
-
-/* Whole or cut off at the end of the text. */
-void
-csn_route_hide_key(const struct csn_route *r, csn_err *err)
-{
-  enum { LEAST = 8 };
-  static const char mark[] = "[key]";
-  csn_str key = r->endpoint.api_key;
-  size_t n = strlen(err->msg);
-  for (size_t at = 0; key.n >= LEAST && at + LEAST <= n; at++) {
-    size_t len = n - at < key.n ? n - at : key.n;
-    if (memcmp(err->msg + at, key.p, len) != 0)
-      continue;
-    memcpy(err->msg + at, mark, sizeof mark - 1);
-    memmove(err->msg + at + sizeof mark - 1, err->msg + at + len, n - at - len + 1);
-    n = strlen(err->msg);
-  }
-}
-
-static void
-add_header(csn_http_req *req, csn_str name, csn_str value)
-{
-  if (req->n_headers < CSN_COUNT(req->headers))
-    req->headers[req->n_headers++] = (csn_header){name, value};
-}
-
-void
-csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_request *rq,
-                  csn_http_req *req)
-{
-  add_header(req, CSN_STR("Content-Type"), CSN_STR("application/json"));
-  add_header(req, CSN_STR("User-Agent"), CSN_STR("caisson/" CSN_VERSION));
-  add_header(req, CSN_STR("Accept"),
-             rq->stream ? CSN_STR("text/event-stream") : CSN_STR("application/json"));
-  for (const char *const *h = r->ops->headers; h && *h; h += 2)
-    add_header(req, csn_cstr(h[0]), csn_cstr(h[1]));
-  csn_str key = r->endpoint.api_key;
-  if (key.n && r->ops->key_header)
-    add_header(req, csn_cstr(r->ops->key_header), key);
-  else if (key.n)
-    add_header(req, CSN_STR("Authorization"),
-               csn_arena_printf(a, "Bearer %.*s", (int)key.n, key.p));
-}
-
-csn_decoder *
-csn_route_decoder(const struct csn_route *r, csn_arena *a, int status, const csn_header *headers,
-                  size_t n, const csn_model_request *rq, csn_delta_fn *fn, void *user)
-{
-  csn_reply_head head;
-  csn_reply_head_read(&head, status, headers, n);
-  return r->ops->decoder(a, &head, rq, fn, user);
 }

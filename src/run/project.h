@@ -6,13 +6,15 @@
  * A model's name is PREFIX/NAME (or PREFIX:NAME).  Prefixes: openai and
  * responses (Responses API), chat (Chat Completions) at OPENAI_BASE_URL with
  * OPENAI_API_KEY; anthropic at ANTHROPIC_BASE_URL with ANTHROPIC_API_KEY;
- * gemini at GEMINI_BASE_URL with GEMINI_API_KEY; script and replay (a file);
+ * gemini at GEMINI_BASE_URL with GEMINI_API_KEY; azure (Responses API) at
+ * AZURE_OPENAI_ENDPOINT with AZURE_OPENAI_API_KEY; script and replay (a file);
  * and every provider of caisson.yaml.  NAME is passed on as it is.
  */
 #ifndef CSN_RUN_PROJECT_H
 #define CSN_RUN_PROJECT_H
 
 #include "caisson/model.h"
+#include "run/gate.h"
 #include "wire/http.h"
 
 #include <sys/types.h>
@@ -46,12 +48,28 @@ void csn_project_file_id(const struct csn_project *p, dev_t *dev, ino_t *ino);
 /* `prices` of caisson.yaml, checked; or NULL. */
 const csn_json *csn_project_prices(const struct csn_project *p);
 
+/* The list of models of that name; NULL: none. */
+const csn_json *csn_project_models(const struct csn_project *p, csn_str name);
+/* The object `providers`, checked; or NULL. */
+const csn_json *csn_project_providers(const struct csn_project *p);
+/* Whether requests may go where that one of them says. */
+bool csn_project_may_use(const struct csn_project *p, const csn_json *provider);
+/* Where its relative names start; "." without a file. */
+const char *csn_project_folder(const struct csn_project *p, csn_arena *a);
+
+/* ---- route.c ---- */
+
 struct csn_route {
   const csn_model_ops *ops;
   csn_endpoint endpoint;
-  csn_str model;      /* what follows the prefix */
-  int64_t timeout_ms; /* of one attempt; 0: none */
-  csn_arena *arena;   /* owns the texts */
+  csn_str model;    /* what follows the prefix */
+  csn_str provider; /* whose limits hold; empty: no server */
+  csn_gate_limits limits;
+  csn_str key_header;   /* that carries the key as it is; empty: "Authorization: Bearer KEY" */
+  csn_str api_version;  /* of the query; empty: none */
+  bool has_deployments; /* the model's name is a part of the path */
+  int64_t timeout_ms;   /* of one attempt; 0: none */
+  csn_arena *arena;     /* owns the texts */
 };
 
 /* CSN_E_INVALID with the next step: unknown prefix, missing key. */
@@ -60,6 +78,12 @@ int csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *
 void csn_route_fini(struct csn_route *r);
 /* A server may quote the key in what it says: takes it out of the message. */
 void csn_route_hide_key(const struct csn_route *r, csn_err *err);
+/* What stands before the first / or : of a model's name. */
+csn_str csn_model_prefix(csn_str name);
+/* A service that needs no address in caisson.yaml. */
+bool csn_service_is_known(csn_str name);
+/* The address of a call, whose path is the codec's. */
+int csn_route_url(const struct csn_route *r, csn_str path, csn_buf *url, csn_err *err) CSN_MUST;
 /* Fills in the headers of a request. */
 void csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_request *rq,
                        csn_http_req *req);

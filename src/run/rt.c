@@ -42,6 +42,9 @@ csn_rt_free(csn_rt *rt)
     return;
   if (rt->http)
     csn_http_free(rt->http);
+  for (size_t i = 0; i < rt->n_gates; i++)
+    csn_gate_free(rt->gates[i]);
+  free(rt->gates);
   if (rt->loop)
     csn_loop_free(rt->loop);
   if (rt->pool)
@@ -76,6 +79,27 @@ csn_rt_need_http(csn_rt *rt, csn_http **out, csn_err *err)
   if (!rt->http)
     rt->http = csn_http_new(loop);
   *out = rt->http;
+  pthread_mutex_unlock(&rt->lock);
+  return 0;
+}
+
+int
+csn_rt_need_gate(csn_rt *rt, const struct csn_route *route, csn_gate **out, csn_err *err)
+{
+  csn_loop *loop;
+  int rc = csn_rt_need_loop(rt, &loop, err);
+  if (rc < 0)
+    return rc;
+  *out = NULL;
+  pthread_mutex_lock(&rt->lock);
+  for (size_t i = 0; i < rt->n_gates && !*out; i++)
+    if (csn_str_eq(csn_gate_name(rt->gates[i]), route->provider))
+      *out = rt->gates[i];
+  if (!*out) {
+    rt->gates = csn_realloc(rt->gates, rt->n_gates + 1, sizeof *rt->gates);
+    *out = rt->gates[rt->n_gates++] = csn_gate_new(route->provider, &route->limits);
+    csn_gate_run_on(*out, loop);
+  }
   pthread_mutex_unlock(&rt->lock);
   return 0;
 }

@@ -110,14 +110,16 @@ fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
 }
 
 static void
-keep_items(csn_run *r, int64_t seq, const csn_json *items)
+keep_items(csn_run *r, int64_t seq, const csn_json *data)
 {
+  const csn_json *items = csn_json_get(data, "items");
+  csn_str model = csn_json_str(data, "model", CSN_STR(""));
   csn_json_each (item, items) {
     if (r->n_items == r->items_room) {
       r->items_room = r->items_room ? r->items_room * 2 : 8;
       r->items = csn_realloc(r->items, r->items_room, sizeof *r->items);
     }
-    r->items[r->n_items++] = (struct csn_item_ref){seq, item->raw};
+    r->items[r->n_items++] = (struct csn_item_ref){seq, item->raw, model};
   }
 }
 
@@ -132,7 +134,7 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
     r->session = data->raw;
   r->history = csn_json_int(data, "history", r->history);
   if (!csn_json_bool(data, "held", false)) {
-    keep_items(r, seq, items);
+    keep_items(r, seq, data);
   } else if (items && items->child && (h = csn_arena_alloc(r->keep, sizeof *h))) {
     *h = (struct csn_held){.next = r->held, .seq = seq, .item = items->child->raw};
     r->held = h;
@@ -455,26 +457,28 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   return 0;
 }
 
-/* What the models of the agent cost today. */
+/* What the project says today: what models cost, or which there are to choose from. */
 static int
-write_prices(csn_run *r, csn_str *json, const csn_json **prices, csn_err *err)
+write_known(csn_run *r,
+            int (*write)(const csn_agent *a, const struct csn_project *p, csn_jw *w, csn_err *err),
+            csn_str *json, const csn_json **out, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
   csn_jw w;
   csn_jw_init(&w, &text);
-  int rc = csn_agent_write_prices(r->agent, r->rt->project, &w, err);
+  int rc = write(r->agent, r->rt->project, &w, err);
   if (rc == 0)
     rc = csn_jw_done(&w, err);
   if (rc < 0)
     return rc;
   *json = csn_arena_dup(r->keep, csn_buf_str(&text));
-  return json->n > 2 ? csn_json_parse(r->keep, *json, prices, err) : 0;
+  return json->n > 2 ? csn_json_parse(r->keep, *json, out, err) : 0;
 }
 
 /* Record 0: what the run is, once and for all.  It is committed with the input. */
 static int
 record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json **prices,
-            csn_err *err)
+            const csn_json **models, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(64u << 20);
   csn_jw w;
@@ -490,8 +494,10 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json
     return rc;
   char hex[65];
   csn_digest_hex(salt, hex);
-  csn_str known = CSN_STR("");
-  rc = write_prices(r, &known, prices, err);
+  csn_str known = CSN_STR(""), lists = CSN_STR("");
+  rc = write_known(r, csn_agent_write_prices, &known, prices, err);
+  if (rc == 0)
+    rc = write_known(r, csn_agent_write_models, &lists, models, err);
   if (rc < 0)
     return rc;
   csn_buf_clear(&text);
@@ -510,6 +516,10 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json
   if (known.n > 2) {
     csn_jw_key(&w, "prices");
     csn_jw_raw(&w, known);
+  }
+  if (lists.n > 2) {
+    csn_jw_key(&w, "models");
+    csn_jw_raw(&w, lists);
   }
   if (r->opts.keep_workspace) {
     csn_jw_key(&w, "keep_workspace");
@@ -556,11 +566,12 @@ int
 csn_run_begin(csn_run *r, csn_str input, csn_err *err)
 {
   csn_digest salt;
-  const csn_json *agent = NULL, *prices = NULL;
-  int rc = record_zero(r, &salt, &agent, &prices, err);
+  const csn_json *agent = NULL, *prices = NULL, *models = NULL;
+  int rc = record_zero(r, &salt, &agent, &prices, &models, err);
   if (rc < 0)
     return rc;
   csn_state_init(&r->state, agent, prices, &salt);
+  csn_state_set_models(&r->state, models);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(64u << 20);
   csn_jw w;
   csn_jw_init(&w, &data);
@@ -571,7 +582,7 @@ csn_run_begin(csn_run *r, csn_str input, csn_err *err)
   csn_jw_arr(&w);
   csn_item_user(&w, input);
   csn_jw_end(&w);
-  if (r->agent->limits.tokens || r->agent->limits.cost_usd > 0) {
+  if (r->agent->limits.tokens || r->agent->limits.cost_usd > 0 || models) {
     csn_jw_key(&w, "request_bytes");
     csn_jw_int(&w, request_bytes(r->agent));
   }

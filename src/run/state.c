@@ -60,8 +60,16 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
 }
 
 void
+csn_state_set_models(csn_state *st, const csn_json *models)
+{
+  st->cfg.lists = models;
+  csn_step_set_agent(st, st->cfg.agent);
+}
+
+void
 csn_state_fini(csn_state *st)
 {
+  csn_route_state_fini(&st->route);
   for (size_t i = 0; i < st->n_pending; i++)
     csn_pending_free(&st->pending[i]);
   free(st->pending);
@@ -282,6 +290,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
     number(w, "stop_order", st->stop_order);
   }
   budget_to_json(st, w);
+  csn_route_to_json(st, w);
   if (st->session)
     text(w, "session", st->session);
   team_to_json(st, w);
@@ -375,6 +384,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->stop_output = text_or_null(v, "stop_output");
   st->stop_order = csn_json_int(v, "stop_order", 0);
   budget_from_json(st, v);
+  csn_route_from_json(st, v);
   rc = team_from_json(st, v, err);
   if (rc < 0)
     return rc;

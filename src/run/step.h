@@ -92,6 +92,8 @@ typedef struct csn_step_config {
   csn_str instructions;        /* name of the callback that gives them; empty: a text */
   const csn_json *approvals;   /* rules, see policy.h */
   csn_str agent;               /* name of the agent at work */
+  const csn_json *lists;       /* of models, by agent, of record 0; or NULL */
+  const csn_json *models;      /* of the agent at work; NULL: it has one model */
 } csn_step_config;
 
 enum { CSN_LOOPS_KEPT = 32 };
@@ -109,6 +111,19 @@ typedef struct csn_budget {
   int64_t child_tokens;                /* used by children */
   bool is_soft;                        /* the soft threshold was passed */
 } csn_budget;
+
+enum { CSN_RESTS_KEPT = 16 };
+/* Which of several models is asked: step_route.c. */
+struct csn_route_state {
+  char *model;     /* of the call that is out, or was last; NULL: no list */
+  const char *why; /* a literal: first, when, failed, refused, rests, budget */
+  int64_t tried;   /* entries that were asked in this turn, as bits */
+  struct csn_rest {
+    char *model;
+    int64_t since_ms;
+  } rests[CSN_RESTS_KEPT]; /* that failed lately */
+  size_t n_rests;
+};
 
 typedef struct csn_state {
   csn_step_config cfg;
@@ -138,9 +153,10 @@ typedef struct csn_state {
   char *limit_what;               /* which limit ended the run; or NULL */
   int64_t limit_max, limit_used;  /* in its unit; cost in picodollars */
   char *next_agent, *next_filter; /* who goes on after this turn; or NULL */
-  char *filter;         /* what a hand-off leaves of earlier items: messages, last; or NULL */
-  int64_t filter_to;    /* seq of the last record that it is about */
-  char *model;          /* in the place of the agent's; or NULL */
+  char *filter;      /* what a hand-off leaves of earlier items: messages, last; or NULL */
+  int64_t filter_to; /* seq of the last record that it is about */
+  char *model;       /* in the place of the agent's; or NULL */
+  struct csn_route_state route;
   int64_t instructions; /* seq of the callback_returned that holds them; -1: none */
   char *session;        /* the conversation that this run is a part of; NULL: none */
   char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
@@ -160,6 +176,12 @@ typedef struct csn_effects {
 void csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices,
                     const csn_digest *salt);
 void csn_state_fini(csn_state *st);
+/* Right after init: `models` of record 0, which must live as long; or NULL. */
+void csn_state_set_models(csn_state *st, const csn_json *models);
+/* In the place of the agent's model, or NULL. */
+const char *csn_state_model(const csn_state *st);
+/* Another can take the place of the one that is asked. */
+bool csn_state_has_other_model(const csn_state *st);
 
 /* Errors: CSN_E_INVALID when the event does not belong here (a result for an
  * effect that is not pending, anything after the end). The state is then

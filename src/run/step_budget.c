@@ -53,7 +53,8 @@ csn_step_exhaust(struct csn_step *s, const char *what, int64_t max, const char *
 static csn_price
 price_now(const csn_state *st)
 {
-  csn_str name = st->model ? csn_cstr(st->model) : st->cfg.model;
+  const char *model = csn_state_model(st);
+  csn_str name = model ? csn_cstr(model) : st->cfg.model;
   csn_auto(csn_freep) char *key = csn_dupz(name);
   return csn_price_of(csn_json_get(st->cfg.prices, key));
 }

@@ -8,6 +8,7 @@
  *   step_model.c    model calls and what stands beside them
  *   step_tools.c    tool calls and questions about them
  *   step_budget.c   what may be used up
+ *   step_route.c    which model a call goes to
  *   step_team.c     several agents and hand-offs
  *   step_child.c    agents that are called as tools
  *   step_loop.c     going in circles
@@ -89,6 +90,16 @@ bool csn_step_was_capped(struct csn_step *s);
 void csn_step_exhaust(struct csn_step *s, const char *what, int64_t max, const char *why);
 void csn_step_soften(struct csn_step *s);
 void csn_step_soft_decided(struct csn_step *s, csn_pending *p);
+
+/* ---- step_route.c ---- */
+
+/* Before the first call of a turn. */
+void csn_step_choose_model(struct csn_step *s);
+/* The event is a failure or a refusal: asks the next and returns true. */
+bool csn_step_fall_back(struct csn_step *s);
+void csn_route_to_json(const csn_state *st, csn_jw *w);
+void csn_route_from_json(csn_state *st, const csn_json *v);
+void csn_route_state_fini(struct csn_route_state *r);
 
 /* ---- step_team.c ---- */
 

@@ -37,6 +37,7 @@ void
 csn_step_enter_model(struct csn_step *s)
 {
   csn_state *st = s->st;
+  csn_step_choose_model(s);
   if (!csn_step_reserve(s))
     return;
   st->phase = CSN_PHASE_MODEL;
@@ -146,6 +147,16 @@ csn_step_on_model_replied(struct csn_step *s)
   return 0;
 }
 
+/* It failed before it wrote too much: no cap can be the reason. */
+static bool
+is_of_server(const csn_event *ev)
+{
+  const csn_json *e = csn_json_get(ev->data, "error");
+  csn_str code = csn_json_str(e, "code", CSN_STR(""));
+  return csn_json_int(e, "http_status", 0) || csn_str_eq(code, CSN_STR("unavailable")) ||
+         csn_str_eq(code, CSN_STR("timeout")) || csn_json_bool(ev->data, "refused", false);
+}
+
 int
 csn_step_on_model_failed(struct csn_step *s)
 {
@@ -153,7 +164,12 @@ csn_step_on_model_failed(struct csn_step *s)
   if (!p)
     return CSN_E_INVALID;
   csn_pending_drop(s->st, p);
-  if (s->st->outcome != CSN_RUN_RUNNING || !csn_step_was_capped(s))
-    csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_step_error_text(s->ev));
+  const csn_json *usage = csn_json_get(s->ev->data, "usage"); /* of a refusal */
+  csn_usage_add(&s->st->usage, usage);
+  csn_step_charge(s->st, usage);
+  if (s->st->outcome == CSN_RUN_RUNNING &&
+      ((!is_of_server(s->ev) && csn_step_was_capped(s)) || csn_step_fall_back(s)))
+    return 0;
+  csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_step_error_text(s->ev));
   return 0;
 }

@@ -23,15 +23,28 @@ callback_of(const csn_json *agent, const char *key)
   return csn_json_str(csn_json_get(agent, key), "callback", CSN_STR(""));
 }
 
+static const csn_json *
+find_list(const csn_json *lists, csn_str agent)
+{
+  csn_json_each (list, lists)
+    if (csn_str_eq(list->key, agent))
+      return list;
+  return NULL;
+}
+
 bool
 csn_step_set_agent(csn_state *st, csn_str name)
 {
   const csn_json *root = st->cfg.root, *a = find_agent(root, name);
   if (!a)
     return false;
-  csn_str model = csn_json_str(a, "model", CSN_STR(""));
+  bool has_model = csn_json_get(a, "model") != NULL;
+  csn_str model = csn_json_str(has_model ? a : root, "model", CSN_STR(""));
   st->cfg.agent = csn_json_str(a, "name", CSN_STR(""));
-  st->cfg.model = model.n ? model : csn_json_str(root, "model", CSN_STR(""));
+  st->cfg.model = model;
+  st->cfg.models = find_list(st->cfg.lists, st->cfg.agent);
+  if (!has_model && !st->cfg.models)
+    st->cfg.models = find_list(st->cfg.lists, csn_json_str(root, "name", CSN_STR("")));
   st->cfg.guardrails = csn_json_get(a, "guardrails");
   st->cfg.tools = csn_json_get(a, "tool_settings");
   st->cfg.tool_use = csn_json_get(a, "tool_use");

@@ -19,7 +19,7 @@ struct play {
   int64_t seq, ts;
 };
 
-/* agent: its resolved form; `prices` in it stands for those of record 0. */
+/* agent: its resolved form; `prices` and `models` in it stand for those of record 0. */
 static inline void
 begin(struct play *p, const char *agent)
 {
@@ -29,6 +29,7 @@ begin(struct play *p, const char *agent)
   OK(csn_json_parse(p->arena, csn_cstr(agent), &v, &err), &err);
   csn_digest salt = csn_sha256_of(csn_cstr(agent));
   csn_state_init(&p->st, v, csn_json_get(v, "prices"), &salt);
+  csn_state_set_models(&p->st, csn_json_get(v, "models"));
 }
 
 static inline void
