@@ -116,10 +116,12 @@ csn_ids_exist(void)
 
 /* ---- namespaces ---- */
 
-/* A process in new namespaces that waits for its end. */
-static pid_t
-hold(unsigned long flags)
+pid_t
+csn_ids_hold(unsigned long flags)
 {
+  /* Helpers that became somebody else have taken that from our memory; without
+   * it the files of /proc are not ours. */
+  prctl(PR_SET_DUMPABLE, 1);
   pid_t us = getpid(), pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -131,8 +133,8 @@ hold(unsigned long flags)
   return pid;
 }
 
-static void
-release(pid_t pid)
+void
+csn_ids_release(pid_t pid)
 {
   int e = errno;
   kill(pid, SIGKILL);
@@ -140,8 +142,8 @@ release(pid_t pid)
   errno = e;
 }
 
-static int
-open_of(pid_t pid, const char *name)
+int
+csn_ids_open(pid_t pid, const char *name)
 {
   char path[64];
   proc_path(path, pid, name);
@@ -186,12 +188,12 @@ csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2
   ids->owner = -1;
   map_owner(uids, uid, ids->base, inside[0]);
   map_owner(gids, gid, ids->base, inside[1]);
-  pid_t pid = hold(CLONE_NEWUSER);
+  pid_t pid = csn_ids_hold(CLONE_NEWUSER);
   if (pid < 0)
     return -1;
   if (write_maps(pid, uids, gids))
-    ids->owner = open_of(pid, "/ns/user");
-  release(pid);
+    ids->owner = csn_ids_open(pid, "/ns/user");
+  csn_ids_release(pid);
   ids->uid = uid;
   ids->gid = gid;
   memcpy(ids->inside, inside, sizeof ids->inside);
@@ -203,27 +205,45 @@ csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2
 static const char *
 make_single(struct csn_ids *ids)
 {
-  pid_t pid = hold(CLONE_NEWUSER);
+  pid_t pid = csn_ids_hold(CLONE_NEWUSER);
   const char *failed = NULL;
   if (pid < 0)
     return "make user, process and mount namespaces";
   if (!write_maps(pid, "1000 1000 1\n", "1000 1000 1\n"))
     failed = "map the user id of the jail";
-  else if ((ids->users = open_of(pid, "/ns/user")) < 0)
+  else if ((ids->users = csn_ids_open(pid, "/ns/user")) < 0)
     failed = "hold the namespace of the user id";
-  release(pid);
+  csn_ids_release(pid);
   return failed;
+}
+
+/* Of lent ids all keep their numbers but the one that we are, which changes
+ * places with 1000.  No line may span what are two in the map above it: up to
+ * 1000, 1000, and from there on. */
+static void
+map_lent(char to[200], unsigned long us)
+{
+  unsigned long a = us < CSN_JAIL_UID ? us : CSN_JAIL_UID;
+  unsigned long b = us < CSN_JAIL_UID ? CSN_JAIL_UID : us;
+  map_line(to, 0, 0, a); /* nobody is 0 */
+  map_line(to + strlen(to), a, b, 1);
+  if (a + 1 < b)
+    map_line(to + strlen(to), a + 1, a + 1, b - a - 1);
+  if (a < b)
+    map_line(to + strlen(to), b, a, 1);
+  if (b + 1 < CSN_JAIL_RANGE)
+    map_line(to + strlen(to), b + 1, b + 1, CSN_JAIL_RANGE - b - 1);
 }
 
 /* The holder is cloned from the blank mount namespace, for one of its own. */
 static const char *
 make_range(struct csn_ids *ids, int blank)
 {
-  char map[80];
+  char uids[200], gids[200];
   int here = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
   if (here < 0 || setns(blank, CLONE_NEWNS) < 0)
     return "enter the blank mount namespace";
-  pid_t pid = hold(CLONE_NEWUSER | CLONE_NEWNS);
+  pid_t pid = csn_ids_hold(CLONE_NEWUSER | CLONE_NEWNS);
   int e = errno;
   if (setns(here, CLONE_NEWNS) < 0)
     _exit(1); /* without /proc there is nothing more to do */
@@ -231,19 +251,25 @@ make_range(struct csn_ids *ids, int blank)
   errno = e;
   if (pid < 0)
     return "make user, process and mount namespaces";
-  map_line(map, 0, ids->base, CSN_JAIL_RANGE);
+  if (ids->base) {
+    map_line(uids, 0, ids->base, CSN_JAIL_RANGE);
+    map_line(gids, 0, ids->base, CSN_JAIL_RANGE);
+  } else {
+    map_lent(uids, ids->inside[0]);
+    map_lent(gids, ids->inside[1]);
+  }
   const char *failed = NULL;
-  if (!write_maps(pid, map, map))
+  if (!write_maps(pid, uids, gids))
     failed = "map the user ids of the jail";
-  else if ((ids->users = open_of(pid, "/ns/user")) < 0 ||
-           (ids->blank = open_of(pid, "/ns/mnt")) < 0)
+  else if ((ids->users = csn_ids_open(pid, "/ns/user")) < 0 ||
+           (ids->blank = csn_ids_open(pid, "/ns/mnt")) < 0)
     failed = "hold the namespaces of the user ids";
-  release(pid);
+  csn_ids_release(pid);
   return failed;
 }
 
 static struct csn_ids *
-make(struct csn_ids_list *list, unsigned long base, const char **failed)
+make(struct csn_ids_list *list, unsigned long base, const uint32_t inside[2], const char **failed)
 {
   struct csn_ids **more = realloc(list->all, (list->n + 1) * sizeof(struct csn_ids *));
   struct csn_ids *ids = malloc(sizeof *ids);
@@ -254,9 +280,14 @@ make(struct csn_ids_list *list, unsigned long base, const char **failed)
     *failed = "remember the user ids";
     return NULL;
   }
-  *ids =
-      (struct csn_ids){.base = base, .busy = true, .users = -1, .blank = list->blank, .owner = -1};
-  *failed = list->ranged ? make_range(ids, list->blank) : make_single(ids);
+  *ids = (struct csn_ids){.base = base,
+                          .ranged = list->kind != CSN_IDS_ONE,
+                          .busy = true,
+                          .users = -1,
+                          .blank = list->blank,
+                          .owner = -1,
+                          .inside = {inside[0], inside[1]}};
+  *failed = ids->ranged ? make_range(ids, list->blank) : make_single(ids);
   if (!*failed)
     return list->all[list->n++] = ids;
   if (ids->users >= 0)
@@ -266,21 +297,26 @@ make(struct csn_ids_list *list, unsigned long base, const char **failed)
 }
 
 struct csn_ids *
-csn_ids_take(struct csn_ids_list *list, bool first, const char **failed)
+csn_ids_take(struct csn_ids_list *list, bool first, const uint32_t inside[2], const char **failed)
 {
+  static const uint32_t usual[2] = {CSN_JAIL_UID, CSN_JAIL_UID};
   size_t ranges = 0;
+  inside = inside && list->kind == CSN_IDS_LENT ? inside : usual;
   for (size_t i = 0; i < list->n; i++) {
-    bool is_first = list->all[i]->base == CSN_JAIL_BASE;
-    if (!list->all[i]->busy && is_first == first) {
-      list->all[i]->busy = true;
-      return list->all[i];
+    struct csn_ids *ids = list->all[i];
+    bool is_first = ids->base == CSN_JAIL_BASE;
+    bool is_same = list->kind != CSN_IDS_LENT || memcmp(ids->inside, inside, sizeof usual) == 0;
+    if (!ids->busy && is_first == first && is_same) {
+      ids->busy = true;
+      return ids;
     }
     ranges += !is_first;
   }
-  if (first || !list->ranged)
-    return make(list, first ? CSN_JAIL_BASE : 0, failed);
+  if (first || list->kind != CSN_IDS_OWN)
+    return make(list, first ? CSN_JAIL_BASE : 0, inside, failed);
   unsigned long start = (unsigned long)getpid() * 257;
-  return make(list, CSN_JAIL_BASE + CSN_JAIL_RANGE * (1 + (start + ranges) % (RANGES - 1)), failed);
+  return make(list, CSN_JAIL_BASE + CSN_JAIL_RANGE * (1 + (start + ranges) % (RANGES - 1)), inside,
+              failed);
 }
 
 void

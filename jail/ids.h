@@ -8,23 +8,30 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The user ids of a jail, used by one at a time: a range, or where we are an
- * ordinary user, that user as 1000. */
+/* Where the user ids of jails come from. */
+enum csn_ids_kind {
+  CSN_IDS_ONE,  /* an ordinary user is 1000, and nobody else is there */
+  CSN_IDS_LENT, /* it has further ids by /etc/subuid, the same for each jail */
+  CSN_IDS_OWN,  /* root: a range for each jail */
+};
+
+/* The user ids of a jail, used by one at a time. */
 struct csn_ids {
-  unsigned long base; /* 0: no range */
+  unsigned long base; /* where the range is on the host; 0 unless it is its own */
+  bool ranged;        /* 0..65535 exist */
   bool busy;
   int users; /* a user namespace: 0..65535 are the range, or 1000 is 1000 */
   int blank; /* an empty mount namespace that belongs to the range */
   int owner; /* a user namespace for id-mapped mounts: `uid` and `gid` outside are */
   uid_t uid; /* user and group `inside` of the range; -1 when there is none yet */
   gid_t gid;
-  uint32_t inside[2];
+  uint32_t inside[2]; /* of lent ids: who is the ordinary user */
 };
 
 struct csn_ids_list {
   struct csn_ids **all;
   size_t n;
-  bool ranged;
+  enum csn_ids_kind kind;
   int blank; /* mount namespace that those of ranges are copied from, or of all */
 };
 
@@ -32,8 +39,10 @@ struct csn_ids_list {
 bool csn_ids_exist(void);
 
 /* Ids that no jail uses; `first`: the range for folders that are given away.
- * NULL: *failed says what. */
-struct csn_ids *csn_ids_take(struct csn_ids_list *list, bool first, const char **failed);
+ * `inside`: the user and group of them that an ordinary user is to be, where
+ * ids are lent; NULL: 1000.  NULL: *failed says what. */
+struct csn_ids *csn_ids_take(struct csn_ids_list *list, bool first, const uint32_t inside[2],
+                             const char **failed);
 void csn_ids_drop(struct csn_ids *ids); /* nothing of its jail is left; NULL is fine */
 
 /* The user namespace for a mount whose owner shall be that user of the range,
@@ -45,5 +54,11 @@ int csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t insi
 /* Enters user and mount namespaces in which an ordinary user is 1000 and has
  * all capabilities.  NULL or what failed, with errno. */
 const char *csn_ids_single(void);
+
+/* A process in new namespaces that waits for its end, which is release(). */
+pid_t csn_ids_hold(unsigned long flags);
+void csn_ids_release(pid_t pid);
+/* A file of its folder in /proc, "/ns/user". */
+int csn_ids_open(pid_t pid, const char *name);
 
 #endif

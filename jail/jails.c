@@ -30,7 +30,7 @@ own_tree(struct csn_jails *s, struct csn_ids **ids, int folder, int tree, const 
 {
   struct stat st;
   const char *failed = NULL;
-  if (!s->home.ranged)
+  if (!s->home.is_root)
     return sys_tree_protect(tree, CSN_SAFE, -1) < 0 ? "protect the workspace" : NULL;
   if (fstat(folder, &st) < 0)
     return "look at the workspace";
@@ -47,7 +47,7 @@ own_tree(struct csn_jails *s, struct csn_ids **ids, int folder, int tree, const 
   if (open->keep_owner)
     return "map the owner of the workspace";
   csn_ids_drop(*ids);
-  *ids = csn_ids_take(&s->home.ids, true, &failed);
+  *ids = csn_ids_take(&s->home.ids, true, NULL, &failed);
   if (failed)
     return failed;
   a->owner = CSN_JAIL_GIVEN_AWAY;
@@ -62,7 +62,7 @@ own_tree(struct csn_jails *s, struct csn_ids **ids, int folder, int tree, const 
 static int32_t
 user_of(const struct csn_jails *s, const struct csn_ids *ids, const csn_jail_open *open)
 {
-  return s->home.ranged ? (int32_t)(ids->base + open->uid) : -1;
+  return s->home.is_root ? (int32_t)(ids->base + open->uid) : -1;
 }
 
 const char *
@@ -194,10 +194,11 @@ make_cold(struct csn_jails *s, struct csn_request *r, const struct csn_template 
           csn_jail_note *why, csn_jail_opened *a, int fds[4])
 {
   const char *failed = NULL;
-  struct csn_ids *ids = csn_ids_take(&s->home.ids, false, &failed);
+  const uint32_t inside[] = {r->open.uid, r->open.gid};
+  struct csn_ids *ids = csn_ids_take(&s->home.ids, false, inside, &failed);
   if (!failed)
     failed = csn_jails_workspace(s, r, &ids, a);
-  struct csn_wanted want = {r->open.root, s->home.ranged ? ids : NULL, r->layers, r->open.layers};
+  struct csn_wanted want = {r->open.root, s->home.is_root ? ids : NULL, r->layers, r->open.layers};
   if (!failed && !t && !(t = csn_template_find(&s->home, &s->templates, &want, why))) {
     failed = why->step;
     errno = why->error;
@@ -225,6 +226,7 @@ csn_jails_make(struct csn_jails *s, struct csn_request *r, csn_jail_opened *a, i
   csn_jail_note why = {0};
   struct csn_template *t = NULL;
   const char *failed = csn_home_open(&s->home);
+  a->ranged = s->home.ranged;
   if (!s->home.ranged || r->open.uid == 0 || r->open.uid >= CSN_JAIL_RANGE)
     r->open.uid = CSN_JAIL_UID;
   if (!s->home.ranged || r->open.gid == 0 || r->open.gid >= CSN_JAIL_RANGE)

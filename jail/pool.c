@@ -128,9 +128,10 @@ make_warm(struct csn_jails *s, struct csn_kind *k)
   }
   *w = (struct csn_warm){.kind = k, .orders = pair[0], .fds = {-1, -1, -1, -1}};
   struct csn_jail_plan plan = {.open = k->open, .fds = {[CSN_JAIL_ORDERS] = pair[1]}};
-  struct csn_ids *ids = csn_ids_take(&s->home.ids, false, &failed);
-  if (!failed && s->home.ranged && k->open.with)
-    csn_ids_owner(ids, s->uid, s->gid, (const uint32_t[]){k->open.uid, k->open.gid});
+  const uint32_t inside[] = {k->open.uid, k->open.gid};
+  struct csn_ids *ids = csn_ids_take(&s->home.ids, false, inside, &failed);
+  if (!failed && s->home.is_root && k->open.with)
+    csn_ids_owner(ids, s->uid, s->gid, inside);
   struct csn_jail j = {.ids = ids, .lock = -1, .life = -1, .deadline_ms = INT64_MAX, .warm = w};
   if (!failed)
     failed = csn_jails_start(s, k->template, &plan, j, &a, w->fds);

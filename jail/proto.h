@@ -115,7 +115,13 @@ enum { CSN_JAIL_LISTENERS_MAX = CSN_JAIL_PORT_FDS + CSN_JAIL_PORTS_MAX };
 /* What programs in a networked jail trust: the harness's choice of roots. */
 #define CSN_JAIL_TRUST_FILE "/run/caisson/ca.pem"
 
+/* What a packet to the spawner wants: a jail; to know how it would be made
+ * (`ranged`, and in `step` why it has one user only); that the folder which
+ * comes as WORKSPACE becomes the harness's own. */
+enum csn_jail_what { CSN_JAIL_MAKE, CSN_JAIL_ABOUT, CSN_JAIL_TAKE_OVER };
+
 typedef struct csn_jail_open {
+  uint32_t what;       /* a csn_jail_what */
   uint32_t with;       /* CSN_JAIL_WITH() of each descriptor */
   uint32_t layers;     /* folders of the root file system, whose descriptors come behind those,
                           the lowest first; 0: the host's programs */
@@ -142,6 +148,7 @@ typedef struct csn_jail_opened {
   int32_t owner;    /* a csn_jail_owner */
   int32_t uid, gid; /* that files of the harness in the workspace need; -1: leave them */
   int32_t user;     /* who commands are on the host; -1: whoever the harness is */
+  uint32_t ranged;  /* 65536 user ids exist inside, else one */
   uint32_t events;  /* of the descriptors after the first two: 1 memory, 2 processes */
   csn_jail_held held;
   char step[120];

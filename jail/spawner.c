@@ -33,6 +33,29 @@ close_fd(int fd)
     close(fd);
 }
 
+/* ---- what else the harness asks ---- */
+
+static void
+tell_about(struct csn_jails *s, csn_jail_opened *a)
+{
+  const char *failed = csn_home_open(&s->home);
+  a->error = failed ? errno : 0;
+  a->ranged = s->home.ranged;
+  step_name(a->step, sizeof a->step, failed ? failed : s->home.why, "");
+}
+
+/* A folder that a user with a lent id made in a workspace becomes the
+ * harness's own, who wants to remove it. */
+static void
+take_over(struct csn_jails *s, int folder, csn_jail_opened *a)
+{
+  const char *failed = csn_home_open(&s->home);
+  if (!failed && fchownat(folder, "", CSN_JAIL_UID, CSN_JAIL_UID, AT_EMPTY_PATH) < 0)
+    failed = "take over a folder";
+  a->error = failed ? errno : 0;
+  step_name(a->step, sizeof a->step, failed ? failed : "", "");
+}
+
 /* ---- the socket ---- */
 
 static void
@@ -65,7 +88,12 @@ handle(struct csn_jails *s, struct csn_request *r)
 {
   csn_jail_opened a = {.owner = CSN_JAIL_SAME, .uid = -1, .gid = -1, .user = -1};
   int fds[4] = {-1, -1, -1, -1};
-  csn_jails_make(s, r, &a, fds);
+  if (r->open.what == CSN_JAIL_ABOUT)
+    tell_about(s, &a);
+  else if (r->open.what == CSN_JAIL_TAKE_OVER)
+    take_over(s, r->fds[CSN_JAIL_WORKSPACE], &a);
+  else
+    csn_jails_make(s, r, &a, fds);
   answer(&a, fds);
   for (size_t i = 0; i < 4; i++)
     close_fd(fds[i]);

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 
 #include "jail/layers.h"
+#include "jail/lent.h"
 #include "jail/steps.h"
 
 #ifndef CLONE_PIDFD
@@ -50,8 +51,8 @@ beside(int (*go)(void *), void *arg, unsigned long more, char *stack)
 static bool
 enter_ids(const struct csn_ids *ids)
 {
-  return !ids->base || (setns(ids->users, CLONE_NEWUSER) == 0 && setgroups(0, NULL) == 0 &&
-                        setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0);
+  return !ids->ranged || (setns(ids->users, CLONE_NEWUSER) == 0 && setgroups(0, NULL) == 0 &&
+                          setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0);
 }
 
 /* ---- home ---- */
@@ -85,12 +86,14 @@ csn_home_open(struct csn_home *home)
   if (home->blank > 0)
     return NULL;
   if (home->proc <= 0) {
-    home->ranged = geteuid() == 0 && csn_ids_exist();
+    home->is_root = home->ranged = geteuid() == 0 && csn_ids_exist();
     home->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (home->proc < 0)
       return "open /proc";
   }
   if (home->mounts <= 0) {
+    if (!home->is_root && geteuid() != 0)
+      home->ranged = csn_lent_enter(home->why, sizeof home->why);
     failed = home->ranged ? NULL : csn_ids_single();
     if (failed)
       return failed;
@@ -100,7 +103,7 @@ csn_home_open(struct csn_home *home)
   }
   failed = make_blank(home);
   home->ids.blank = home->blank;
-  home->ids.ranged = home->ranged;
+  home->ids.kind = home->is_root ? CSN_IDS_OWN : home->ranged ? CSN_IDS_LENT : CSN_IDS_ONE;
   return failed;
 }
 
@@ -112,7 +115,7 @@ csn_home_tree(const struct csn_home *home, int fd)
 {
   char link[40] = "/proc/self/fd/", path[PATH_MAX], digits[12];
   struct stat a, b;
-  if (home->ranged)
+  if (home->is_root)
     return sys_open_tree(fd, "", AT_EMPTY_PATH | TREE_RECURSIVE);
   size_t n = 0, at = strlen(link);
   for (int left = fd; left || n == 0; left /= 10)
@@ -176,7 +179,7 @@ take_layers(const struct csn_home *home, const struct csn_wanted *want, int *tre
             csn_jail_note *why)
 {
   for (size_t i = 0; i < want->n; i++) {
-    int ids = home->ranged && want->ids ? want->ids->users : -1;
+    int ids = home->is_root && want->ids ? want->ids->users : -1;
     trees[i] = csn_home_tree(home, want->layers[i]);
     if (trees[i] >= 0 && (ids < 0 || sys_tree_protect(trees[i], CSN_LOCKED, ids) == 0 ||
                           sys_tree_protect(trees[i], CSN_LOCKED, -1) == 0))
@@ -195,7 +198,7 @@ build(struct csn_home *home, const struct csn_wanted *want, csn_jail_note *why)
   static _Alignas(16) char stack[HELPER_STACK];
   const char *failed = NULL;
   int trees[CSN_JAIL_LAYERS_MAX];
-  struct csn_ids *own = want->ids ? NULL : csn_ids_take(&home->ids, false, &failed);
+  struct csn_ids *own = want->ids ? NULL : csn_ids_take(&home->ids, false, NULL, &failed);
   struct making m = {.root = want->root,
                      .ids = want->ids ? want->ids : own,
                      .trees = trees,

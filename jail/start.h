@@ -12,7 +12,9 @@
 
 /* Where we are: what a root harness's spawner and an ordinary user's have. */
 struct csn_home {
-  bool ranged;     /* root of this machine: jails get user ids of their own */
+  bool is_root;    /* of this machine: mounts and user ids are ours */
+  bool ranged;     /* a jail has 65536 user ids */
+  char why[120];   /* it has not */
   int mounts;      /* the host's mounts as we see them: a namespace */
   int proc;        /* the host's /proc */
   int blank;       /* an empty, read-only mount namespace */

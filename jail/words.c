@@ -65,8 +65,13 @@ csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
   size_t named = 0;
   if (n != sizeof *open)
     return false;
+  if (open->what == CSN_JAIL_ABOUT)
+    return open->with == 0 && open->layers == 0 && fds == 0;
+  if (open->what == CSN_JAIL_TAKE_OVER)
+    return open->with == CSN_JAIL_WITH(CSN_JAIL_WORKSPACE) && open->layers == 0 && fds == 1;
   /* Without a control stream it is about the pool, and has nothing to hold. */
-  if (!(open->with & CSN_JAIL_WITH(CSN_JAIL_CONTROL)) && open->with & CSN_JAIL_WITH(CSN_JAIL_LOCK))
+  if (open->what != CSN_JAIL_MAKE || (!(open->with & CSN_JAIL_WITH(CSN_JAIL_CONTROL)) &&
+                                      open->with & CSN_JAIL_WITH(CSN_JAIL_LOCK)))
     return false;
   for (int i = 0; i < 32; i++) {
     bool is_there = open->with & CSN_JAIL_WITH(i);

@@ -37,5 +37,9 @@ int csn_open_parent(int dir, const char *path, char **name, csn_err *err) CSN_MU
 /* Removes a file or a whole tree beneath `dir`, however deep, never through
  * links; a missing one is fine.  Something mounted inside is CSN_E_DENIED. */
 int csn_remove_tree(int dir, const char *path, csn_err *err) CSN_MUST;
+/* The same; a folder that belongs to another user is given to `take` (a
+ * descriptor, maybe O_PATH), which may make it ours.  NULL is fine. */
+int csn_remove_tree_with(int dir, const char *path, bool (*take)(int folder),
+                         csn_err *err) CSN_MUST;
 
 #endif

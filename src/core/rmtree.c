@@ -25,6 +25,7 @@ struct removal {
   int top; /* the tree's own folder; borrowed */
   dev_t device;
   bool moved; /* something was moved up: the top must be read again */
+  bool (*take)(int folder);
   csn_err *err;
 };
 
@@ -40,10 +41,22 @@ open_folder(int parent, const char *name)
   return fd < 0 && errno == ENOSYS ? openat(parent, name, (int)how.flags) : fd;
 }
 
+/* Somebody else's becomes ours, if it can. */
+static void
+take_folder(int parent, const char *name, bool (*take)(int folder))
+{
+  struct stat st;
+  csn_auto(csn_closep) int fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid != geteuid())
+    take(fd);
+}
+
 /* The same in spite of its mode; -1 and errno. */
 static int
-enter(int parent, const char *name)
+enter(int parent, const char *name, bool (*take)(int folder))
 {
+  if (take)
+    take_folder(parent, name, take);
   int fd = open_folder(parent, name);
   if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
     fd = open_folder(parent, name);
@@ -84,7 +97,7 @@ remove_entry(struct removal *r, int parent, const char *name, int depth)
     return 0;
   if (depth >= DEPTH)
     return move_up(r, parent, name);
-  int fd = enter(parent, name);
+  int fd = enter(parent, name, r->take);
   if (fd < 0)
     return errno == ENOENT ? 0 : refused(r->err, name);
   int rc = empty(r, fd, depth + 1);
@@ -122,13 +135,13 @@ empty(struct removal *r, int fd, int depth)
 /* Again while something was moved up, and a few times more for somebody who
  * adds entries meanwhile. */
 static int
-remove_folder(int parent, const char *name, csn_err *err)
+remove_folder(int parent, const char *name, bool (*take)(int folder), csn_err *err)
 {
-  csn_auto(csn_closep) int top = enter(parent, name);
+  csn_auto(csn_closep) int top = enter(parent, name, take);
   struct stat st;
   if (top < 0 || fstat(top, &st) < 0)
     return errno == ENOENT ? 0 : refused(err, name);
-  struct removal r = {.top = top, .device = st.st_dev, .err = err};
+  struct removal r = {.top = top, .device = st.st_dev, .take = take, .err = err};
   for (int i = 0, idle = 0; i < ROUNDS && idle < IDLE_ROUNDS; i++, idle += !r.moved) {
     r.moved = false;
     int again = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -148,7 +161,7 @@ remove_folder(int parent, const char *name, csn_err *err)
 }
 
 int
-csn_remove_tree(int dir, const char *path, csn_err *err)
+csn_remove_tree_with(int dir, const char *path, bool (*take)(int folder), csn_err *err)
 {
   csn_auto(csn_freep) char *name = NULL;
   csn_err why;
@@ -164,5 +177,11 @@ csn_remove_tree(int dir, const char *path, csn_err *err)
     return 0;
   if (errno != EISDIR && errno != EPERM)
     return csn_fail_errno(err, "cannot remove %s", path);
-  return csn_wrap(err, remove_folder(parent, name, err), "%s", path);
+  return csn_wrap(err, remove_folder(parent, name, take, err), "%s", path);
+}
+
+int
+csn_remove_tree(int dir, const char *path, csn_err *err)
+{
+  return csn_remove_tree_with(dir, path, NULL, err);
 }

@@ -16,6 +16,7 @@
 #include "run/driver.h"
 #include "sandbox/accounts.h"
 #include "sandbox/guard.h"
+#include "sandbox/jail.h"
 #include "sandbox/outputs.h"
 
 enum { LOCK_WAIT_MS = 10000 };
@@ -215,7 +216,7 @@ end_box(csn_run *r, const char *what)
     char path[64];
     csn_err err;
     snprintf(path, sizeof path, "sandboxes/%s%s", csn_journal_id(r->journal), what);
-    if (csn_remove_tree(r->rt->state_fd, path, &err) < 0)
+    if (csn_jail_remove(r->rt->state_fd, path, &err) < 0)
       csn_logf(r->rt->log, CSN_LOG_WARN, "%s: %s", path, err.msg);
   }
   csn_closep(&b->lock_fd);
@@ -225,7 +226,7 @@ end_box(csn_run *r, const char *what)
 static int
 fresh_folder(int dir, const char *name, csn_err *err)
 {
-  int rc = csn_remove_tree(dir, name, err);
+  int rc = csn_jail_remove(dir, name, err);
   if (rc == 0)
     rc = csn_mkdirs(dir, name, 0755, err);
   return rc < 0 ? rc : open_folder(dir, name, err);

@@ -31,8 +31,8 @@ csn_box_ports_open(csn_run *r, csn_err *err)
     b->n_forwards++;
     list[i] = (csn_port){s->expose[i], csn_forward_port(b->forwards[i])};
   }
-  int rc = csn_ports_tell(&b->told, r->rt->state_fd, csn_journal_id(r->journal), list, s->n_expose,
-                          err);
+  int rc =
+      csn_ports_tell(&b->told, r->rt->state_fd, csn_journal_id(r->journal), list, s->n_expose, err);
   for (size_t i = 0; rc == 0 && i < s->n_expose; i++)
     tell(r, list[i].port, list[i].here);
   return rc;

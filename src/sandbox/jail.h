@@ -39,12 +39,24 @@ typedef struct csn_jail_got {
   int owner;       /* a csn_jail_owner */
   int uid, gid;    /* that files of the harness in the workspace need; -1: leave them */
   int user;        /* who commands are on the host; -1: whoever the harness is */
+  bool ranged;     /* there are 65536 user ids, else one */
   csn_jail_held held;
 } csn_jail_got;
 
 /* Asks the spawner for a jail.  Without CSN_JAIL_CONTROL there is none, but
  * the pool of its kind is full. */
 int csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err) CSN_MUST;
+
+/* How jails are made here. */
+typedef struct csn_jail_about {
+  bool ranged;   /* with 65536 user ids, else one */
+  char why[120]; /* it is one only; may be empty */
+} csn_jail_about;
+int csn_jail_ask_about(csn_jail_about *about, csn_err *err) CSN_MUST;
+
+/* csn_remove_tree() for what a jail may have been over: folders that users with
+ * lent ids made in it are taken over first. */
+int csn_jail_remove(int dir, const char *path, csn_err *err) CSN_MUST;
 
 /* Who the commands of an open jail are on this host; -1: the harness's user. */
 int csn_jail_user(const csn_sandbox *sb);

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "core/fd.h"
 #include "core/poll.h"
 #include "sandbox/jail.h"
 #include "sandbox/proc.h"
@@ -105,24 +106,60 @@ ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
   return 0;
 }
 
+static int
+ask_for(const csn_jail_ask *ask, csn_jail_opened *a, int fds[4], csn_err *err)
+{
+  pthread_mutex_lock(&hub.lock);
+  int rc = ask_once(ask, a, fds, err);
+  if (rc == CSN_E_SANDBOX) { /* it died since the last one; the jails it had are gone */
+    forget();
+    rc = ask_once(ask, a, fds, err);
+  }
+  pthread_mutex_unlock(&hub.lock);
+  if (rc < 0 || !a->error)
+    return rc;
+  errno = a->error;
+  return csn_jail_explain(csn_fail_errno(err, "%s", a->step), a->step, err);
+}
+
+int
+csn_jail_ask_about(csn_jail_about *about, csn_err *err)
+{
+  csn_jail_ask ask = {.open = {.what = CSN_JAIL_ABOUT}};
+  csn_jail_opened a = {0};
+  int fds[4];
+  memset(ask.fds, -1, sizeof ask.fds);
+  int rc = ask_for(&ask, &a, fds, err);
+  about->ranged = rc == 0 && a.ranged;
+  memcpy(about->why, a.step, sizeof about->why);
+  return rc;
+}
+
+/* Only the spawner may. */
+static bool
+take_over(int folder)
+{
+  csn_jail_ask ask = {.open = {.what = CSN_JAIL_TAKE_OVER}};
+  csn_jail_opened a = {0};
+  int fds[4];
+  memset(ask.fds, -1, sizeof ask.fds);
+  ask.fds[CSN_JAIL_WORKSPACE] = folder;
+  return ask_for(&ask, &a, fds, NULL) == 0;
+}
+
+int
+csn_jail_remove(int dir, const char *path, csn_err *err)
+{
+  return csn_remove_tree_with(dir, path, geteuid() == 0 ? NULL : take_over, err);
+}
+
 int
 csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err)
 {
   csn_jail_opened a = {0};
-  int fds[4];
-  pthread_mutex_lock(&hub.lock);
-  int rc = ask_once(ask, &a, fds, err);
-  if (rc == CSN_E_SANDBOX) { /* it died since the last one; the jails it had are gone */
-    forget();
-    rc = ask_once(ask, &a, fds, err);
-  }
-  pthread_mutex_unlock(&hub.lock);
+  int fds[4], rc = ask_for(ask, &a, fds, err);
   if (rc < 0)
     return rc;
-  if (a.error) {
-    errno = a.error;
-    return csn_jail_explain(csn_fail_errno(err, "%s", a.step), a.step, err);
-  }
   *got = (csn_jail_got){.pidfd = fds[0],
                         .life = fds[1],
                         .events = {-1, -1},
@@ -130,6 +167,7 @@ csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err)
                         .uid = a.uid,
                         .gid = a.gid,
                         .user = a.user,
+                        .ranged = a.ranged,
                         .held = a.held};
   for (int i = 0, at = 2; i < 2; i++)
     if (a.events & 1u << i)

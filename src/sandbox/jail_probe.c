@@ -188,6 +188,19 @@ add_limits(struct lines *l, const csn_sandbox *sb)
   }
 }
 
+/* Who can be in a jail. */
+static void
+add_users(struct lines *l, const csn_sandbox *sb)
+{
+  csn_jail_about about;
+  if (csn_jail_user(sb) >= 0)
+    add(l, "user ids", "enforced", "as root: each jail has 65536 of its own");
+  else if (csn_jail_ask_about(&about, NULL) == 0 && about.ranged)
+    add(l, "user ids", "enforced", "65536, lent by newuidmap; the same for each jail");
+  else
+    add(l, "user ids", "absent", "one: commands and files have a single user; %s", about.why);
+}
+
 /* Whose files of a workspace in the folder at hand would be. */
 static void
 add_owner(struct lines *l, csn_scope *sc)
@@ -254,10 +267,9 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
   csn_sandbox *sb = NULL;
   csn_sandbox_spec spec = {.backend = "jail", .workspace_fd = -1, .lock_fd = -1};
   bool works = csn_sandbox_open(&sb, sc, &spec, &err) == 0;
-  add(&l, "jail", word(works), "%s",
-      works
-          ? (csn_jail_user(sb) >= 0 ? "as root: user ids of its own" : "as this user: one user id")
-          : err.msg);
+  add(&l, "jail", word(works), "%s", works ? "" : err.msg);
+  if (works)
+    add_users(&l, sb);
   for (size_t i = 0; i < CSN_COUNT(namespaces); i++) {
     char path[40];
     snprintf(path, sizeof path, "/proc/self/ns/%s", namespaces[i]);

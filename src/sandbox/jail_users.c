@@ -10,6 +10,7 @@
 
 #include "core/fd.h"
 #include "jail/proto.h"
+#include "sandbox/jail.h"
 
 enum { FILE_MAX = 1 << 20 };
 
@@ -53,7 +54,8 @@ csn_jail_users_make(csn_accounts **out, const csn_rootfs *r, const csn_sandbox_s
                          .groups = spec->groups,
                          .n_groups = spec->n_groups,
                          .home = CSN_JAIL_HOME};
-  if (by_image && geteuid() != 0)
+  csn_jail_about about;
+  if (by_image && geteuid() != 0 && (csn_jail_ask_about(&about, NULL) < 0 || !about.ranged))
     w.user = NULL; /* there is only user 1000 */
   return csn_accounts_make(out, &w, err);
 }
@@ -83,12 +85,15 @@ int
 csn_jail_users_check(const csn_accounts *a, const csn_sandbox_spec *spec, csn_err *err)
 {
   bool more = (spec->users && spec->users[0]) || spec->n_groups > 0;
+  csn_jail_about about = {0};
   if (!more && csn_accounts_main(a)->uid == CSN_JAIL_UID)
     return 0;
-  return csn_fail(
-      err, CSN_E_UNSUPPORTED,
-      "users and groups of one's own need a range of user ids, which jails have when "
-      "root makes them; an ordinary user's jail has one user, whose name can be chosen");
+  (void)!csn_jail_ask_about(&about, NULL);
+  return csn_fail(err, CSN_E_UNSUPPORTED,
+                  "users and groups of one's own need a range of user ids, which jails have when "
+                  "root makes them or ids are lent to an ordinary user: %s; else a jail has one "
+                  "user, whose name can be chosen",
+                  about.why);
 }
 
 const char *const *

@@ -147,15 +147,55 @@ without_admin(void)
   return prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN) == 0 && syscall(SYS_capset, &head, caps) == 0;
 }
 
+static bool
+become_lender(void)
+{
+  return setgroups(0, NULL) == 0 && setresgid(1000, 1000, 1000) == 0 &&
+         setresuid(1000, 1000, 1000) == 0 && prctl(PR_SET_DUMPABLE, 1) == 0 && chdir("/tmp") == 0;
+}
+
+/* A user to whom ids are lent, on a machine that has a script of `owner` for a
+ * program. */
+static bool
+lent_with(const char *path, uid_t owner)
+{
+  char name[] = "/tmp/csn-ladder-XXXXXX";
+  int fd = mkstemp(name);
+  bool done = fd >= 0 && write(fd, "#!/bin/false\n", 13) == 13 && fchown(fd, owner, owner) == 0 &&
+              fchmod(fd, 04755) == 0 && close(fd) == 0 && lend_ids(lent_range) &&
+              mount(name, path, NULL, MS_BIND, NULL) == 0;
+  unlink(name);
+  return done && become_lender();
+}
+
+static bool
+without_trusted_newuidmap(void)
+{
+  return lent_with("/usr/bin/newuidmap", 1000);
+}
+
+static bool
+without_working_newgidmap(void)
+{
+  return lent_with("/usr/bin/newgidmap", 0);
+}
+
+static bool
+without_lent_ids(void)
+{
+  return geteuid() == 0 && lend_ids("lender:700000000:65000\n") && become_lender();
+}
+
 /* ---- looking ---- */
 
-static const char *
-state_of(const csn_jail_feature *list, int n, const char *name)
+static const csn_jail_feature *
+find_feature(const csn_jail_feature *list, int n, const char *name)
 {
+  static const csn_jail_feature none = {.state = "not listed"};
   for (int i = 0; i < n; i++)
     if (strcmp(list[i].name, name) == 0)
-      return list[i].state;
-  return "not listed";
+      return &list[i];
+  return &none;
 }
 
 static bool
@@ -177,6 +217,7 @@ static const struct rung {
   const char *feature; /* of the doctor, that is not "enforced" then */
   const char *state;
   bool needs_root;
+  const char *note; /* in what the doctor says of it, or NULL */
 } rungs[] = {
     {"user namespaces", without_user_namespaces, "namespaces", "jail", "absent", false},
     {"network namespaces", without_network_namespaces, "namespaces", "jail", "absent", false},
@@ -188,6 +229,11 @@ static const struct rung {
     {"clone3", without_clone3, NULL, "jail", "enforced", false},
     {"control groups", without_groups, NULL, "limit: memory", "soft", true},
     {"CAP_SYS_ADMIN", without_admin, "SYS_ADMIN", "jail", "absent", true},
+    {"a newuidmap of root's", without_trusted_newuidmap, NULL, "user ids", "absent", true,
+     "not installed"},
+    {"a newgidmap that works", without_working_newgidmap, NULL, "user ids", "absent", true,
+     "refused"},
+    {"a range in subuid", without_lent_ids, NULL, "user ids", "absent", true, "usermod"},
     {"all of proc", without_whole_proc, "mount proc", "jail", "absent", true},
 };
 
@@ -213,8 +259,9 @@ climb(const struct rung *r)
   }
   csn_sandbox_close(sb);
   int n = csn_jail_probe(NULL, list);
-  if (strcmp(state_of(list, n, r->feature), r->state) != 0) {
-    printf("# %s: the doctor says %s of %s\n", r->name, state_of(list, n, r->feature), r->feature);
+  const csn_jail_feature *f = find_feature(list, n, r->feature);
+  if (strcmp(f->state, r->state) != 0 || (r->note && !strstr(f->note, r->note))) {
+    printf("# %s: the doctor says %s of %s: %s\n", r->name, f->state, r->feature, f->note);
     return 1;
   }
   bool is_soft = strcmp(r->state, "soft") == 0;

@@ -3,7 +3,9 @@
  * test_users.c - who commands are: users and groups that were asked for, those
  * of an image, and what an ordinary user's jail says of it. */
 #include "../sandbox/made_image.h"
+#include "core/fd.h"
 #include "identity.h"
+#include "sandbox/jail.h"
 
 static char folder[40];
 static int folder_fd = -1;
@@ -23,7 +25,7 @@ tear_down(void **state)
 {
   csn_auto(csn_closep) int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   close(folder_fd);
-  return csn_remove_tree(tmp, folder + 5, NULL);
+  return csn_jail_remove(tmp, folder + 5, NULL);
 }
 
 static int
@@ -66,9 +68,15 @@ static const char *const members[] = {"alice", "user", NULL};
 static const csn_sandbox_group devs = {"devs", members};
 static const csn_sandbox_spec both = {.users = people, .groups = &devs, .n_groups = 1};
 
+static bool
+has_range(void)
+{
+  return geteuid() == 0 || has_lent_ids();
+}
+
 TEST(users_and_groups_of_ones_own_are_real)
 {
-  if (geteuid() != 0)
+  if (!has_range())
     SKIP("an ordinary user's jail has one user");
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = open_with(both);
   prints(sb, NULL, "id", "uid=1000(user) gid=1000(user) groups=1000(user),1003(devs)");
@@ -82,12 +90,13 @@ TEST(users_and_groups_of_ones_own_are_real)
          "1\nalice:alice");
   prints(sb, "bob", "(echo z > d/his) 2>/dev/null || echo no", "no");
   prints(sb, "alice", "kill -0 1 2>/dev/null || echo no", "no");
+  prints(sb, "bob", "echo seen >/dev/stdout; echo too >>/proc/self/fd/1", "seen\ntoo");
 }
 
 TEST(files_of_other_users_stay_theirs_in_the_next_jail)
 {
   struct stat st;
-  if (geteuid() != 0)
+  if (!has_range())
     SKIP("an ordinary user's jail has one user");
   csn_sandbox *sb = open_with(both), *other = open_with(both);
   prints(sb, NULL, "mkdir d; chgrp devs d; chmod 775 d", "");
@@ -96,9 +105,9 @@ TEST(files_of_other_users_stay_theirs_in_the_next_jail)
   csn_sandbox_close(sb);
   csn_sandbox_close(other);
   assert_int_equal(fstatat(folder_fd, "work/d/hers", &st, 0), 0);
-  assert_int_equal(st.st_uid, 1000001001);
+  assert_int_equal(st.st_uid, geteuid() == 0 ? 1000001001 : 700001000);
   assert_int_equal(fstatat(folder_fd, "work/d", &st, 0), 0);
-  assert_int_equal(st.st_uid, 0);
+  assert_int_equal(st.st_uid, geteuid());
   csn_auto(csn_sandbox_closep) csn_sandbox *next = open_with(both);
   prints(next, "alice", "stat -c %U d/hers; echo more >> d/hers; cat d/hers", "alice\ny\nmore");
 }
@@ -107,7 +116,7 @@ TEST(an_image_says_who_commands_are)
 {
   static struct image_layer layer;
   char word[100];
-  bool root = geteuid() == 0;
+  bool root = has_range();
   if (tree_is_closed())
     SKIP("this user cannot enter the folder of this checkout");
   setenv("CAISSON_IMAGES", strcat(strcpy(word, folder), "/store"), 1);
@@ -179,10 +188,54 @@ TEST(what_needs_more_users_than_there_are_is_said)
   csn_sandbox_spec spec = both;
   spec.backend = "local";
   assert_int_equal(try_open(&sb, spec, &err), CSN_E_UNSUPPORTED);
-  if (geteuid() == 0)
+  if (has_range())
     return;
   assert_int_equal(try_open(&sb, both, &err), CSN_E_UNSUPPORTED);
-  assert_non_null(strstr(err.msg, machine_has_namespaces() ? "when root makes them" : ""));
+  if (machine_has_namespaces())
+    assert_non_null(strstr(err.msg, "when root makes them"));
+}
+
+TEST(an_ordinary_user_with_lent_ids_owns_what_its_commands_make)
+{
+  struct stat st;
+  csn_jail_about about;
+  csn_err err;
+  if (!has_lent_ids())
+    SKIP("no user ids are lent to this user");
+  OK(csn_jail_ask_about(&about, &err), &err);
+  assert_true(about.ranged);
+  static const struct {
+    const char *user, *id;
+  } rows[] = {
+      {NULL, "1000:1000"}, {"33:50", "33:50"}, {"5000", "5000:5000"}, {"65535", "65535:65535"}};
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    csn_auto(csn_sandbox_closep) csn_sandbox *sb =
+        open_with((csn_sandbox_spec){.user = rows[i].user});
+    prints(sb, NULL, "echo $(id -u):$(id -g)", rows[i].id);
+    prints(sb, NULL, "rm -f made; touch made; stat -c %u:%g made; stat -c %u:%g .",
+           csn_arena_printf(csn_arena_new(0), "%s\n%s", rows[i].id, rows[i].id).p);
+    assert_int_equal(fstatat(folder_fd, "work/made", &st, 0), 0);
+    assert_int_equal(st.st_uid, geteuid());
+    assert_int_equal(st.st_gid, getegid());
+  }
+}
+
+/* The user cannot enter the folder and not remove what is in it. */
+TEST(what_other_users_left_can_be_removed)
+{
+  csn_err err;
+  if (!has_range())
+    SKIP("an ordinary user's jail has one user");
+  csn_sandbox *sb = open_with(both);
+  prints(sb, NULL, "mkdir -m 777 d", "");
+  prints(sb, "alice", "mkdir -p d/a/b && echo x >d/a/b/c && chmod 700 d/a/b && mkdir -m 0 d/closed",
+         "");
+  prints(sb, "bob", "mkdir -m 755 d/bobs && echo y >d/bobs/y", "");
+  csn_sandbox_close(sb);
+  if (geteuid() != 0)
+    assert_int_not_equal(csn_remove_tree(folder_fd, "work", &err), 0);
+  OK(csn_jail_remove(folder_fd, "work", &err), &err);
+  assert_int_not_equal(faccessat(folder_fd, "work", F_OK, 0), 0);
 }
 
 #define HERE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -194,6 +247,8 @@ tests(void)
       HERE(users_and_groups_of_ones_own_are_real),
       HERE(files_of_other_users_stay_theirs_in_the_next_jail),
       HERE(an_image_says_who_commands_are),
+      HERE(an_ordinary_user_with_lent_ids_owns_what_its_commands_make),
+      HERE(what_other_users_left_can_be_removed),
       HERE(the_one_user_may_have_another_name),
       HERE(nobody_is_root),
       HERE(what_needs_more_users_than_there_are_is_said),

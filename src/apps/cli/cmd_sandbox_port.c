@@ -75,9 +75,7 @@ list(cli *c, int state, const csn_ports_seen *one, bool json, csn_err *err)
   csn_jw_init(&l.w, &l.out);
   if (json)
     csn_jw_arr(&l.w);
-  int rc = one         ? add_sandbox(&l, one)
-           : state < 0 ? 0
-                       : csn_ports_each(state, add_sandbox, &l, err);
+  int rc = one ? add_sandbox(&l, one) : state < 0 ? 0 : csn_ports_each(state, add_sandbox, &l, err);
   if (json)
     csn_jw_end(&l.w);
   if (rc == 0)
@@ -143,9 +141,8 @@ static int
 dial(void *user, csn_scope *sc, int *fd, csn_err *err)
 {
   const struct target *t = user;
-  struct sockaddr_in to = {.sin_family = AF_INET,
-                           .sin_port = htons(t->port),
-                           .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in to = {
+      .sin_family = AF_INET, .sin_port = htons(t->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   csn_auto(csn_closep) int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (s < 0)
     return csn_fail_errno(err, "socket");

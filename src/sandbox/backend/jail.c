@@ -33,7 +33,8 @@ struct jail {
   csn_sandbox base;
   int control, pidfd, life; /* -1 until they are there */
   int landlock;
-  int owner, user;         /* csn_jail_got's */
+  int owner, user; /* csn_jail_got's */
+  bool ranged;
   pthread_mutex_t sending; /* one frame at a time on `control` */
   csn_egress *egress;      /* of a networked jail, else NULL */
   csn_arena *arena;        /* of the environment's strings */
@@ -241,6 +242,7 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   j->base.gid = got.gid;
   j->owner = got.owner;
   j->user = got.user;
+  j->ranged = got.ranged;
   memcpy(j->counts.events, got.events, sizeof got.events);
   j->counts.control = j->control;
   j->counts.life = j->life;
@@ -371,7 +373,7 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
     rc = start_on(j, sc, spec, &net, err);
-  if (rc == 0 && j->user < 0)
+  if (rc == 0 && !j->ranged)
     rc = csn_jail_users_check(j->accounts, spec, err);
   if (rc == 0)
     rc = watch_disk(j, spec->limits, err);
@@ -448,10 +450,15 @@ ends_close(struct ends *e)
 static int
 give_pipes(const struct jail *j, const struct ends *e, const csn_account *who, csn_err *err)
 {
-  uid_t uid = (uid_t)j->user - csn_accounts_main(j->accounts)->uid + who->uid;
-  for (int i = 0; i < 3 && j->user >= 0; i++)
-    if (e->std[i] >= 0 && fchown(e->std[i], uid, uid) < 0)
+  uid_t main = csn_accounts_main(j->accounts)->uid, uid = (uid_t)j->user - main + who->uid;
+  for (int i = 0; i < 3; i++) {
+    if (e->std[i] >= 0 && j->user >= 0 && fchown(e->std[i], uid, uid) < 0)
       return csn_fail_errno(err, "change the owner of a pipe");
+    /* To a user with a lent id we cannot give it.  Nobody else has a way to it:
+     * its only names are in /proc of the command. */
+    if (e->std[i] >= 0 && j->user < 0 && who->uid != main && fchmod(e->std[i], 0666) < 0)
+      return csn_fail_errno(err, "change the mode of a pipe");
+  }
   return 0;
 }
 
@@ -485,9 +492,10 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   csn_auto(csn_buf_finip) csn_buf frame = CSN_BUF(CSN_JAIL_BODY_MAX);
   csn_account who;
   int rc = csn_accounts_find(j->accounts, x->user, &who, err);
-  if (rc == 0 && j->user < 0 && who.uid != CSN_JAIL_UID)
+  if (rc == 0 && !j->ranged && who.uid != CSN_JAIL_UID)
     rc = csn_fail(err, CSN_E_UNSUPPORTED,
-                  "this jail has one user id, so no command can be user %u; run as root for more",
+                  "this jail has one user id, so no command can be user %u; `caisson doctor` says "
+                  "how to have more",
                   who.uid);
   if (rc == 0)
     rc = pack(&frame, j, x, &who, err);
@@ -539,7 +547,7 @@ jail_describe(csn_sandbox *sb, csn_jw *w)
   csn_jw_key(w, "landlock_abi");
   csn_jw_int(w, j->landlock);
   csn_jw_key(w, "user_ids");
-  csn_jw_strz(w, j->user >= 0 ? "own range" : "one");
+  csn_jw_strz(w, j->user >= 0 ? "own range" : j->ranged ? "lent range" : "one");
   static const char *const owners[] = {[CSN_JAIL_SAME] = "the harness's user",
                                        [CSN_JAIL_MAPPED] = "the folder's owner",
                                        [CSN_JAIL_GIVEN_AWAY] = "user 1000001000"};
