@@ -3,7 +3,10 @@
  * run_bench.c - what runs cost: CPU per turn, per delta, memory of a crowd of
  * runs, memory while a command floods.
  *
- *   run_bench [-s FOLDER] plain|streamed N | deltas N | crowd N | flood BYTES
+ *   run_bench [-s FOLDER] plain|streamed|guarded|guarded-tools N | deltas N | crowd N | flood BYTES
+ *
+ * guarded: the same with budgets and guardrails on input and output, beside a
+ * run without them; guarded-tools: with guardrails around each call as well.
  *
  * The model is the server at OPENAI_BASE_URL (bench/mockmodel), the journal is
  * on at default durability in FOLDER (/dev/shm when not given).  One small run
@@ -46,6 +49,36 @@ adder(const char *model)
                    .call = add};
   bench_must(csn_agent_add_tool(a, &tool, &err), &err);
   return a;
+}
+
+static int
+pass(void *user, csn_scope *sc, const csn_json *in, csn_buf *out, csn_err *err)
+{
+  (void)sc, (void)in, (void)out, (void)err;
+  ++*(int64_t *)user;
+  return 0;
+}
+
+static void
+guard(csn_agent *a, bool tools_too, int64_t *asked)
+{
+  csn_err err;
+  csn_callback cb = {.size = sizeof cb, .name = "pass", .fn = pass, .user = asked};
+  bench_must(csn_agent_add_callback(a, &cb, &err), &err);
+  bench_must(csn_agent_set(a, "guardrails",
+                           tools_too ? CSN_STR("[{\"callback\":\"pass\",\"on\":\"input\"},"
+                                               "{\"callback\":\"pass\",\"on\":\"output\"},"
+                                               "{\"callback\":\"pass\",\"on\":\"tool_input\"},"
+                                               "{\"callback\":\"pass\",\"on\":\"tool_output\"}]")
+                                     : CSN_STR("[{\"callback\":\"pass\",\"on\":\"input\"},"
+                                               "{\"callback\":\"pass\",\"on\":\"output\"}]"),
+                           &err),
+             &err);
+  bench_must(csn_agent_set(a, "limits",
+                           CSN_STR("{\"turns\":1000000,\"wall\":\"2h\",\"tokens\":4000000000,"
+                                   "\"tool_calls\":1000000}"),
+                           &err),
+             &err);
 }
 
 static csn_agent *
@@ -101,6 +134,34 @@ turns(csn_rt *rt, const char *how, int64_t n)
   bench_sample(name, "ours", (bench_cpu_us() - cpu) / (double)(n + 1));
   snprintf(name, sizeof name, "%s-%lld-wall", how, (long long)n);
   bench_sample(name, "ours", wall_us / (double)(n + 1));
+}
+
+static double
+cpu_a_turn(csn_rt *rt, const csn_agent *a, int64_t n)
+{
+  csn_run_options o = {.no_stream = true};
+  double cpu = bench_cpu_us();
+  run(rt, a, &o, n + 1);
+  return (bench_cpu_us() - cpu) / (double)(n + 1);
+}
+
+static void
+guarded(csn_rt *rt, const char *how, int64_t n)
+{
+  bool tools_too = strcmp(how, "guarded-tools") == 0;
+  int64_t asked = 0;
+  csn_auto(csn_agent_freep) csn_agent *plain = adder_of("tools", n, ""),
+                                      *a = adder_of("tools", n, "");
+  guard(a, tools_too, &asked);
+  warm_up(rt, &(csn_run_options){.no_stream = true});
+  char name[64];
+  snprintf(name, sizeof name, "%s-%lld", how, (long long)n);
+  bench_sample(name, "plain", cpu_a_turn(rt, plain, n));
+  bench_sample(name, "ours", cpu_a_turn(rt, a, n));
+  if (asked != 2 + (tools_too ? 2 * n : 0)) {
+    fprintf(stderr, "run_bench: guardrails were asked %lld times\n", (long long)asked);
+    exit(1);
+  }
 }
 
 /* ---- deltas ---- */
@@ -226,7 +287,7 @@ main(int argc, char **argv)
   argv += has_folder ? 2 : 0;
   if (argc != 3) {
     fprintf(stderr, "usage: run_bench [-s FOLDER] "
-                    "plain|streamed N | deltas N | crowd N | flood BYTES\n");
+                    "plain|streamed|guarded|guarded-tools N | deltas N | crowd N | flood BYTES\n");
     return 2;
   }
   const char *what = argv[1];
@@ -241,6 +302,8 @@ main(int argc, char **argv)
     crowd(rt, n < CROWD_MAX ? n : CROWD_MAX);
   else if (strcmp(what, "flood") == 0)
     flood(rt, folder, n);
+  else if (csn_str_starts(csn_cstr(what), CSN_STR("guarded")))
+    guarded(rt, what, n);
   else
     turns(rt, what, n);
   csn_rt_free(rt);

@@ -19,7 +19,7 @@ extern "C" {
 
 /* in: what is asked, an object whose `for` says what about; docs/callbacks.md
  * lists the members of `in` and of the object that is written to `out`
- * (nothing written means {}).  Runs in a pool thread; several may run at once,
+ * (nothing written means {}).  Runs in a thread of ours; several may run at once,
  * and one may be called again after a crash.  A negative return fails the run:
  * a guardrail that cannot look lets nothing pass. */
 typedef int csn_callback_fn(void *user, csn_scope *sc, const csn_json *in, csn_buf *out,

@@ -28,6 +28,13 @@ typedef struct csn_tool_decl {
   bool strict;
 } csn_tool_decl;
 
+/* What a body holds of the request that was encoded into it. */
+typedef struct csn_kept_body {
+  size_t items_at, items_end; /* offsets: the items, commas between, no brackets */
+  size_t n_items;             /* 0: nothing that can be used */
+  bool custom_tools;          /* of the endpoint */
+} csn_kept_body;
+
 typedef struct csn_model_request {
   csn_str model;        /* the provider's own name, opaque */
   csn_str instructions; /* empty: none */
@@ -39,6 +46,10 @@ typedef struct csn_model_request {
                                parallel_tool_calls, reasoning, verbosity, extra_body; may be NULL */
   bool stream;
   csn_str output_schema; /* strict JSON Schema of the answer; empty: text */
+  /* For a codec that `appends`: the body holds a request whose items are the
+   * first of these; encode() updates it.  NULL: the body is empty. */
+  csn_kept_body *kept;
+  bool cap_is_last; /* "max_tokens" differs from turn to turn: it stands behind the items */
 } csn_model_request;
 
 typedef struct csn_usage {
@@ -84,6 +95,7 @@ typedef struct csn_model_ops {
   const char *key_header;
   /* What else each request's head holds: name, value, ..., NULL; may be NULL. */
   const char *const *headers;
+  bool appends; /* encode() uses `kept`: what a turn adds is all that is written */
   /* Body of the call, and what follows the base URL ("/responses"). */
   int (*encode)(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
                 csn_err *err);

@@ -41,7 +41,7 @@ typedef struct csn_tool {
   const char *format; /* of a custom tool: its "format" as JSON, or NULL */
   bool is_loose;      /* send the schema as it is; otherwise it is made strict */
   enum csn_replay replay;
-  /* Runs in a pool thread; several calls may run at once. */
+  /* Runs in a thread of ours; several calls may run at once. */
   int (*call)(csn_call *c, void *user, csn_err *err);
   /* After a crash, instead of the rule above: finds out what became of the
    * call, writes its output and returns 0, or CSN_CALL_PERFORM.  May be NULL. */

@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
- * loop.c - libuv in a thread of its own.
+ * loop.c - libuv in a thread of its own, or rather of two, by turns.
  *
  * Other threads never touch libuv: they post functions, which one uv_async
  * handle wakes the loop for.  Watches and timers are made and ended by such
  * posts; ending one waits until libuv has let go of it, so that its callback
- * does not run afterwards. */
+ * does not run afterwards.
+ *
+ * Work that was lent to the loop's thread is done by it outside of libuv.  Then
+ * nobody runs the loop, until a post or a timer calls the second thread, which
+ * goes on with it; the first, when it comes back, is the second from then on.
+ * A thread that lends is one that nothing else waits for, so a run that is
+ * alone goes from a reply to the next request without a change of threads. */
 #include "base/loop.h"
 
+#include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <time.h>
 #include <uv.h>
 
 #include "caisson/mem.h"
@@ -18,15 +27,27 @@ struct post {
   void *user;
 };
 
+/* One of the two threads. */
+struct seat {
+  csn_loop *loop;
+  pthread_t thread;
+  sem_t call; /* posted when this one is to run the loop, to sleep anew, or to end */
+};
+
 struct csn_loop {
   uv_loop_t uv;
   uv_async_t wake;
-  pthread_t thread;
   pthread_mutex_t lock;
   pthread_cond_t closed; /* a watch or timer was let go */
   struct post *first, **last;
-  struct handle *open; /* the loop's thread only */
-  bool closing;
+  struct handle *open;             /* the loop's thread only */
+  int holds;                       /* the loop's thread only */
+  struct post lent;                /* fn: not NULL; the loop's thread only */
+  struct seat seats[2];            /* the second has a thread once something was lent */
+  bool has_second, closing, ended; /* under the lock, as all below */
+  struct seat *runner;             /* who runs libuv; NULL: nobody, `away` does lent work */
+  struct seat *away;               /* who does lent work, maybe while the other runs libuv */
+  int64_t called_ns;               /* when the second thread wakes by itself */
 };
 
 /* What watches and timers have in common.  References: the owner's, one of
@@ -60,19 +81,18 @@ struct csn_timer {
   void *user;
 };
 
+/* Runs what was posted, and what that posts. */
 static void
-run_posts(uv_async_t *a)
+drain(csn_loop *l)
 {
-  csn_loop *l = a->data;
   for (;;) {
     pthread_mutex_lock(&l->lock);
     struct post *p = l->first;
     l->first = NULL;
     l->last = &l->first;
-    bool close = !p && l->closing;
+    if (!p && l->closing)
+      l->ended = true; /* what is still open is closed by csn_loop_free() */
     pthread_mutex_unlock(&l->lock);
-    if (close)
-      uv_stop(&l->uv); /* what is still open is closed by csn_loop_free() */
     if (!p)
       return;
     for (struct post *next; p; p = next) {
@@ -83,31 +103,182 @@ run_posts(uv_async_t *a)
   }
 }
 
+/* ---- what is open ---- */
+
+static int64_t
+first_timer_ns(const csn_loop *l)
+{
+  int64_t first = INT64_MAX;
+  for (const struct handle *h = l->open; h; h = h->next)
+    if (h->uv.any.type == UV_TIMER && ((const csn_timer *)h)->at_ns < first)
+      first = ((const csn_timer *)h)->at_ns;
+  return first;
+}
+
+static bool
+has_watch(const csn_loop *l)
+{
+  for (const struct handle *h = l->open; h; h = h->next)
+    if (h->uv.any.type == UV_POLL)
+      return true;
+  return false;
+}
+
+/* ---- posts ---- */
+
+static void
+on_wake(uv_async_t *a)
+{
+  drain(a->data);
+}
+
+static struct seat *
+other_of(const struct seat *s)
+{
+  csn_loop *l = s->loop;
+  return s == &l->seats[0] ? &l->seats[1] : &l->seats[0];
+}
+
+/* Lock held: when nobody runs the loop the other thread will; true when its
+ * `call` is to be posted. */
+static bool
+pass_on(csn_loop *l)
+{
+  if (l->runner || !l->away)
+    return false;
+  l->runner = other_of(l->away);
+  return true;
+}
+
+/* ---- lent work ---- */
+
+/* Sleeps until this thread is to run the loop; false: the loop has ended. */
+static bool
+wait_for_turn(struct seat *s)
+{
+  csn_loop *l = s->loop;
+  pthread_mutex_lock(&l->lock);
+  while (l->runner != s && !l->ended) {
+    int64_t until = l->called_ns;
+    pthread_mutex_unlock(&l->lock);
+    struct timespec t = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    int rc;
+    do
+      rc = until == INT64_MAX ? sem_wait(&s->call) : sem_clockwait(&s->call, CLOCK_MONOTONIC, &t);
+    while (rc < 0 && errno == EINTR);
+    pthread_mutex_lock(&l->lock);
+    if (rc < 0) {
+      l->called_ns = INT64_MAX;
+      if (!l->runner && l->away != s)
+        l->runner = s; /* a timer is due, and nobody looks after it */
+    }
+  }
+  bool goes_on = !l->ended;
+  pthread_mutex_unlock(&l->lock);
+  return goes_on;
+}
+
+/* Does what was lent, while the loop rests or the other thread runs it. */
+static void
+do_lent(struct seat *s)
+{
+  csn_loop *l = s->loop;
+  drain(l); /* what came meanwhile is not to wait for this work */
+  struct post work = l->lent;
+  l->lent.fn = NULL;
+  bool needs_loop = l->holds || has_watch(l);
+  int64_t due_ns = first_timer_ns(l);
+  pthread_mutex_lock(&l->lock);
+  l->away = s;
+  l->runner = NULL;
+  bool calls = (needs_loop || l->first) && pass_on(l);
+  if (!calls && due_ns < l->called_ns) {
+    l->called_ns = due_ns;
+    calls = true;
+  }
+  pthread_mutex_unlock(&l->lock);
+  if (calls)
+    sem_post(&other_of(s)->call);
+  work.fn(work.user);
+  pthread_mutex_lock(&l->lock);
+  l->away = NULL;
+  if (!l->runner)
+    l->runner = s;
+  pthread_mutex_unlock(&l->lock);
+}
+
 static void *
 loop_thread(void *user)
 {
-  csn_loop *l = user;
-  uv_run(&l->uv, UV_RUN_DEFAULT);
+  struct seat *s = user;
+  csn_loop *l = s->loop;
+  while (wait_for_turn(s)) {
+    drain(l); /* what was posted while nobody ran libuv has woken nobody */
+    if (l->ended)
+      break;
+    if (!l->lent.fn)
+      uv_run(&l->uv, UV_RUN_ONCE);
+    if (l->lent.fn)
+      do_lent(s);
+  }
+  sem_post(&other_of(s)->call);
   return NULL;
 }
+
+/* Threads of the loop take no signals: those are for the program's. */
+static int
+start_seat(struct seat *s)
+{
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &old);
+  int rc = pthread_create(&s->thread, NULL, loop_thread, s);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return rc;
+}
+
+bool
+csn_loop_lend(csn_loop *l, csn_loop_fn *fn, void *user)
+{
+  if (l->lent.fn || l->holds || has_watch(l))
+    return false;
+  pthread_mutex_lock(&l->lock);
+  if (!l->has_second)
+    l->has_second = start_seat(&l->seats[1]) == 0;
+  bool can = l->has_second && !l->away && !l->closing;
+  pthread_mutex_unlock(&l->lock);
+  if (can)
+    l->lent = (struct post){.fn = fn, .user = user};
+  return can;
+}
+
+void
+csn_loop_hold(csn_loop *l, int by)
+{
+  l->holds += by;
+}
+
+/* ---- birth and end ---- */
 
 int
 csn_loop_new(csn_loop **out, csn_err *err)
 {
   csn_loop *l = csn_alloc(sizeof *l);
   l->last = &l->first;
+  l->called_ns = INT64_MAX;
+  l->runner = &l->seats[0];
   pthread_mutex_init(&l->lock, NULL);
   csn_cond_init(&l->closed);
+  for (size_t i = 0; i < CSN_COUNT(l->seats); i++) {
+    l->seats[i].loop = l;
+    sem_init(&l->seats[i].call, 0, 0);
+  }
   int rc = uv_loop_init(&l->uv);
   if (rc == 0)
-    rc = uv_async_init(&l->uv, &l->wake, run_posts);
+    rc = uv_async_init(&l->uv, &l->wake, on_wake);
   l->wake.data = l;
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &old);
-  if (rc == 0 && pthread_create(&l->thread, NULL, loop_thread, l) != 0)
+  if (rc == 0 && start_seat(&l->seats[0]) != 0)
     rc = UV_EAGAIN;
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
   if (rc != 0) {
     uv_loop_close(&l->uv);
     free(l);
@@ -184,8 +355,10 @@ csn_loop_free(csn_loop *l)
   pthread_mutex_lock(&l->lock);
   l->closing = true;
   pthread_mutex_unlock(&l->lock);
-  uv_async_send(&l->wake);
-  pthread_join(l->thread, NULL);
+  uv_async_send(&l->wake); /* a thread that is away comes back to it */
+  pthread_join(l->seats[0].thread, NULL);
+  if (l->has_second)
+    pthread_join(l->seats[1].thread, NULL);
   for (struct handle *h; (h = l->open);) {
     end(h);
     release(h); /* the owner's */
@@ -193,13 +366,22 @@ csn_loop_free(csn_loop *l)
   uv_walk(&l->uv, close_foreign, NULL);
   uv_run(&l->uv, UV_RUN_DEFAULT);
   uv_loop_close(&l->uv);
+  for (size_t i = 0; i < CSN_COUNT(l->seats); i++)
+    sem_destroy(&l->seats[i].call);
   pthread_cond_destroy(&l->closed);
   pthread_mutex_destroy(&l->lock);
   free(l);
 }
 
-void
-csn_loop_post(csn_loop *l, csn_loop_fn *fn, void *user)
+/* Lock held: whether this thread does lent work, and nobody runs the loop. */
+static bool
+is_away(const csn_loop *l)
+{
+  return !l->runner && l->away && pthread_equal(l->away->thread, pthread_self());
+}
+
+static void
+post(csn_loop *l, csn_loop_fn *fn, void *user, bool comes_back)
 {
   struct post *p = csn_alloc(sizeof *p);
   *p = (struct post){.fn = fn, .user = user};
@@ -207,15 +389,34 @@ csn_loop_post(csn_loop *l, csn_loop_fn *fn, void *user)
   bool was_empty = !l->first;
   *l->last = p;
   l->last = &p->next;
+  bool waits = comes_back && is_away(l);
+  struct seat *called = !waits && pass_on(l) ? l->runner : NULL;
   pthread_mutex_unlock(&l->lock);
-  if (was_empty)
+  if (called)
+    sem_post(&called->call);
+  else if (was_empty && !waits)
     uv_async_send(&l->wake);
 }
 
-bool
-csn_loop_is_current(const csn_loop *l)
+void
+csn_loop_post(csn_loop *l, csn_loop_fn *fn, void *user)
 {
-  return pthread_equal(l->thread, pthread_self());
+  post(l, fn, user, false);
+}
+
+void
+csn_loop_post_last(csn_loop *l, csn_loop_fn *fn, void *user)
+{
+  post(l, fn, user, true);
+}
+
+bool
+csn_loop_is_current(csn_loop *l)
+{
+  pthread_mutex_lock(&l->lock);
+  bool is = l->runner && pthread_equal(l->runner->thread, pthread_self());
+  pthread_mutex_unlock(&l->lock);
+  return is;
 }
 
 void *

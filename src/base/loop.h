@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * loop.h - the one I/O thread: a libuv loop that others post work to.
+ * loop.h - the I/O thread: a libuv loop that others post work to.
  *
  * Every function may be called from any thread unless it says otherwise;
- * callbacks run in the loop's thread and must not block.
+ * callbacks run in the loop's thread, one at a time, and must not block.
+ *
+ * Two threads take turns as the loop's: one may do work that was lent to it
+ * (csn_loop_lend) while the other runs the loop if that is needed.
  */
 #ifndef CSN_BASE_LOOP_H
 #define CSN_BASE_LOOP_H
@@ -22,7 +25,19 @@ int csn_loop_new(csn_loop **out, csn_err *err) CSN_MUST;
 void csn_loop_free(csn_loop *l);
 /* Runs fn(user) in the loop's thread, in the order of posting. */
 void csn_loop_post(csn_loop *l, csn_loop_fn *fn, void *user);
-bool csn_loop_is_current(const csn_loop *l);
+/* The same; of who does lent work and is about to be done with it: that nobody
+ * is woken, the loop goes on when the work has ended. */
+void csn_loop_post_last(csn_loop *l, csn_loop_fn *fn, void *user);
+bool csn_loop_is_current(csn_loop *l);
+
+/* In the loop's thread: it runs fn(user) as soon as libuv has returned to us,
+ * as if in another thread: fn may block, and is not csn_loop_is_current().
+ * False when something is under way for which the loop is needed: then the
+ * caller finds a thread elsewhere, which costs as much as the loop's change of
+ * threads would. */
+bool csn_loop_lend(csn_loop *l, csn_loop_fn *fn, void *user) CSN_MUST;
+/* In the loop's thread: one more (or less, -1) is under way. */
+void csn_loop_hold(csn_loop *l, int by);
 
 /* Calls fn in the loop's thread when fd can be read (and, while asked for,
  * written).  The fd stays the caller's, must outlive the watch, becomes

@@ -43,3 +43,33 @@ csn_body_done(csn_body *b, csn_err *err)
   csn_jw_end(&b->w);
   return csn_wrap(err, csn_jw_done(&b->w, err), "the request to the model");
 }
+
+size_t
+csn_kept_begin(const csn_model_request *rq, csn_buf *out)
+{
+  if (!rq->kept || !rq->kept->n_items || rq->kept->n_items > rq->n_items ||
+      rq->kept->items_end > out->n || out->over)
+    csn_buf_clear(out);
+  else
+    out->n = rq->kept->items_end;
+  return out->n;
+}
+
+size_t
+csn_kept_items(const csn_model_request *rq, csn_buf *out, size_t head_at, bool custom_tools)
+{
+  size_t n = out->n - head_at;
+  csn_kept_body old = rq->kept ? *rq->kept : (csn_kept_body){0};
+  if (rq->kept)
+    *rq->kept = (csn_kept_body){0}; /* until this one is whole */
+  if (!head_at || out->over)
+    return 0;
+  if (n == old.items_at && custom_tools == old.custom_tools &&
+      memcmp(out->p, out->p + head_at, n) == 0) {
+    out->n = head_at;
+    return old.n_items;
+  }
+  memmove(out->p, out->p + head_at, n);
+  out->n = n;
+  return 0;
+}

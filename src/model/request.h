@@ -24,4 +24,14 @@ bool csn_body_key(csn_body *b, const char *key);
 void csn_body_setting(csn_body *b, const char *setting, const char *key);
 int csn_body_done(csn_body *b, csn_err *err) CSN_MUST;
 
+/* Bodies that go on from the one before (csn_kept_body).  The head, which is
+ * small, is written behind the old body and compared with the old head: where
+ * they are the same the items stay, so that what a provider has cached of the
+ * request is sent again byte for byte. */
+/* Before csn_body_init(): where the head begins in out. */
+size_t csn_kept_begin(const csn_model_request *rq, csn_buf *out);
+/* After the head (and the list's bracket): how many items stand before the end
+ * of out now; 0 when all are to be written. */
+size_t csn_kept_items(const csn_model_request *rq, csn_buf *out, size_t head_at, bool custom_tools);
+
 #endif

@@ -28,6 +28,7 @@ struct ask {
   csn_str *items;
   csn_tool_decl *tools;
   csn_buf body;
+  csn_kept_body kept;   /* what body holds */
   csn_http_call *http;  /* while on the wire; guarded by the run's lock */
   csn_timer *timer;     /* between attempts; guarded by the run's lock */
   atomic_bool is_woken; /* by the timer or by cancel, whoever comes first */
@@ -72,6 +73,7 @@ ask_free(csn_job *j)
   csn_timer_free(a->timer);
   csn_buf_fini(&j->run->request);
   j->run->request = a->body;
+  j->run->request_kept = a->kept;
   free(a->items);
   free(a->tools);
   free(a->without);
@@ -174,7 +176,7 @@ on_done(void *user, const csn_err *err)
   a->http = NULL;
   pthread_mutex_unlock(&r->lock);
   a->base.fn = after_wire;
-  csn_job_wake(&a->base);
+  csn_job_go_on(&a->base);
 }
 
 /* ---- the request ---- */
@@ -286,6 +288,9 @@ collect_request(struct ask *a)
       .settings = a->settings,
       .stream = !r->opts.no_stream,
       .output_schema = ag->output_schema ? ag->output_schema->raw : CSN_STR(""),
+      .cap_is_last = a->max_output != 0,
+      /* Without a filter the items of a run are only ever added to. */
+      .kept = a->route.ops->appends && !a->filter ? &a->kept : NULL,
   };
 }
 
@@ -522,7 +527,8 @@ send_request(csn_job *j)
                       .url = a->url,
                       .body = csn_buf_str(&a->body),
                       .timeout_ms = a->route.timeout_ms,
-                      .idle_ms = IDLE_MS};
+                      .idle_ms = IDLE_MS,
+                      .is_last = true};
   static const csn_http_sink sink = {.head = on_head, .body = on_body, .done = on_done};
   int rc = a->pass.is_refused ? csn_gate_refusal(a->gate, csn_now_ns(), &err)
                               : csn_rt_need_http(r->rt, &http, &err);
@@ -559,7 +565,10 @@ write_request(struct ask *a, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(PATH_MAX_BYTES), url = CSN_BUF(PATH_MAX_BYTES);
   a->body.cap = BODY_MAX_BYTES;
-  csn_buf_clear(&a->body);
+  if (!a->rq.kept) {
+    csn_buf_clear(&a->body);
+    a->kept = (csn_kept_body){0};
+  }
   int rc = a->route.ops->encode(&a->route.endpoint, &a->rq, &a->body, &path, err);
   if (rc == 0)
     rc = csn_buf_done(&path, "the address of the model", err);
@@ -668,6 +677,7 @@ csn_model_job_new(csn_run *r)
 {
   struct ask *a = csn_alloc(sizeof *a);
   a->body = r->request;
+  a->kept = r->request_kept;
   r->request = (csn_buf){0};
   a->base.fn = first_try;
   a->base.free = ask_free;

@@ -18,9 +18,10 @@
  *   decide.c      questions to a human, and their answers
  *
  * Threads: a run's lock guards everything of it.  deliver() steps, commits and
- * starts the effects under it.  Jobs run in pool threads without it; one job
- * that deliver() started may be handed back to the delivering thread, so that
- * a turn costs no extra change of threads.
+ * starts the effects under it.  Jobs run without it in pool threads, or in the
+ * loop's thread while the loop has nothing to do; one job that deliver()
+ * started may be handed back to the delivering thread.  So a run that is alone
+ * changes threads neither for its tools nor for its requests.
  */
 #ifndef CSN_RUN_DRIVER_H
 #define CSN_RUN_DRIVER_H
@@ -157,7 +158,8 @@ struct csn_run {
   csn_str instructions; /* what a callback gave last */
   csn_buf gated;        /* text that no guardrail has passed yet */
   csn_str zero;         /* record 0 until it is committed */
-  csn_buf request; /* memory of the last request's body, for the next; empty while one is used */
+  csn_buf request;      /* the last request's body, for the next; empty while one is used */
+  csn_kept_body request_kept;
   csn_job *jobs;   /* all that are not finished */
   csn_job *handed; /* during deliver: the job for this thread */
   bool may_hand;
@@ -219,6 +221,8 @@ void csn_job_start(csn_run *r, csn_job *j, int64_t seq);
 void csn_job_run(csn_job *j);
 /* Any thread, once after each CSN_JOB_PARKED: goes on with j->fn in the pool. */
 void csn_job_wake(csn_job *j);
+/* The same in the loop's thread, which does it itself when it has nothing else. */
+void csn_job_go_on(csn_job *j);
 
 /* ---- perform.c ---- */
 

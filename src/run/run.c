@@ -47,6 +47,13 @@ csn_job_wake(csn_job *j)
   csn_pool_add(j->run->rt->pool, pool_entry, j);
 }
 
+void
+csn_job_go_on(csn_job *j)
+{
+  if (!csn_loop_lend(j->run->rt->loop, pool_entry, j))
+    csn_job_wake(j);
+}
+
 static void
 job_end(csn_job *j)
 {

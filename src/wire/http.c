@@ -38,6 +38,8 @@ need_module(csn_http *h, csn_err *err)
       h->net = h->module->open(&(csn_net_host){.loop = h->loop,
                                                .loop_uv = csn_loop_uv,
                                                .loop_post = csn_loop_post,
+                                               .loop_post_last = csn_loop_post_last,
+                                               .loop_hold = csn_loop_hold,
                                                .loop_is_current = csn_loop_is_current});
   }
   pthread_mutex_unlock(&h->lock);

@@ -28,6 +28,7 @@ typedef struct csn_http_req {
   csn_str body;       /* not copied: must live until done */
   int64_t timeout_ms; /* whole call; <= 0: none */
   int64_t idle_ms;    /* without a byte from the peer, connecting included; <= 0: none */
+  bool is_last;       /* the caller returns after this: see csn_loop_post_last() */
 } csn_http_req;
 
 typedef struct csn_http_sink {

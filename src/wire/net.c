@@ -202,6 +202,7 @@ end_call(csn_http_call *c, const csn_err *err)
       c->next->link = c->link;
     c->slot = NULL;
     slot_give_back(n, s);
+    n->host.loop_hold(n->host.loop, -1);
   }
   c->sink.done(c->user, err);
   unref(c);
@@ -351,6 +352,7 @@ start_in_loop(void *user)
   if (c->next)
     c->next->link = &c->next;
   n->calls = c;
+  n->host.loop_hold(n->host.loop, 1);
   watch_idle(n, c);
   if (curl_multi_add_handle(n->multi, s->easy) != CURLM_OK)
     fail_call(c, CSN_E_UNAVAILABLE, "libcurl refuses the call");
@@ -458,7 +460,7 @@ start(csn_net *n, const csn_http_req *req, const csn_http_sink *sink, void *user
   atomic_init(&c->refs, 1);
   if (out)
     *out = c;
-  n->host.loop_post(n->host.loop, start_in_loop, c);
+  (req->is_last ? n->host.loop_post_last : n->host.loop_post)(n->host.loop, start_in_loop, c);
   return 0;
 }
 

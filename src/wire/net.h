@@ -11,14 +11,16 @@
 #include "wire/module.h"
 
 /* Raised with every change of the tables below. */
-enum { CSN_NET_ABI = 1 };
+enum { CSN_NET_ABI = 2 };
 
 /* What the program lends to the module. */
 typedef struct csn_net_host {
   csn_loop *loop;
   void *(*loop_uv)(csn_loop *l);
   void (*loop_post)(csn_loop *l, csn_loop_fn *fn, void *user);
-  bool (*loop_is_current)(const csn_loop *l);
+  void (*loop_post_last)(csn_loop *l, csn_loop_fn *fn, void *user);
+  void (*loop_hold)(csn_loop *l, int by);
+  bool (*loop_is_current)(csn_loop *l);
 } csn_net_host;
 
 typedef struct csn_net csn_net;

@@ -4,8 +4,9 @@
  *
  * Items have this API's form already: encoding copies them into the body as
  * they are, after everything that stays the same from turn to turn, and
- * decoding keeps the provider's bytes.  `input` is the last member, so that
- * the bodies of a run share their beginning.
+ * decoding keeps the provider's bytes.  Behind `input` stands only a cap of
+ * the reply that a budget changes, so that the bodies of a run share their
+ * beginning; each is written by adding to the one before (request.h).
  *
  * Where the server knows function tools only (custom_tools: false), free-text
  * tools and their calls are sent in the function form of items.h; replies are
@@ -95,17 +96,15 @@ write_tools(csn_body *b, const csn_endpoint *ep)
   csn_body_setting(b, "parallel_tool_calls", "parallel_tool_calls");
 }
 
+/* From item `from` on. */
 static int
-write_input(csn_body *b, const csn_endpoint *ep, csn_err *err)
+write_items(csn_body *b, const csn_endpoint *ep, size_t from, csn_err *err)
 {
   const csn_model_request *rq = b->rq;
-  if (!csn_body_key(b, "input"))
-    return 0;
-  csn_jw_arr(&b->w);
   csn_auto(csn_arena_freep) csn_arena *a = ep->custom_tools ? NULL : csn_arena_new(0);
   if (!a)
-    csn_jw_raws(&b->w, rq->items, rq->n_items);
-  for (size_t i = 0; a && i < rq->n_items; i++) {
+    csn_jw_raws(&b->w, rq->items + from, rq->n_items - from);
+  for (size_t i = from; a && i < rq->n_items; i++) {
     if (csn_item_maybe_custom(rq->items[i])) {
       const csn_json *v;
       csn_arena_clear(a);
@@ -117,8 +116,29 @@ write_input(csn_body *b, const csn_endpoint *ep, csn_err *err)
     }
     csn_jw_raw(&b->w, rq->items[i]);
   }
-  csn_jw_end(&b->w);
   return 0;
+}
+
+/* head_at: where this request begins in the body; before it stands the last. */
+static int
+write_input(csn_body *b, const csn_endpoint *ep, size_t head_at, csn_err *err)
+{
+  const csn_model_request *rq = b->rq;
+  csn_buf *body = b->w.out;
+  bool has_input = csn_body_key(b, "input");
+  if (has_input)
+    csn_jw_arr(&b->w);
+  size_t items_at = body->n - head_at;
+  size_t from = csn_kept_items(rq, body, head_at, ep->custom_tools);
+  if (!has_input)
+    return 0;
+  if (from && from < rq->n_items)
+    csn_buf_addc(body, ',');
+  int rc = write_items(b, ep, from, err);
+  if (rc == 0 && rq->kept)
+    *rq->kept = (csn_kept_body){items_at, body->n, rq->n_items, ep->custom_tools};
+  csn_jw_end(&b->w);
+  return rc;
 }
 
 /* Settings whose name and form are those of the API. */
@@ -161,6 +181,7 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
        csn_err *err)
 {
   csn_body b;
+  size_t head_at = csn_kept_begin(rq, body);
   int rc = csn_body_init(&b, body, rq, err);
   if (rc < 0)
     return rc;
@@ -179,7 +200,8 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
   write_tools(&b, ep);
   for (size_t i = 0; i < CSN_COUNT(same_settings); i++)
     csn_body_setting(&b, same_settings[i], same_settings[i]);
-  csn_body_setting(&b, "max_tokens", "max_output_tokens");
+  if (!rq->cap_is_last)
+    csn_body_setting(&b, "max_tokens", "max_output_tokens");
   const csn_json *verbosity = csn_json_get(rq->settings, "verbosity");
   bool has_verbosity = csn_json_is(verbosity, CSN_JSON_STRING);
   if ((has_verbosity || rq->output_schema.n) && csn_body_key(&b, "text")) {
@@ -193,9 +215,11 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
   }
   if (rq->stream && csn_body_key(&b, "stream"))
     csn_jw_bool(w, true);
-  rc = write_input(&b, ep, err);
+  rc = write_input(&b, ep, head_at, err);
   if (rc < 0)
     return rc;
+  if (rq->cap_is_last)
+    csn_body_setting(&b, "max_tokens", "max_output_tokens");
   csn_buf_addz(path, "/responses");
   return csn_body_done(&b, err);
 }
@@ -362,6 +386,7 @@ close_decoder(csn_decoder *d)
 const csn_model_ops csn_model_responses = {
     .size = sizeof(csn_model_ops),
     .name = "responses",
+    .appends = true,
     .encode = encode,
     .decoder = decoder,
     .feed = feed,
