@@ -20,7 +20,7 @@
 #include "jail/sys.h"
 
 /* Ranges that fit between CSN_JAIL_BASE and what an int holds. */
-enum { RANGES = 17000 };
+enum { RANGES = 17000, MAP_MAX = 250 };
 
 /* ---- small texts ---- */
 
@@ -162,11 +162,17 @@ write_maps(pid_t pid, const char *uids, const char *gids)
 }
 
 /* One id outside is `inside`, all others keep their places from the first
- * range on. */
+ * range on.  An overlay makes files as whoever asks for them, and a user whom
+ * the map lacks is refused (EOVERFLOW): root of this machine gets an id of its
+ * own on the disk. */
 static void
-map_owner(char to[200], unsigned long id, unsigned long base, unsigned long inside)
+map_owner(char to[MAP_MAX], unsigned long id, unsigned long base, unsigned long inside,
+          bool with_harness)
 {
-  map_line(to, id, base + inside, 1);
+  to[0] = '\0';
+  if (with_harness)
+    map_line(to, CSN_JAIL_HARNESS_ID, 0, 1);
+  map_line(to + strlen(to), id, base + inside, 1);
   if (id >= CSN_JAIL_BASE && id < (unsigned long)CSN_JAIL_BASE + CSN_JAIL_RANGE)
     return; /* it is one of them */
   if (inside > 0)
@@ -177,17 +183,18 @@ map_owner(char to[200], unsigned long id, unsigned long base, unsigned long insi
 }
 
 int
-csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2])
+csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2],
+              bool with_harness)
 {
-  char uids[200], gids[200];
+  char uids[MAP_MAX], gids[MAP_MAX];
   if (ids->owner >= 0 && ids->uid == uid && ids->gid == gid && ids->inside[0] == inside[0] &&
-      ids->inside[1] == inside[1])
+      ids->inside[1] == inside[1] && ids->knows_harness == with_harness)
     return ids->owner;
   if (ids->owner >= 0)
     close(ids->owner);
   ids->owner = -1;
-  map_owner(uids, uid, ids->base, inside[0]);
-  map_owner(gids, gid, ids->base, inside[1]);
+  map_owner(uids, uid, ids->base, inside[0], with_harness);
+  map_owner(gids, gid, ids->base, inside[1], with_harness);
   pid_t pid = csn_ids_hold(CLONE_NEWUSER);
   if (pid < 0)
     return -1;
@@ -197,6 +204,7 @@ csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2
   ids->uid = uid;
   ids->gid = gid;
   memcpy(ids->inside, inside, sizeof ids->inside);
+  ids->knows_harness = with_harness;
   return ids->owner;
 }
 

@@ -26,6 +26,7 @@ struct csn_ids {
   uid_t uid; /* user and group `inside` of the range; -1 when there is none yet */
   gid_t gid;
   uint32_t inside[2]; /* of lent ids: who is the ordinary user */
+  bool knows_harness;
 };
 
 struct csn_ids_list {
@@ -48,8 +49,9 @@ void csn_ids_drop(struct csn_ids *ids); /* nothing of its jail is left; NULL is 
 /* The user namespace for a mount whose owner shall be that user of the range,
  * or -1 with errno.  It stays the range's.  Other users of the range own what
  * they make as the same users of the first range, whichever range they have
- * next time. */
-int csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2]);
+ * next time.  with_harness: root of this machine can make files there too. */
+int csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2],
+                  bool with_harness);
 
 /* Enters user and mount namespaces in which an ordinary user is 1000 and has
  * all capabilities.  NULL or what failed, with errno. */

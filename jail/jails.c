@@ -7,9 +7,11 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 
+#include "jail/layers.h"
 #include "jail/steps.h"
 
 enum { RETRY_MS = 50 }; /* for a control group that is not empty yet */
@@ -34,7 +36,8 @@ own_tree(struct csn_jails *s, struct csn_ids **ids, int folder, int tree, const 
     return sys_tree_protect(tree, CSN_SAFE, -1) < 0 ? "protect the workspace" : NULL;
   if (fstat(folder, &st) < 0)
     return "look at the workspace";
-  int owner = csn_ids_owner(*ids, st.st_uid, st.st_gid, (const uint32_t[]){open->uid, open->gid});
+  int owner = csn_ids_owner(*ids, st.st_uid, st.st_gid, (const uint32_t[]){open->uid, open->gid},
+                            open->under > 0);
   if (owner >= 0 && sys_tree_protect(tree, CSN_SAFE, owner) == 0) {
     bool same = st.st_uid == geteuid() && st.st_gid == getegid();
     s->uid = st.st_uid; /* the next one's as well, most likely */
@@ -44,6 +47,8 @@ own_tree(struct csn_jails *s, struct csn_ids **ids, int folder, int tree, const 
     a->gid = same ? -1 : (int32_t)st.st_gid;
     return NULL;
   }
+  if (open->under)
+    return CSN_JAIL_NO_STACK;
   if (open->keep_owner)
     return "map the owner of the workspace";
   csn_ids_drop(*ids);
@@ -65,6 +70,32 @@ user_of(const struct csn_jails *s, const struct csn_ids *ids, const csn_jail_ope
   return s->home.is_root ? (int32_t)(ids->base + open->uid) : -1;
 }
 
+/* Lays the workspace's layers below the tree; r->view is the whole for the
+ * harness, which sees it as the jail does. */
+static const char *
+stack_up(const struct csn_jails *s, struct csn_request *r, const struct csn_ids *ids, int *tree,
+         csn_jail_opened *a)
+{
+  struct statvfs fs;
+  const char *failed = csn_home_stack(&s->home, s->home.is_root ? ids->owner : -1,
+                                      r->layers + r->open.layers, r->open.under, tree);
+  if (failed)
+    return failed;
+  int view = openat(*tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (view < 0 || fstatvfs(view, &fs) < 0 || fs.f_flag & ST_RDONLY) {
+    /* Read-only is what the kernel makes of one whose `work` it cannot use. */
+    close_fd(view);
+    errno = view < 0 ? errno : EROFS;
+    return CSN_JAIL_NO_STACK;
+  }
+  r->view = view;
+  if (s->home.is_root) {
+    a->uid = (int32_t)(ids->base + r->open.uid);
+    a->gid = (int32_t)(ids->base + r->open.gid);
+  }
+  return NULL;
+}
+
 const char *
 csn_jails_workspace(struct csn_jails *s, struct csn_request *r, struct csn_ids **ids,
                     csn_jail_opened *a)
@@ -77,8 +108,10 @@ csn_jails_workspace(struct csn_jails *s, struct csn_request *r, struct csn_ids *
   if (tree < 0)
     return errno == ESTALE ? "find the folder of the workspace again" : "bind the workspace";
   const char *failed = own_tree(s, ids, folder, tree, &r->open, a);
+  if (!failed && r->open.under)
+    failed = stack_up(s, r, *ids, &tree, a);
   int e = errno;
-  close(failed ? tree : folder);
+  close_fd(failed ? tree : folder);
   errno = e;
   if (failed)
     return failed;
@@ -182,6 +215,12 @@ csn_jails_start(struct csn_jails *s, const struct csn_template *t, struct csn_ja
   return failed;
 }
 
+int
+csn_jails_keep(int view)
+{
+  return view < 0 ? -1 : fcntl(view, F_DUPFD_CLOEXEC, 0);
+}
+
 int64_t
 csn_jails_deadline_ms(const csn_jail_limits *l)
 {
@@ -208,10 +247,13 @@ make_cold(struct csn_jails *s, struct csn_request *r, const struct csn_template 
     struct csn_jail j = {.pid = -1,
                          .ids = ids,
                          .lock = r->fds[CSN_JAIL_LOCK],
+                         .view = csn_jails_keep(r->view),
                          .life = -1,
                          .deadline_ms = csn_jails_deadline_ms(&r->open.limits)};
     memcpy(plan.fds, r->fds, sizeof r->fds);
     failed = csn_jails_start(s, t, &plan, j, a, fds);
+    if (failed)
+      csn_home_let_go(j.view);
   }
   if (failed)
     csn_ids_drop(ids);
@@ -260,6 +302,7 @@ bury(struct csn_jails *s, struct csn_jail *j)
   close_fd(j->lock);
   (void)!write(j->life, &end, sizeof end);
   close_fd(j->life);
+  csn_home_let_go(j->view);
   csn_cgroup_drop(&s->groups, &j->group);
   csn_ids_drop(j->ids);
 }

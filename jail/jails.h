@@ -10,6 +10,7 @@ struct csn_jail {
   pid_t pid;
   struct csn_ids *ids;
   int lock; /* -1: none */
+  int view; /* of a workspace of layers, so that its end is not the last; -1 */
   int life; /* write end; its closing tells the warden that we are gone, and
                the harness that the jail has ended and the lock is free */
   struct csn_cgroup group;
@@ -36,8 +37,9 @@ struct csn_jails {
 
 struct csn_request {
   csn_jail_open open;
-  int fds[CSN_JAIL_GIVEN]; /* by number; -1: not there */
-  int layers[CSN_JAIL_LAYERS_MAX];
+  int fds[CSN_JAIL_GIVEN];                              /* by number; -1: not there */
+  int layers[CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX]; /* those of the workspace last */
+  int view; /* comes of a workspace of layers, for the harness; -1 */
 };
 
 /* Answers a request: fds are a pidfd, the life pipe and the files that count
@@ -59,6 +61,7 @@ const char *csn_jails_start(struct csn_jails *s, const struct csn_template *t,
                             struct csn_jail_plan *plan, struct csn_jail j, csn_jail_opened *a,
                             int fds[4]);
 int64_t csn_jails_deadline_ms(const csn_jail_limits *l);
+int csn_jails_keep(int view); /* what a jail remembers of a request's view */
 
 /* ---- the pool (jail/pool.c) ---- */
 

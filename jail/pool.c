@@ -84,6 +84,7 @@ csn_pool_kind(struct csn_jails *s, const csn_jail_open *open, const struct csn_t
   struct csn_kind **at = &s->kinds, *k = NULL;
   what.with &= ~(CSN_JAIL_WITH(CSN_JAIL_CONTROL) | CSN_JAIL_WITH(CSN_JAIL_LOCK));
   what.pool = 0;
+  what.under = 0; /* the order brings one tree, whatever it is made of */
   what.keep_owner = 0;
   if (what.with & ~CSN_JAIL_WITH(CSN_JAIL_WORKSPACE) || what.layers || what.networked)
     return NULL; /* more than an order can bring */
@@ -131,8 +132,9 @@ make_warm(struct csn_jails *s, struct csn_kind *k)
   const uint32_t inside[] = {k->open.uid, k->open.gid};
   struct csn_ids *ids = csn_ids_take(&s->home.ids, false, inside, &failed);
   if (!failed && s->home.is_root && k->open.with)
-    csn_ids_owner(ids, s->uid, s->gid, inside);
-  struct csn_jail j = {.ids = ids, .lock = -1, .life = -1, .deadline_ms = INT64_MAX, .warm = w};
+    csn_ids_owner(ids, s->uid, s->gid, inside, false);
+  struct csn_jail j = {
+      .ids = ids, .lock = -1, .view = -1, .life = -1, .deadline_ms = INT64_MAX, .warm = w};
   if (!failed)
     failed = csn_jails_start(s, k->template, &plan, j, &a, w->fds);
   close(pair[1]);
@@ -260,6 +262,7 @@ csn_pool_take(struct csn_jails *s, struct csn_kind *k, struct csn_request *r, cs
   memset(j->warm->fds, -1, sizeof j->warm->fds);
   free_warm(j);
   j->lock = r->fds[CSN_JAIL_LOCK];
+  j->view = csn_jails_keep(r->view);
   j->deadline_ms = csn_jails_deadline_ms(&r->open.limits);
   r->fds[CSN_JAIL_LOCK] = -1; /* the table's now */
   return true;

@@ -4,9 +4,9 @@
  *
  * Harness -> spawner: one packet (SOCK_SEQPACKET) for each jail, a
  * csn_jail_open with the descriptors that its bits in `with` name, in the order
- * of their numbers, and the layers of the root file system.  Spawner -> harness: one
- * csn_jail_opened with a pidfd of the jail's first process and the read end of its life pipe, which
- * ends when nothing of the jail is left.
+ * of their numbers, the layers of the root file system and those of the
+ * workspace.  Spawner -> harness: one csn_jail_opened with a pidfd of the jail's first process and
+ * the read end of its life pipe, which ends when nothing of the jail is left.
  *
  * Harness -> warden, on the control stream: frames, each a csn_jail_frame, its
  * fixed part and its strings.  The descriptors of a frame travel with its
@@ -49,6 +49,14 @@ enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 }
 #define CSN_JAIL_HOME "/home/user"
 
 enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_LAYERS_MAX = 128, CSN_JAIL_GROUPS_MAX = 32 };
+
+/* A workspace of layers: the folder given holds `upper`, which takes all
+ * changes, and `work`, empty; below them are the layers, at least one. */
+enum { CSN_JAIL_UNDER_MAX = 40 };
+
+/* Root's harness owns on the disk what it has just made in such a workspace and
+ * not given to the jail's user yet as this id, which nobody has. */
+enum { CSN_JAIL_HARNESS_ID = CSN_JAIL_BASE - 1 };
 
 /* What a jail may use; -1: as much as there is.  The harness has filled in all
  * of it but memory, where 0 asks for a share of what this machine has. */
@@ -126,6 +134,8 @@ typedef struct csn_jail_open {
   uint32_t layers;     /* folders of the root file system, whose descriptors come behind those,
                           the lowest first; 0: the host's programs */
   uint32_t pool;       /* warm jails of this kind to keep; without CONTROL: only that */
+  uint32_t under;      /* layers of the workspace, whose descriptors come last, the lowest
+                          first; 0: the workspace is a plain folder */
   uint32_t keep_owner; /* fail rather than give the folder of the workspace away */
   csn_jail_limits limits;
   uint32_t uid, gid; /* who owns the workspace and the home; 1000 without a range of ids */
@@ -149,7 +159,8 @@ typedef struct csn_jail_opened {
   int32_t uid, gid; /* that files of the harness in the workspace need; -1: leave them */
   int32_t user;     /* who commands are on the host; -1: whoever the harness is */
   uint32_t ranged;  /* 65536 user ids exist inside, else one */
-  uint32_t events;  /* of the descriptors after the first two: 1 memory, 2 processes */
+  uint32_t events;  /* of the descriptors after the first two: 1 memory, 2 processes, 4 the
+                       workspace of layers as the jail has it */
   csn_jail_held held;
   char step[120];
 } csn_jail_opened;
@@ -163,12 +174,14 @@ typedef struct csn_jail_note {
   char step[120];   /* FAILED: what was being done */
 } csn_jail_note;
 
-/* KILL, without a body: all processes but the warden. */
+/* KILL, without a body: all processes but the warden.  IDLE, without one and
+ * with a channel: ENDED with the value 0 when there are none, else 1. */
 enum csn_jail_frame_kind {
   CSN_JAIL_EXEC = 1,
   CSN_JAIL_KILL = 2,
   CSN_JAIL_TRUST = 3,
   CSN_JAIL_DIAL = 4,
+  CSN_JAIL_IDLE = 5,
 };
 
 /* Bytes of a frame's body: what one execve(2) may take, and no more. */

@@ -26,6 +26,9 @@
 #include "jail/sys.h"
 #include "jail/words.h"
 
+/* An answer's descriptors: pidfd, life pipe, two of events, and this. */
+enum { VIEW = 4, ANSWER_FDS };
+
 static void
 close_fd(int fd)
 {
@@ -59,17 +62,17 @@ take_over(struct csn_jails *s, int folder, csn_jail_opened *a)
 /* ---- the socket ---- */
 
 static void
-answer(csn_jail_opened *a, const int fds[4])
+answer(csn_jail_opened *a, const int fds[ANSWER_FDS])
 {
   union {
     struct cmsghdr head;
-    char room[CMSG_SPACE(4 * sizeof(int))];
+    char room[CMSG_SPACE(ANSWER_FDS * sizeof(int))];
   } c = {.head = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
   struct iovec iov = {a, sizeof *a};
   struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-  int sent[4];
+  int sent[ANSWER_FDS];
   size_t n = 0;
-  for (size_t i = 0; i < 4 && a->error == 0; i++)
+  for (size_t i = 0; i < ANSWER_FDS && a->error == 0; i++)
     if (fds[i] >= 0) {
       a->events |= i >= 2 ? 1u << (i - 2) : 0;
       sent[n++] = fds[i];
@@ -87,15 +90,17 @@ static void
 handle(struct csn_jails *s, struct csn_request *r)
 {
   csn_jail_opened a = {.owner = CSN_JAIL_SAME, .uid = -1, .gid = -1, .user = -1};
-  int fds[4] = {-1, -1, -1, -1};
+  int fds[ANSWER_FDS] = {-1, -1, -1, -1, -1};
+  r->view = -1;
   if (r->open.what == CSN_JAIL_ABOUT)
     tell_about(s, &a);
   else if (r->open.what == CSN_JAIL_TAKE_OVER)
     take_over(s, r->fds[CSN_JAIL_WORKSPACE], &a);
   else
     csn_jails_make(s, r, &a, fds);
+  fds[VIEW] = r->view;
   answer(&a, fds);
-  for (size_t i = 0; i < 4; i++)
+  for (size_t i = 0; i < ANSWER_FDS; i++)
     close_fd(fds[i]);
   s->served++;
 }
@@ -104,7 +109,7 @@ handle(struct csn_jails *s, struct csn_request *r)
 static bool
 serve(struct csn_jails *s)
 {
-  enum { MOST = CSN_JAIL_GIVEN - CSN_JAIL_CONTROL + CSN_JAIL_LAYERS_MAX };
+  enum { MOST = CSN_JAIL_GIVEN - CSN_JAIL_CONTROL + CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX };
   struct csn_request r;
   union {
     struct cmsghdr head;
@@ -128,12 +133,12 @@ serve(struct csn_jails *s)
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
     if (r.open.with & CSN_JAIL_WITH(i))
       r.fds[i] = fds[at++];
-  for (size_t i = 0; i < r.open.layers; i++)
+  for (size_t i = 0; i < r.open.layers + r.open.under; i++)
     r.layers[i] = fds[at++];
   handle(s, &r);
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
     close_fd(r.fds[i]);
-  for (size_t i = 0; i < r.open.layers; i++)
+  for (size_t i = 0; i < r.open.layers + r.open.under; i++)
     close(r.layers[i]);
   return true;
 }

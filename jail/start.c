@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "jail/layers.h"
@@ -134,6 +135,66 @@ csn_home_tree(const struct csn_home *home, int fd)
     return -1;
   }
   return tree;
+}
+
+/* ---- workspaces of layers ---- */
+
+struct stacking {
+  int trees[CSN_JAIL_UNDER_MAX], top, whole;
+  size_t n;
+};
+
+/* Where we are root of this machine, the overlay must be its own: what it makes
+ * for the harness belongs to a user whom no jail's namespace knows. */
+static int
+make_stack(void *arg)
+{
+  struct stacking *s = arg;
+  s->whole = csn_layers_stack(s->trees, s->n, &s->top);
+  _exit(0);
+}
+
+const char *
+csn_home_stack(const struct csn_home *home, int ids, const int *layers, size_t n, int *top)
+{
+  static _Alignas(16) char stack[HELPER_STACK];
+  struct stacking s = {.top = *top, .whole = -1, .n = n};
+  csn_jail_note why = {.error = 0};
+  memset(s.trees, -1, sizeof s.trees);
+  *top = -1;
+  for (size_t i = 0; i < n && !why.error; i++) {
+    s.trees[i] = csn_home_tree(home, layers[i]);
+    if (s.trees[i] < 0 || sys_tree_protect(s.trees[i], CSN_LOCKED, ids) < 0)
+      why.error = errno;
+  }
+  if (!why.error) {
+    csn_jail_tell(&why);
+    if (beside(make_stack, &s, CLONE_NEWNS, stack) < 0)
+      why.error = errno;
+    csn_jail_tell(NULL);
+  }
+  for (size_t i = 0; i < n; i++)
+    if (s.trees[i] >= 0)
+      close(s.trees[i]);
+  if (s.top >= 0)
+    close(s.top);
+  *top = s.whole;
+  errno = why.error ? why.error : s.whole < 0 ? EIO : 0;
+  return s.whole < 0 ? CSN_JAIL_NO_STACK : NULL;
+}
+
+void
+csn_home_let_go(int whole)
+{
+  if (whole < 0)
+    return;
+  if (syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0) == 0) {
+    setpriority(PRIO_PROCESS, 0, 19);
+    dup2(whole, 0);
+    sys_close_range(1, 0); /* nobody may wait for us */
+    _exit(0);
+  }
+  close(whole);
 }
 
 /* ---- templates ---- */

@@ -59,6 +59,16 @@ struct csn_template *csn_template_find(struct csn_home *home, struct csn_templat
  * folder is found where it should be. */
 int csn_home_tree(const struct csn_home *home, int fd);
 
+/* Lays the layers of a workspace, folders and the lowest first, below *top, a
+ * tree that is taken; *top is the whole then.  `ids`: a user namespace through
+ * which owners are seen, or -1.  NULL or what failed, with errno. */
+const char *csn_home_stack(const struct csn_home *home, int ids, const int *layers, size_t n,
+                           int *top);
+
+/* Closes what may be the last descriptor of such a whole in a process beside
+ * us: the kernel then forgets each of its files, which takes its time. */
+void csn_home_let_go(int whole);
+
 /* Network and IPC namespaces that nobody is in yet. */
 struct csn_spare {
   int net, ipc;

@@ -112,6 +112,18 @@ reap(struct warden *w)
   }
 }
 
+/* Every process of the jail descends from us, so when there is none now, only
+ * our next frame can start one. */
+static bool
+tell_idle(struct warden *w, int channel)
+{
+  reap(w);
+  bool is_idle = kill(-1, 0) < 0 && errno == ESRCH;
+  csn_warden_tell(channel, CSN_COMMAND_ENDED, !is_idle, 0, -1);
+  close(channel);
+  return true;
+}
+
 /* The rest of a frame's bytes; the harness sends them at once. */
 static bool
 read_all(void *to, size_t n)
@@ -150,6 +162,8 @@ serve_control(struct warden *w)
     return false;
   if (head.kind == CSN_JAIL_KILL && count == 0)
     return kill(-1, SIGKILL) == 0 || errno == ESRCH; /* not us */
+  if (head.kind == CSN_JAIL_IDLE && count == 1)
+    return tell_idle(w, fds[0]);
   if (head.kind != CSN_JAIL_EXEC && head.kind != CSN_JAIL_DIAL)
     return false;
   return head.kind == CSN_JAIL_DIAL ? csn_warden_dial(w, head.length, fds, count)

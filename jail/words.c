@@ -63,7 +63,7 @@ bool
 csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
 {
   size_t named = 0;
-  if (n != sizeof *open)
+  if (n != sizeof *open || (open->what != CSN_JAIL_MAKE && open->under))
     return false;
   if (open->what == CSN_JAIL_ABOUT)
     return open->with == 0 && open->layers == 0 && fds == 0;
@@ -79,8 +79,10 @@ csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
       return false;
     named += is_there;
   }
-  return open->layers <= CSN_JAIL_LAYERS_MAX && named + open->layers == fds &&
-         is_plain_path(open->root, sizeof open->root);
+  if (open->under && !(open->with & CSN_JAIL_WITH(CSN_JAIL_WORKSPACE)))
+    return false;
+  return open->layers <= CSN_JAIL_LAYERS_MAX && open->under <= CSN_JAIL_UNDER_MAX &&
+         named + open->layers + open->under == fds && is_plain_path(open->root, sizeof open->root);
 }
 
 size_t

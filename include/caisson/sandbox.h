@@ -79,6 +79,15 @@ typedef struct csn_sandbox_group {
   const char *const *members; /* may be NULL */
 } csn_sandbox_group;
 
+/* A workspace that can be frozen: folders that never change, the layers, below
+ * one that takes all changes (docs/snapshots.md).  Its folder, workspace_fd, is
+ * the harness's own: new, or made so before. */
+typedef struct csn_layers {
+  int store_fd;             /* where layers are kept, on the file system of workspace_fd */
+  const char *const *names; /* that a new workspace begins with, as csn_sandbox_freeze() gives
+                               them; NULL: none.  One that exists knows its own. */
+} csn_layers;
+
 /* What a sandbox is made from.  Borrowed during open. */
 typedef struct csn_sandbox_spec {
   const char *backend; /* "jail" (NULL too), "local", "fake" */
@@ -104,6 +113,8 @@ typedef struct csn_sandbox_spec {
   const csn_network *network; /* what it may reach; NULL: nothing */
   const uint16_t *expose;     /* ports that csn_sandbox_dial() may connect to */
   size_t n_expose;
+  const csn_layers *layers; /* NULL: the workspace is workspace_fd itself */
+  struct csn_stack *stack;  /* the port's: leave it NULL */
 } csn_sandbox_spec;
 
 /* A command to start.  Borrowed during spawn. */
@@ -145,6 +156,8 @@ typedef struct csn_sandbox_ops {
   /* optional: which limits were reached, and whether it is dead.  is_lost: a
    * command's end could not be told, so it dies now: wait for why */
   void (*usage)(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u);
+  /* optional: ends the sandbox, unless a process runs in it: CSN_E_CONFLICT */
+  int (*stop)(csn_sandbox *sb, csn_scope *sc, csn_err *err);
 } csn_sandbox_ops;
 
 typedef struct csn_proc_ops {
@@ -170,12 +183,15 @@ typedef struct csn_proc_ops {
 struct csn_sandbox {
   const csn_sandbox_ops *ops;
   char *root;       /* the workspace's path inside */
-  int workspace_fd; /* the workspace on this host, or -1 when it is elsewhere */
+  int workspace_fd; /* the workspace on this host, of layers as the sandbox sees it, or -1 when it
+                       is elsewhere */
   int uid, gid;     /* owner that files made by the harness in the workspace need; -1: leave them */
   csn_sandbox_held held;
   int64_t deadline_ns; /* the port's: when its wall time is over; INT64_MAX: never */
   uint16_t *expose;    /* the port's: a copy of the specification's */
   size_t n_expose;
+  struct csn_stack *stack; /* the port's: of a workspace of layers */
+  bool is_frozen;
 };
 struct csn_proc {
   const csn_proc_ops *ops;
@@ -202,6 +218,16 @@ CSN_API int csn_sandbox_exec(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, 
  * listens there. */
 CSN_API int csn_sandbox_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd,
                              csn_err *err) CSN_MUST;
+
+/* Makes a layer of what was changed in a workspace of layers, in a time that
+ * does not depend on how much that is.  *names: all its layers, NULL-terminated,
+ * the sandbox's until it is closed; another sandbox can begin with them, and
+ * opening this workspace again goes on over them.  The last thing that is done
+ * with a sandbox but closing it; nobody else may use it meanwhile.
+ * CSN_E_CONFLICT while a process runs in it, and then nothing has happened;
+ * CSN_E_UNSUPPORTED without layers. */
+CSN_API int csn_sandbox_freeze(csn_sandbox *sb, csn_scope *sc, const char *const **names,
+                               csn_err *err) CSN_MUST;
 
 CSN_API int csn_proc_read(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max,
                           enum csn_stream *which, csn_err *err) CSN_MUST;

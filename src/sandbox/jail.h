@@ -22,6 +22,7 @@ typedef struct csn_jail_ask {
   csn_jail_open open; /* all but `with` */
   int fds[CSN_JAIL_GIVEN];
   const int *layers; /* as many as open.layers */
+  const int *under;  /* as many as open.under */
 } csn_jail_ask;
 
 static inline void
@@ -36,6 +37,7 @@ csn_jail_ask_init(csn_jail_ask *ask)
 typedef struct csn_jail_got {
   int pidfd, life; /* as jail/proto.h says */
   int events[2];   /* of the memory and the process limit; -1: no group holds it */
+  int view;        /* the workspace of layers as the jail has it; -1: it is a plain folder */
   int owner;       /* a csn_jail_owner */
   int uid, gid;    /* that files of the harness in the workspace need; -1: leave them */
   int user;        /* who commands are on the host; -1: whoever the harness is */

@@ -22,6 +22,8 @@
 /* The program's bytes; made by the build. */
 extern const char csn_spawner_image[], csn_spawner_image_end[];
 
+enum { ANSWER_FDS = 5 }; /* jail/proto.h, csn_jail_opened */
+
 static struct hub {
   pthread_mutex_t lock;
   int sock;         /* -1 while there is none */
@@ -79,10 +81,10 @@ csn_jail_start(csn_err *err)
  * nobody waits for would be taken for the next one's; the spawner only clones
  * a process for it. */
 static int
-ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
+ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[ANSWER_FDS], csn_err *err)
 {
   csn_jail_open open;
-  int fds[CSN_JAIL_GIVEN + CSN_JAIL_LAYERS_MAX], rc = start(err);
+  int fds[CSN_JAIL_GIVEN + CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX], rc = start(err);
   size_t n = 0;
   memcpy(&open, &ask->open, sizeof open); /* all of it: the pool compares bytes */
   open.with = 0;
@@ -93,6 +95,8 @@ ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
     }
   for (size_t i = 0; i < open.layers; i++)
     fds[n++] = ask->layers[i];
+  for (size_t i = 0; i < open.under; i++)
+    fds[n++] = ask->under[i];
   if (rc == 0)
     rc = csn_fds_send(hub.sock, NULL, csn_strn((const char *)&open, sizeof open), fds, n, err);
   struct pollfd fd = {.fd = hub.sock, .events = POLLIN};
@@ -100,14 +104,14 @@ ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[4], csn_err *err)
     rc = csn_poll(NULL, &fd, 1, err);
   if (rc < 0)
     return rc;
-  if (csn_fds_recv(hub.sock, a, sizeof *a, got, 4) != sizeof *a)
+  if (csn_fds_recv(hub.sock, a, sizeof *a, got, ANSWER_FDS) != sizeof *a)
     return csn_fail(err, CSN_E_SANDBOX, "the spawner of the jails was killed");
   a->step[sizeof a->step - 1] = '\0';
   return 0;
 }
 
 static int
-ask_for(const csn_jail_ask *ask, csn_jail_opened *a, int fds[4], csn_err *err)
+ask_for(const csn_jail_ask *ask, csn_jail_opened *a, int fds[ANSWER_FDS], csn_err *err)
 {
   pthread_mutex_lock(&hub.lock);
   int rc = ask_once(ask, a, fds, err);
@@ -127,7 +131,7 @@ csn_jail_ask_about(csn_jail_about *about, csn_err *err)
 {
   csn_jail_ask ask = {.open = {.what = CSN_JAIL_ABOUT}};
   csn_jail_opened a = {0};
-  int fds[4];
+  int fds[ANSWER_FDS];
   memset(ask.fds, -1, sizeof ask.fds);
   int rc = ask_for(&ask, &a, fds, err);
   about->ranged = rc == 0 && a.ranged;
@@ -141,7 +145,7 @@ take_over(int folder)
 {
   csn_jail_ask ask = {.open = {.what = CSN_JAIL_TAKE_OVER}};
   csn_jail_opened a = {0};
-  int fds[4];
+  int fds[ANSWER_FDS];
   memset(ask.fds, -1, sizeof ask.fds);
   ask.fds[CSN_JAIL_WORKSPACE] = folder;
   return ask_for(&ask, &a, fds, NULL) == 0;
@@ -157,20 +161,22 @@ int
 csn_jail_request(const csn_jail_ask *ask, csn_jail_got *got, csn_err *err)
 {
   csn_jail_opened a = {0};
-  int fds[4], rc = ask_for(ask, &a, fds, err);
+  int fds[ANSWER_FDS], rc = ask_for(ask, &a, fds, err);
   if (rc < 0)
     return rc;
   *got = (csn_jail_got){.pidfd = fds[0],
                         .life = fds[1],
                         .events = {-1, -1},
+                        .view = -1,
                         .owner = a.owner,
                         .uid = a.uid,
                         .gid = a.gid,
                         .user = a.user,
                         .ranged = a.ranged,
                         .held = a.held};
-  for (int i = 0, at = 2; i < 2; i++)
+  int at = 2, *const places[] = {&got->events[0], &got->events[1], &got->view};
+  for (size_t i = 0; i < CSN_COUNT(places); i++)
     if (a.events & 1u << i)
-      got->events[i] = fds[at++];
+      *places[i] = fds[at++];
   return 0;
 }

@@ -14,6 +14,7 @@
 #include "core/poll.h"
 #include "sandbox/jail.h"
 #include "sandbox/jail_limits.h"
+#include "sandbox/jail_stack.h"
 #include "sandbox/limits.h"
 
 enum { NR_landlock_create_ruleset = 444 };
@@ -240,6 +241,34 @@ add_owner(struct lines *l, csn_scope *sc)
                                    : "files made in a workspace are yours");
 }
 
+/* Whether a workspace is frozen by a rename here, in a folder that is gone
+ * after. */
+static void
+add_layers(struct lines *l, csn_scope *sc)
+{
+  char path[] = "/tmp/caisson-doctor-XXXXXX";
+  csn_auto(csn_closep) int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  csn_auto(csn_closep) int dir = mkdtemp(path) ? openat(tmp, path + 5, O_RDONLY | O_CLOEXEC) : -1;
+  csn_layers layers = {.store_fd = dir};
+  csn_sandbox_spec spec = {
+      .backend = "jail", .workspace_fd = dir, .lock_fd = -1, .layers = &layers};
+  csn_err err = {.msg = "no folder for a trial in /tmp"};
+  csn_sandbox *sb = NULL;
+  bool opens = dir >= 0 && csn_sandbox_open(&sb, sc, &spec, &err) == 0;
+  bool is_overlay = opens && strcmp(csn_jail_workspace(sb), "overlay") == 0;
+  csn_sandbox_close(sb);
+  if (dir >= 0)
+    (void)!csn_remove_tree(tmp, path + 5, NULL);
+  add(l, "workspace layers",
+      is_overlay ? "enforced"
+      : opens    ? "soft"
+                 : "absent",
+      "%s",
+      is_overlay ? "a workspace is frozen and forked without copying"
+      : opens    ? "there is no overlay for workspaces here: a fork copies all files"
+                 : err.msg);
+}
+
 /* With a policy that lets nobody through, to see the way there. */
 static void
 add_network(struct lines *l, csn_scope *sc)
@@ -278,6 +307,8 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
   }
   if (works)
     add_owner(&l, sc);
+  if (works)
+    add_layers(&l, sc);
   if (works)
     add_network(&l, sc);
   add(&l, "seccomp", word(works), "an allow-list; foreign system call tables kill");

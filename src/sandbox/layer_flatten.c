@@ -14,12 +14,14 @@
 #include <sys/stat.h>
 
 #include "core/fd.h"
+#include "sandbox/copy_entry.h"
 
 enum { DEPTH_MAX = 2048 };
 
 struct merge {
   csn_scope *sc;
-  bool keep_whiteouts;
+  bool keep_whiteouts, copies;
+  bool is_foreign; /* a mark was made that is not the overlay's */
   int depth;
 };
 
@@ -40,6 +42,13 @@ copy_attributes(int to, const struct stat *st, csn_err *err)
       fchmod(to, st->st_mode & 07777) < 0 || futimens(to, times) < 0)
     return csn_fail_errno(err, "attributes");
   return 0;
+}
+
+static int
+marked(struct merge *m, int rc)
+{
+  m->is_foreign |= rc > 0;
+  return rc < 0 ? rc : 0;
 }
 
 /* A folder: it is merged with the one there, unless it hides that one. */
@@ -63,7 +72,7 @@ apply_folder(struct merge *m, int to, int from, const char *name, const struct s
   if (target < 0)
     return rc < 0 ? rc : target;
   if (m->keep_whiteouts && (opaque || was_hidden))
-    rc = csn_layer_make_opaque(target, err);
+    rc = marked(m, csn_layer_make_opaque(target, err));
   if (rc >= 0)
     rc = merge_folder(m, target, source, err);
   return rc < 0 ? rc : copy_attributes(target, st, err);
@@ -81,7 +90,9 @@ apply_entry(struct merge *m, int to, int from, const char *name, csn_err *err)
   if (rc < 0)
     return rc;
   if (csn_layer_hides(from, name, &st))
-    return m->keep_whiteouts ? csn_layer_hide(to, name, err) : 0;
+    return m->keep_whiteouts ? marked(m, csn_layer_hide(to, name, err)) : 0;
+  if (m->copies)
+    return csn_copy_entry(to, from, name, &st, err);
   return linkat(from, name, to, name, 0) < 0 ? csn_fail_errno(err, "link %.200s", name) : 0;
 }
 
@@ -103,15 +114,28 @@ merge_folder(struct merge *m, int to, int from, csn_err *err)
   return rc < 0 ? rc : 0;
 }
 
+static int
+apply(struct merge *m, int to, int layer, csn_err *err)
+{
+  struct stat st;
+  int rc = merge_folder(m, to, layer, err);
+  if (rc == 0 && fstat(layer, &st) == 0)
+    rc = copy_attributes(to, &st, err);
+  return rc < 0 ? rc : m->is_foreign;
+}
+
 int
 csn_layer_apply(int to, int layer, bool keep_whiteouts, csn_scope *sc, csn_err *err)
 {
-  struct stat st;
   struct merge m = {.sc = sc, .keep_whiteouts = keep_whiteouts};
-  int rc = merge_folder(&m, to, layer, err);
-  if (rc == 0 && fstat(layer, &st) == 0)
-    rc = copy_attributes(to, &st, err);
-  return rc;
+  return apply(&m, to, layer, err);
+}
+
+int
+csn_layer_copy(int to, int layer, csn_scope *sc, csn_err *err)
+{
+  struct merge m = {.sc = sc, .copies = true};
+  return apply(&m, to, layer, err);
 }
 
 /* Its name in the store, which no layer has: made of the digests of all. */

@@ -10,8 +10,11 @@
 
 /* Applies one layer to what is in `to` already; both lie on one file system
  * and nobody else changes them.  Whiteouts of the layer are obeyed, or kept
- * when `keep_whiteouts`, for a stack that has layers below still. */
+ * when `keep_whiteouts`, for a stack that has layers below still.  1: some were
+ * kept as marks that are not the overlay's. */
 int csn_layer_apply(int to, int layer, bool keep_whiteouts, csn_scope *sc, csn_err *err) CSN_MUST;
+/* The same with copies instead of links, for somebody to write to. */
+int csn_layer_copy(int to, int layer, csn_scope *sc, csn_err *err) CSN_MUST;
 
 /* A descriptor of the merged folder, made in the store unless it is there
  * under the digests of all layers.  fds: the layers, the lowest first. */

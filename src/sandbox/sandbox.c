@@ -7,9 +7,11 @@
 
 #include <signal.h>
 
+#include "jail/layers.h"
 #include "sandbox/backends.h"
 #include "sandbox/guard.h"
 #include "sandbox/limits.h"
+#include "sandbox/stack.h"
 
 /* Every back-end of this build; the first is the default. */
 static const csn_sandbox_ops *const backends[] = {
@@ -72,6 +74,39 @@ keep_ports(csn_sandbox *sb, const csn_sandbox_spec *spec)
   sb->n_expose = spec->n_expose;
 }
 
+/* An overlay where the back-end and this machine have one, else a copy. */
+static int
+open_on_layers(csn_sandbox **out, const csn_sandbox_ops *ops, csn_scope *sc,
+               const csn_sandbox_spec *spec, csn_err *err)
+{
+  csn_auto(csn_stack_freep) csn_stack *stack = NULL;
+  csn_sandbox_spec own = *spec;
+  csn_err why;
+  int rc = csn_stack_open(&stack, sc, spec->workspace_fd, spec->layers, err);
+  if (rc < 0)
+    return rc;
+  own.stack = stack;
+  rc = ops == &csn_sandbox_jail ? csn_stack_prepare(stack, &why) : CSN_E_UNSUPPORTED;
+  bool has_overlay = rc == 0;
+  if (has_overlay) {
+    rc = ops->open(out, sc, &own, &why);
+    has_overlay = rc == 0 || !strstr(why.msg, CSN_JAIL_NO_STACK);
+  }
+  if (rc < 0 && (has_overlay || rc != CSN_E_UNSUPPORTED))
+    return csn_fail(err, (enum csn_code)rc, "%s", why.msg);
+  if (rc < 0) {
+    csn_auto(csn_closep) int upper = -1;
+    own.stack = NULL;
+    rc = csn_stack_copy(stack, sc, &upper, err);
+    own.workspace_fd = upper;
+    if (rc == 0)
+      rc = ops->open(out, sc, &own, err);
+  }
+  if (rc == 0)
+    (*out)->stack = csn_steal(stack);
+  return rc;
+}
+
 int
 csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
@@ -93,7 +128,7 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
     rc = check_network(spec, err);
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   if (rc == 0)
-    rc = ops->open(&sb, sc, spec, err);
+    rc = spec->layers ? open_on_layers(&sb, ops, sc, spec, err) : ops->open(&sb, sc, spec, err);
   if (rc == 0) {
     if (spec->n_expose)
       keep_ports(sb, spec);
@@ -110,8 +145,30 @@ csn_sandbox_close(csn_sandbox *sb)
 {
   if (!sb)
     return;
+  struct csn_stack *stack = sb->stack;
   free(sb->expose);
   sb->ops->close(sb);
+  csn_stack_free(stack);
+}
+
+int
+csn_sandbox_freeze(csn_sandbox *sb, csn_scope *sc, const char *const **names, csn_err *err)
+{
+  int rc = csn_scope_check(sc, err);
+  if (rc == 0 && !sb->stack)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "its workspace has no layers");
+  if (rc == 0 && !sb->ops->stop)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "it cannot tell whether a process still runs in it");
+  if (rc == 0 && !sb->is_frozen)
+    rc = sb->ops->stop(sb, sc, err);
+  if (rc == 0 && !sb->is_frozen) {
+    csn_closep(&sb->workspace_fd);
+    rc = csn_stack_freeze(sb->stack, err);
+    sb->is_frozen = rc == 0;
+  }
+  if (rc == 0)
+    *names = (const char *const *)sb->stack->names;
+  return csn_wrap(err, rc, "freeze sandbox %s", sb->ops->name);
 }
 
 int
@@ -149,6 +206,8 @@ csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **
   if (rc < 0)
     return rc;
   rc = check_exec(x, err);
+  if (rc == 0 && sb->is_frozen)
+    rc = csn_fail(err, CSN_E_SANDBOX, "it was frozen; open its workspace again");
   if (rc == 0 && x->user && sb->ops != &csn_sandbox_jail)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only commands in a jail can be another user");
   if (rc == 0)

@@ -23,10 +23,13 @@
 #include "sandbox/jail.h"
 #include "sandbox/jail_dial.h"
 #include "sandbox/jail_limits.h"
+#include "sandbox/jail_spec.h"
+#include "sandbox/jail_stack.h"
 #include "sandbox/jail_users.h"
 #include "sandbox/network.h"
 #include "sandbox/proc.h"
 #include "sandbox/rootfs.h"
+#include "sandbox/stack.h"
 #include "sandbox/strings.h"
 
 struct jail {
@@ -69,47 +72,6 @@ csn_jail_user(const csn_sandbox *sb)
 }
 
 /* ---- opening ---- */
-
-static int
-bad_root(const char *root, const char *why, csn_err *err)
-{
-  return csn_fail(err, CSN_E_INVALID, "root \"%.100s\": %s; /workspace is the usual place", root,
-                  why);
-}
-
-/* The workspace's place is made beside the jail's own folders, not in them. */
-static int
-check_root(const char *root, csn_err *err)
-{
-  static const char *const taken[] = {"bin",    "dev",  "etc",  "lib", "lib32", "lib64",
-                                      "libx32", "proc", "sbin", "sys", "usr"};
-  size_t n = strlen(root);
-  if (root[0] != '/' || n < 2 || root[n - 1] == '/')
-    return bad_root(root, "not an absolute path of a folder", err);
-  if (n >= CSN_JAIL_ROOT_MAX)
-    return bad_root(root, "too long", err);
-  csn_str rest = csn_strn(root + 1, n - 1);
-  for (bool first = true; rest.p; first = false) {
-    size_t end = csn_str_find(rest, CSN_STR("/"), 0);
-    csn_str part = csn_strn(rest.p, end == SIZE_MAX ? rest.n : end);
-    if (part.n == 0 || csn_str_eq(part, CSN_STR(".")) || csn_str_eq(part, CSN_STR("..")))
-      return bad_root(root, "empty parts, \".\" and \"..\" are not allowed", err);
-    for (size_t i = 0; first && i < CSN_COUNT(taken); i++)
-      if (csn_str_eq(part, csn_cstr(taken[i])))
-        return bad_root(root, "this folder belongs to the jail", err);
-    rest = end == SIZE_MAX ? csn_strn(NULL, 0) : csn_strn(rest.p + end + 1, rest.n - end - 1);
-  }
-  return 0;
-}
-
-static int
-check_spec(const csn_sandbox_spec *spec, csn_err *err)
-{
-  if (spec->options && spec->options->child)
-    return csn_fail(err, CSN_E_INVALID, "options.%.*s: the jail has no such option",
-                    (int)(spec->options->child->key.n & 0xff), spec->options->child->key.p);
-  return check_root(spec->root ? spec->root : "/workspace", err);
-}
 
 static void
 make_environment(struct jail *j, const char *const *network, const char *const *given)
@@ -221,6 +183,7 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   ask.fds[CSN_JAIL_CONTROL] = theirs;
   ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
   ask.fds[CSN_JAIL_WORKSPACE] = j->base.workspace_fd;
+  csn_jail_stack_ask(&ask, spec->stack);
   csn_auto(csn_closep) int accounts = -1;
   int rc = csn_jail_users_file(j->accounts, j->rootfs, spec, &accounts, err);
   if (rc < 0)
@@ -241,6 +204,7 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   j->base.uid = got.uid;
   j->base.gid = got.gid;
   j->owner = got.owner;
+  csn_jail_stack_take(&j->base, got.view);
   j->user = got.user;
   j->ranged = got.ranged;
   memcpy(j->counts.events, got.events, sizeof got.events);
@@ -313,14 +277,37 @@ watch_disk(struct jail *j, const csn_sandbox_limits *l, csn_err *err)
                             l->inodes > 0 ? l->inodes : CSN_UNLIMITED, end_commands, j, err);
 }
 
+/* The last descriptor of a workspace of layers is to be the spawner's. */
+static void
+end_with_workspace(struct jail *j)
+{
+  csn_disk_watch_free(csn_steal(j->watch));
+  csn_closep(&j->base.workspace_fd);
+  end_jail(j);
+}
+
+static int
+jail_stop(csn_sandbox *sb, csn_scope *sc, csn_err *err)
+{
+  struct jail *j = jail_of(sb);
+  pthread_mutex_lock(&j->sending);
+  int rc = csn_jail_idle(j->control, sc, err), control = j->control;
+  if (rc == 0) /* nobody starts anything from here on */
+    j->control = j->counts.control = j->counts.life = -1;
+  pthread_mutex_unlock(&j->sending);
+  if (rc < 0)
+    return rc;
+  end_with_workspace(j);
+  csn_closep(&control);
+  return 0;
+}
+
 static void
 jail_close(csn_sandbox *sb)
 {
   struct jail *j = jail_of(sb);
-  csn_disk_watch_free(j->watch);
-  end_jail(j);
+  end_with_workspace(j);
   csn_egress_close(j->egress);
-  csn_closep(&sb->workspace_fd);
   pthread_mutex_destroy(&j->counts.lock);
   pthread_mutex_destroy(&j->sending);
   csn_arena_free(j->arena);
@@ -341,7 +328,7 @@ jail_closep(struct jail **j)
 static int
 jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
-  int rc = check_spec(spec, err);
+  int rc = csn_jail_spec_check(spec, err);
   if (rc < 0)
     return rc;
   csn_auto(jail_closep) struct jail *j = csn_alloc(sizeof *j);
@@ -553,6 +540,8 @@ jail_describe(csn_sandbox *sb, csn_jw *w)
                                        [CSN_JAIL_GIVEN_AWAY] = "user 1000001000"};
   csn_jw_key(w, "files_belong_to");
   csn_jw_strz(w, sb->workspace_fd < 0 ? "nobody outside" : owners[j->owner]);
+  csn_jw_key(w, "workspace");
+  csn_jw_strz(w, csn_jail_workspace(sb));
   csn_jw_key(w, "limits");
   csn_sandbox_limits_to_json(sb, w);
 }
@@ -575,4 +564,5 @@ const csn_sandbox_ops csn_sandbox_jail = {
     .dial = jail_dial,
     .describe = jail_describe,
     .usage = jail_usage,
+    .stop = jail_stop,
 };

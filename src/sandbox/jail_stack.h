@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * jail_stack.h - what a jail needs for a workspace that can be frozen. */
+#ifndef CSN_SANDBOX_JAIL_STACK_H
+#define CSN_SANDBOX_JAIL_STACK_H
+
+#include "sandbox/jail.h"
+
+/* Puts the layers of a workspace, which may be NULL, into a request. */
+void csn_jail_stack_ask(csn_jail_ask *ask, const struct csn_stack *stack);
+
+/* The workspace is the view that came of it, unless that is -1. */
+void csn_jail_stack_take(csn_sandbox *sb, int view);
+
+/* The word that says what holds an open sandbox's workspace. */
+const char *csn_jail_workspace(const csn_sandbox *sb);
+
+/* 0: no process but the warden is in the jail, and while nobody else uses
+ * `control` there will be none; else CSN_E_CONFLICT. */
+int csn_jail_idle(int control, csn_scope *sc, csn_err *err) CSN_MUST;
+
+#endif

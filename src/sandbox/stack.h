@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stack.h - a workspace made of layers: folders that never change, below one
+ * that takes all changes and can become the next layer.
+ *
+ * The workspace's folder holds
+ *   layers   the names of its layers, the lowest first, one a line
+ *   upper/   what was changed: an overlay's upper folder, or all there is
+ *   work/    the overlay's own, made anew each time
+ *   none/    an empty layer, for a workspace that has none yet
+ * A layer is a folder of the store under a random name.  Who uses one holds a
+ * shared lock on it.
+ */
+#ifndef CSN_SANDBOX_STACK_H
+#define CSN_SANDBOX_STACK_H
+
+#include "caisson/sandbox.h"
+
+/* With more layers than this, some are merged before the workspace is opened:
+ * each costs every look-up a little. */
+enum { CSN_STACK_DEPTH = 32, CSN_LAYER_NAME = 25 };
+
+typedef struct csn_stack {
+  int dir, store;
+  char **names; /* NULL-terminated */
+  int *fds;     /* of the layers */
+  size_t n;
+  int none;       /* of an overlay without layers; -1 */
+  bool is_copied; /* there is no overlay here: upper/ holds everything */
+} csn_stack;
+
+/* Opens or makes the workspace in the folder `dir`. */
+int csn_stack_open(csn_stack **out, csn_scope *sc, int dir, const csn_layers *l,
+                   csn_err *err) CSN_MUST;
+void csn_stack_free(csn_stack *s);
+CSN_FREER(stack)
+
+/* Makes work/ ready for an overlay; CSN_E_UNSUPPORTED where the file system
+ * cannot hold an overlay's marks. */
+int csn_stack_prepare(csn_stack *s, csn_err *err) CSN_MUST;
+/* The layers for an overlay, at least one; *n of them. */
+const int *csn_stack_layers(const csn_stack *s, size_t *n);
+/* Copies all layers into upper/, where there is no overlay; *upper is it. */
+int csn_stack_copy(csn_stack *s, csn_scope *sc, int *upper, csn_err *err) CSN_MUST;
+/* Makes a layer of upper/, unless nothing was changed.  Nobody may have it
+ * open for writing. */
+int csn_stack_freeze(csn_stack *s, csn_err *err) CSN_MUST;
+
+#endif
