@@ -6,6 +6,6 @@
 #include "caisson/model.h"
 
 extern const csn_model_ops csn_model_responses, csn_model_chat, csn_model_anthropic,
-    csn_model_gemini, csn_model_script, csn_model_replay;
+    csn_model_gemini, csn_model_bedrock, csn_model_script, csn_model_replay;
 
 #endif

@@ -218,7 +218,12 @@ is_passing(csn_str code)
                                       "api_error",
                                       "service_unavailable",
                                       "slow_down",
-                                      "rate_limit_error"};
+                                      "rate_limit_error",
+                                      "throttlingException",
+                                      "internalServerException",
+                                      "modelStreamErrorException",
+                                      "modelTimeoutException",
+                                      "serviceUnavailableException"};
   for (size_t i = 0; i < CSN_COUNT(codes); i++)
     if (csn_str_eq(code, csn_cstr(codes[i])))
       return true;

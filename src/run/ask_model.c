@@ -5,6 +5,8 @@
  * they arrive in the I/O thread; the end of the reply wakes the job in the
  * pool, which delivers the event or, after a failure that may pass, waits on a
  * timer and tries again.  Each failed attempt is a note in the journal. */
+#include <time.h>
+
 #include "model/items.h"
 #include "model/retry.h"
 #include "run/driver.h"
@@ -533,6 +535,8 @@ send_request(csn_job *j)
   int rc = a->pass.is_refused ? csn_gate_refusal(a->gate, csn_now_ns(), &err)
                               : csn_rt_need_http(r->rt, &http, &err);
   csn_route_headers(&a->route, a->arena, &a->rq, &req);
+  if (rc == 0)
+    rc = csn_route_sign(&a->route, a->arena, (int64_t)time(NULL), &req, &err);
   pthread_mutex_lock(&r->lock);
   if (a->is_cancelled || r->is_stopped)
     rc = csn_fail(&err, CSN_E_CANCELLED, "cancelled");

@@ -127,7 +127,8 @@ static bool
 is_local(const csn_json *provider)
 {
   csn_str url = csn_json_str(provider, "base_url", CSN_STR(""));
-  return !url.n || csn_url_is_local(url); /* without: what the environment says */
+  bool has_place = url.n || csn_json_get(provider, "aws"); /* else the environment says where */
+  return !has_place || csn_url_is_local(url);
 }
 
 static void
@@ -149,10 +150,11 @@ void
 csn_project_list(const struct csn_project *p, csn_buf *out)
 {
   csn_json_each (v, csn_json_get(p->root, "providers")) {
-    if (!csn_json_get(v, "base_url"))
+    const csn_json *aws = csn_json_get(v, "aws");
+    if (!csn_json_get(v, "base_url") && !aws)
       continue;
-    csn_str url = csn_url_host(csn_json_str(v, "base_url", CSN_STR("")));
-    csn_str key = csn_json_str(v, "key_env", CSN_STR(""));
+    csn_str url = csn_url_host(csn_json_str(v, "base_url", CSN_STR("http://amazonaws.com")));
+    csn_str key = csn_json_str(v, "key_env", csn_json_str(aws, "id_env", CSN_STR("")));
     csn_buf_addf(out, "%.*s: %.*s%s%.*s%s\n", (int)v->key.n, v->key.p, (int)url.n, url.p,
                  key.n ? ", with the key in " : ", without a key", (int)key.n, key.p,
                  is_local(v) ? " (this machine)" : "");

@@ -16,6 +16,7 @@
 #include "caisson/model.h"
 #include "run/gate.h"
 #include "wire/http.h"
+#include "wire/sigv4.h"
 
 #include <sys/types.h>
 
@@ -69,6 +70,8 @@ struct csn_route {
   csn_str api_version;  /* of the query; empty: none */
   bool has_deployments; /* the model's name is a part of the path */
   int64_t timeout_ms;   /* of one attempt; 0: none */
+  csn_aws_keys aws;     /* requests are signed with them when there is an id */
+  csn_str region;       /* of AWS */
   csn_arena *arena;     /* owns the texts */
 };
 
@@ -87,6 +90,10 @@ int csn_route_url(const struct csn_route *r, csn_str path, csn_buf *url, csn_err
 /* Fills in the headers of a request. */
 void csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_request *rq,
                        csn_http_req *req);
+/* The last header: a signature over the request, of now_s (Unix time), where the
+ * provider wants one. */
+int csn_route_sign(const struct csn_route *r, csn_arena *a, int64_t now_s, csn_http_req *req,
+                   csn_err *err) CSN_MUST;
 /* The decoder for a response with this head. */
 csn_decoder *csn_route_decoder(const struct csn_route *r, csn_arena *a, int status,
                                const csn_header *headers, size_t n, const csn_model_request *rq,

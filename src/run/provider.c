@@ -2,7 +2,7 @@
  * provider.c - see provider.h. */
 #include "run/provider.h"
 
-static const char *const apis[] = {"chat", "responses", "anthropic", "gemini"};
+static const char *const apis[] = {"chat", "responses", "anthropic", "gemini", "bedrock"};
 
 enum { TIMEOUT_MAX_S = 86400 };
 
@@ -30,7 +30,8 @@ check_kinds(const struct entry *e)
                {"key_env", CSN_JSON_STRING},     {"key_header", CSN_JSON_STRING},
                {"api_version", CSN_JSON_STRING}, {"deployments", CSN_JSON_BOOL},
                {"custom_tools", CSN_JSON_BOOL},  {"null_content", CSN_JSON_BOOL},
-               {"timeout", CSN_JSON_NUMBER},     {"limits", CSN_JSON_OBJECT}};
+               {"timeout", CSN_JSON_NUMBER},     {"limits", CSN_JSON_OBJECT},
+               {"aws", CSN_JSON_OBJECT}};
   if (!csn_json_is(e->v, CSN_JSON_OBJECT))
     return complain(e, e->v, "providers", "an object");
   csn_json_each (m, e->v) {
@@ -64,6 +65,24 @@ check_limits(const struct entry *e)
   return 0;
 }
 
+static int
+check_aws(const struct entry *e)
+{
+  static const char *const keys[] = {"region", "id_env", "secret_env", "token_env"};
+  const csn_json *aws = csn_json_get(e->v, "aws");
+  bool is_bedrock = csn_str_eq(csn_json_str(e->v, "api", CSN_STR("")), CSN_STR("bedrock"));
+  if (is_bedrock != (aws != NULL))
+    return complain(e, aws, "aws", "beside `api: bedrock`, with a `region`");
+  csn_json_each (m, aws) {
+    bool is_known = false;
+    for (size_t i = 0; i < CSN_COUNT(keys); i++)
+      is_known = is_known || csn_str_eq(m->key, csn_cstr(keys[i]));
+    if (!is_known || m->kind != CSN_JSON_STRING || !m->text.n)
+      return complain(e, m, "aws", "region, and names of variables: id_env, secret_env, token_env");
+  }
+  return aws && !csn_json_get(aws, "region") ? complain(e, aws, "aws.region", "us-east-1, say") : 0;
+}
+
 static bool
 is_api(csn_str api)
 {
@@ -92,6 +111,8 @@ csn_provider_check(const csn_json *v, const char *file, csn_err *err)
   int rc = check_kinds(&e);
   if (rc == 0)
     rc = check_limits(&e);
+  if (rc == 0)
+    rc = check_aws(&e);
   if (rc < 0)
     return rc;
   const csn_json *timeout = csn_json_get(v, "timeout");
@@ -100,11 +121,13 @@ csn_provider_check(const csn_json *v, const char *file, csn_err *err)
     return complain(&e, timeout, "timeout", "1 to 86400 seconds");
   csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
   csn_str url = csn_json_str(v, "base_url", CSN_STR(""));
-  if (!url.n)
+  if (!url.n && !csn_json_get(v, "aws"))
     return check_service(&e);
   if (!is_api(api))
-    return complain(&e, csn_json_get(v, "api"), "api", "responses, chat, anthropic or gemini");
-  if (!csn_str_starts(url, CSN_STR("http://")) && !csn_str_starts(url, CSN_STR("https://")))
+    return complain(&e, csn_json_get(v, "api"), "api",
+                    "responses, chat, anthropic, gemini or bedrock");
+  if (url.n && !csn_str_starts(url, CSN_STR("http://")) &&
+      !csn_str_starts(url, CSN_STR("https://")))
     return complain(&e, csn_json_get(v, "base_url"), "base_url", "http:// or https://");
   if (csn_json_bool(v, "deployments", false) && !csn_json_get(v, "api_version"))
     return complain(&e, csn_json_get(v, "deployments"), "deployments", "an api_version beside it");

@@ -75,7 +75,7 @@ csn_service_is_known(csn_str name)
   for (size_t i = 0; i < CSN_COUNT(services); i++)
     if (csn_str_eq(name, csn_cstr(services[i].group)))
       return true;
-  return false;
+  return csn_str_eq(name, CSN_STR("bedrock"));
 }
 
 static const char *
@@ -134,6 +134,87 @@ route_to_service(struct csn_route *r, const struct service *s, const csn_json *p
   return 0;
 }
 
+/* ---- Amazon Bedrock ---- */
+
+static const char *
+first_set(const char *const *names)
+{
+  for (; *names; names++)
+    if (env_or_null(*names))
+      return getenv(*names);
+  return NULL;
+}
+
+/* A variable that aws of an entry names, or the one that everybody uses. */
+static csn_str
+aws_variable(struct csn_route *r, const csn_json *aws, const char *key, const char *usual)
+{
+  csn_auto(csn_freep) char *name = csn_dupz(csn_json_str(aws, key, csn_cstr(usual)));
+  return csn_arena_dup(r->arena, csn_cstr(env_or_null(name)));
+}
+
+/* The region becomes a part of a host's name. */
+static bool
+is_region(csn_str s)
+{
+  for (size_t i = 0; i < s.n; i++)
+    if (!isalnum((unsigned char)s.p[i]) && s.p[i] != '-')
+      return false;
+  return s.n > 0 && s.n < 64;
+}
+
+/* Where requests go, and with which token; v: an entry, or NULL for what the
+ * environment says. */
+static int
+find_bedrock(struct csn_route *r, const csn_json *v, csn_err *err)
+{
+  static const char *const region_env[] = {"AWS_REGION", "AWS_DEFAULT_REGION", NULL};
+  const csn_json *aws = csn_json_get(v, "aws");
+  csn_str region = csn_json_str(aws, "region", csn_cstr(v ? NULL : first_set(region_env)));
+  csn_str url = v ? csn_json_str(v, "base_url", CSN_STR(""))
+                  : csn_cstr(env_or_null("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"));
+  csn_auto(csn_freep) char *name =
+      csn_dupz(csn_json_str(v, "key_env", CSN_STR("AWS_BEARER_TOKEN_BEDROCK")));
+  bool has_token = !v || csn_json_get(v, "key_env");
+  if (!is_region(region))
+    return csn_fail(err, CSN_E_INVALID, "no region for Bedrock: set AWS_REGION");
+  r->region = csn_arena_dup(r->arena, region);
+  r->endpoint.base_url =
+      url.n ? csn_arena_dup(r->arena, without_slash(url))
+            : csn_arena_printf(r->arena, "https://bedrock-runtime.%.*s.amazonaws.com",
+                               (int)region.n, region.p);
+  r->endpoint.api_key = csn_arena_dup(r->arena, csn_cstr(has_token ? env_or_null(name) : NULL));
+  return 0;
+}
+
+static int
+route_to_bedrock(struct csn_route *r, const csn_json *v, const csn_json *providers, csn_err *err)
+{
+  const csn_json *aws = csn_json_get(v, "aws");
+  int rc = find_bedrock(r, v, err);
+  if (rc < 0)
+    return rc;
+  r->ops = csn_model_find(CSN_STR("bedrock"));
+  r->provider = v ? csn_arena_dup(r->arena, v->key) : CSN_STR("bedrock");
+  if (v)
+    read_common(r, v);
+  csn_json_each (e, v ? NULL : providers)
+    if (csn_str_eq(e->key, r->provider) && !csn_json_get(e, "aws"))
+      read_common(r, e);
+  if (r->endpoint.api_key.n)
+    return 0;
+  r->aws = (csn_aws_keys){aws_variable(r, aws, "id_env", "AWS_ACCESS_KEY_ID"),
+                          aws_variable(r, aws, "secret_env", "AWS_SECRET_ACCESS_KEY"),
+                          aws_variable(r, aws, "token_env", "AWS_SESSION_TOKEN")};
+  if (!r->aws.id.n || !r->aws.secret.n)
+    return csn_fail(err, CSN_E_INVALID,
+                    "no key for Bedrock: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and "
+                    "AWS_SESSION_TOKEN), or AWS_BEARER_TOKEN_BEDROCK");
+  return 0;
+}
+
+/* ---- of caisson.yaml ---- */
+
 static int
 route_to_provider(struct csn_route *r, const struct csn_project *p, const csn_json *v, csn_err *err)
 {
@@ -146,6 +227,8 @@ route_to_provider(struct csn_route *r, const struct csn_project *p, const csn_js
   }
   csn_str api = csn_json_str(v, "api", CSN_STR("chat"));
   csn_str key_env = csn_json_str(v, "key_env", CSN_STR(""));
+  if (csn_str_eq(api, CSN_STR("bedrock")))
+    return route_to_bedrock(r, v, NULL, err);
   r->ops = csn_model_find(api);
   csn_auto(csn_freep) char *name = csn_dupz(key_env);
   const char *key = key_env.n ? env_or_null(name) : NULL;
@@ -174,7 +257,7 @@ unknown_prefix(const struct csn_project *p, csn_str name, csn_err *err)
     csn_buf_addf(&list, ", %.*s", (int)v->key.n, v->key.p);
   return csn_fail(err, CSN_E_INVALID,
                   "model '%.*s': no such provider; write PREFIX/NAME with one of: openai, chat, "
-                  "anthropic, gemini, azure, script, replay%s",
+                  "anthropic, gemini, azure, bedrock, script, replay%s",
                   (int)name.n, name.p, list.n ? list.p : "");
 }
 
@@ -197,7 +280,8 @@ csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out,
     return unknown_prefix(p, name, err);
   out->model = csn_arena_dup(out->arena, csn_strn(name.p + cut + 1, name.n - cut - 1));
   csn_json_each (v, csn_project_providers(p)) {
-    if (csn_str_eq(v->key, prefix) && csn_json_get(v, "base_url"))
+    bool has_place = csn_json_get(v, "base_url") || csn_json_get(v, "aws");
+    if (csn_str_eq(v->key, prefix) && has_place)
       return route_to_provider(out, p, v, err);
   }
   out->ops = csn_model_find(prefix);
@@ -205,6 +289,8 @@ csn_route_find(const struct csn_project *p, csn_str name, struct csn_route *out,
     return unknown_prefix(p, name, err);
   if (out->ops->answer)
     return 0;
+  if (csn_str_eq(prefix, CSN_STR("bedrock")))
+    return route_to_bedrock(out, NULL, csn_project_providers(p), err);
   return route_to_service(out, find_service(prefix), csn_project_providers(p), err);
 }
 
@@ -236,6 +322,8 @@ void
 csn_route_hide_key(const struct csn_route *r, csn_err *err)
 {
   hide(err, r->endpoint.api_key);
+  hide(err, r->aws.secret);
+  hide(err, r->aws.token);
 }
 
 /* ---- a request ---- */
@@ -295,6 +383,38 @@ csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_reque
   else if (key.n)
     add_header(req, CSN_STR("Authorization"),
                csn_arena_printf(a, "Bearer %.*s", (int)key.n, key.p));
+}
+
+int
+csn_route_sign(const struct csn_route *r, csn_arena *a, int64_t now_s, csn_http_req *req,
+               csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(16 << 10);
+  csn_header signed_ones[4];
+  char date[CSN_AWS_DATE];
+  size_t n = 0;
+  if (!r->aws.id.n)
+    return 0;
+  csn_aws_date(now_s, date);
+  csn_str when = csn_arena_dup(a, csn_cstr(date)), host = csn_url_host(req->url);
+  size_t at = (size_t)(host.p + host.n - req->url.p);
+  signed_ones[n++] = (csn_header){CSN_STR("Host"), host};
+  signed_ones[n++] = (csn_header){CSN_STR("X-Amz-Date"), when};
+  if (r->aws.token.n)
+    signed_ones[n++] = (csn_header){CSN_STR("X-Amz-Security-Token"), r->aws.token};
+  csn_sigv4 rq = {.method = csn_cstr(req->method),
+                  .path = csn_strn(req->url.p + at, req->url.n - at), /* has no query */
+                  .region = r->region,
+                  .service = CSN_STR("bedrock"),
+                  .headers = signed_ones,
+                  .n_headers = n,
+                  .payload = csn_sha256_of(req->body),
+                  .date = when};
+  int rc = csn_sigv4_sign(&rq, &r->aws, &out, err);
+  for (size_t i = 1; i < n; i++)
+    add_header(req, signed_ones[i].name, signed_ones[i].value);
+  add_header(req, CSN_STR("Authorization"), csn_arena_dup(a, csn_buf_str(&out)));
+  return rc;
 }
 
 csn_decoder *

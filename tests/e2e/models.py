@@ -8,6 +8,8 @@ usage: models.py CAISSON"""
 import sys
 
 sys.dont_write_bytecode = True
+import hashlib, hmac, urllib.parse
+
 from lib import *
 import wires
 
@@ -400,6 +402,121 @@ def azure_is_addressed_as_it_wants_to_be():
     kept = b"".join(f.read_bytes() for f in (p.dir / ".caisson").rglob("*") if f.is_file())
     assert KEY.encode() not in kept, "the key is in the state folder"
     server.server.shutdown()
+
+
+# ---- Amazon Bedrock
+
+AWS = {"AWS_REGION": "eu-west-3", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE0123", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfi",
+       "AWS_SESSION_TOKEN": "token-0123456789"}
+
+
+def signature(method, path, headers, body, secret, region):
+    """Signature Version 4 once more, in the shortest form there is."""
+    def mac(key, text):
+        return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+    algorithm, fields = headers["authorization"].split(" ", 1)
+    fields = dict(f.strip().split("=", 1) for f in fields.split(","))
+    names = fields["SignedHeaders"].split(";")
+    date = headers["x-amz-date"]
+    canonical = "\n".join([method, urllib.parse.quote(path, safe="/-_.~"), "",
+                           *[f"{n}:{headers[n].strip()}" for n in names], "", ";".join(names), hashlib.sha256(body).hexdigest()])
+    scope = f"{date[:8]}/{region}/bedrock/aws4_request"
+    text = "\n".join(["AWS4-HMAC-SHA256", date, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = ("AWS4" + secret).encode()
+    for part in date[:8], region, "bedrock", "aws4_request":
+        key = mac(key, part)
+    return fields["Credential"], scope, fields["Signature"], mac(key, text).hex()
+
+
+@test
+def bedrock_is_signed_framed_and_tools_run():
+    heads = []
+
+    def answer(nth, body, headers):
+        heads.append({k.lower(): v for k, v in headers.items()})
+        assert body["anthropic_version"] == "bedrock-2023-05-31" and "model" not in body and "stream" not in body, body
+        if "stream" in server.paths[-1]:
+            return 200, "application/vnd.amazon.eventstream", wires.bedrock_stream(nth % 3)
+        return 200, "application/json", wires.anthropic(nth % 3, {"model": "m"})[2]
+
+    server = Model(answer)
+    top = server.url.removesuffix("/v1")
+    model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    for stream in True, False:
+        p = Place({"sandbox": {"backend": "local"}, "model": "bedrock/" + model,
+                   "manifest": {"entries": {"src": {"type": "local_dir", "src": "src"}}}}, files={"src/a.txt": "one\n"},
+                  env={**AWS, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": top})
+        same(expect(p.run(*([] if stream else ["--no-stream"])), 0).stdout, wires.ANSWER + "\n")
+        same((p.workspace() / "src/a.txt").read_text(), "two \u2713\n")
+        kept = b"".join(f.read_bytes() for f in (p.dir / ".caisson").rglob("*") if f.is_file())
+        for secret in AWS["AWS_SECRET_ACCESS_KEY"], AWS["AWS_SESSION_TOKEN"], AWS["AWS_ACCESS_KEY_ID"]:
+            assert secret.encode() not in kept, "a key is in the state folder"
+    path = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/invoke"
+    same(server.paths, [path + "-with-response-stream"] * 3 + [path] * 3)
+    for path, head, body in zip(server.paths, heads, server.bodies):
+        same(head["x-amz-security-token"], AWS["AWS_SESSION_TOKEN"])
+        credential, scope, got, want = signature("POST", path, head, body, AWS["AWS_SECRET_ACCESS_KEY"], "eu-west-3")
+        same((credential, got), (AWS["AWS_ACCESS_KEY_ID"] + "/" + scope, want))
+    marks = [json.dumps(json.loads(b)).count("cache_control") for b in server.bodies]
+    same(set(marks), {2})
+    server.server.shutdown()
+
+
+@test
+def bedrock_takes_a_token_and_an_entry_of_the_project():
+    heads = []
+
+    def answer(nth, body, headers):
+        heads.append({k.lower(): v for k, v in headers.items()})
+        return 200, "application/vnd.amazon.eventstream", wires.bedrock_stream(2)
+
+    server = Model(answer)
+    top = server.url.removesuffix("/v1")
+    p = Place({"capabilities": [], "model": "bedrock/m"}, env={"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": top})
+    for name in AWS:
+        p.env.pop(name, None)
+    expect(p.run(), 2, "AWS_REGION")
+    expect(p.run(env={"AWS_REGION": "us-east-1"}), 2, "AWS_ACCESS_KEY_ID")
+    expect(p.run(env={"AWS_REGION": "evil.example/x", **{k: "x" * 9 for k in AWS if "REGION" not in k}}), 2, "AWS_REGION")
+    expect(p.run(env={"AWS_DEFAULT_REGION": "us-east-1", "AWS_BEARER_TOKEN_BEDROCK": KEY}), 0, wires.ANSWER)
+    p.write("caisson.yaml", json.dumps({"providers": {
+        "work": {"api": "bedrock", "base_url": top, "aws": {"region": "us-west-2", "id_env": "MY_ID", "secret_env": "MY_SECRET"}}}}))
+    expect(p.run("--model", "work/m", env={"MY_ID": "AKIDWORK", "MY_SECRET": "s" * 20}), 0, wires.ANSWER)
+    same(heads[0]["authorization"], "Bearer " + KEY)
+    assert heads[1]["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDWORK/") and "/us-west-2/bedrock/" in heads[1]["authorization"], heads[1]
+    # Without a word of its user no file that was found sends requests to AWS.
+    p.write("caisson.yaml", json.dumps({"providers": {"work": {"api": "bedrock", "aws": {"region": "us-west-2"}}}}))
+    expect(p.run("--model", "work/m", env=AWS), 2, "caisson trust")
+    for config, said in (({"api": "bedrock", "base_url": top}, "aws"), ({"base_url": top, "aws": {"region": "x"}}, "aws"),
+                         ({"api": "bedrock", "aws": {"region": "us-east-1", "key": "x"}}, "aws"), ({"api": "bedrock", "aws": {"id_env": "X"}}, "aws.region")):
+        p.write("caisson.yaml", json.dumps({"providers": {"work": config}}))
+        expect(p.run("--model", "work/m", env=AWS), 2, said, "caisson.yaml:1")
+    server.server.shutdown()
+
+
+@test
+def exceptions_of_bedrock_lead_to_the_next_model():
+    errors = [(400, "ValidationException", False), (403, "AccessDeniedException", False), (404, "ResourceNotFoundException", False),
+              (408, "ModelTimeoutException", True), (429, "ThrottlingException", True), (500, "InternalServerException", True),
+              (503, "ServiceUnavailableException", True)]
+    streamed = [("throttlingException", True), ("modelStreamErrorException", True), ("internalServerException", True), ("validationException", False)]
+
+    def go(reply, later):
+        t = Two("bedrock", lambda nth, b, s: reply, aws={"region": "us-east-1"})
+        t.place.env.update(AWS)
+        same(expect(t.place.run(env={"KEY_ONE": ""}), 0).stdout, "second\n")
+        same(calls(t.place.records()), [("one/m", "first"), ("two/n", "failed")])
+        same(len(t.one.bodies), 2 if later else 1)
+        t.close()
+
+    for status, kind, later in errors:
+        go((status, "application/json", json.dumps({"message": kind}).encode(), {"x-amzn-errortype": kind}), later)
+    for kind, later in streamed:
+        go((200, "application/vnd.amazon.eventstream", wires.bedrock_frame(kind, {"message": "m"}, "exception")), later)
+    whole = wires.bedrock_stream(2)
+    for cut in 5, len(whole) // 2, len(whole) - 3:
+        go((200, "application/vnd.amazon.eventstream", whole, {}, cut), True)
 
 
 sys.exit(finish())

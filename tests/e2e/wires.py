@@ -2,7 +2,7 @@
 """One conversation in the wire forms of two providers: what a server of the Messages or
 of the Gemini API sends at each turn, whole and streamed. TURNS says what the model does;
 tests/interop shows that the providers' own clients understand it."""
-import base64, json
+import base64, json, struct, zlib
 
 PATCH = "*** Begin Patch\n*** Update File: src/a.txt\n@@\n-one\n+two \u2713\n*** End Patch\n"
 COMMANDS = ["cat src/a.txt", "echo \"made\" >src/new.txt"]
@@ -71,6 +71,25 @@ def anthropic(nth, body):
         return 200, "text/event-stream; charset=utf-8", data.encode()
     reason = "tool_use" if TURNS[nth][1] else "end_turn"
     return 200, "application/json", json.dumps(anthropic_message(nth, body["model"], anthropic_blocks(nth), reason, 3)).encode()
+
+
+# ---- Amazon Bedrock: the same events, framed
+
+def bedrock_frame(name, payload, kind="event"):
+    def header(key, value):
+        return bytes([len(key)]) + key.encode() + b"\x07" + struct.pack(">H", len(value)) + value.encode()
+
+    key = ":event-type" if kind == "event" else ":exception-type"
+    headers = header(key, name) + header(":content-type", "application/json") + header(":message-type", kind)
+    data = json.dumps(payload).encode()
+    head = struct.pack(">II", 16 + len(headers) + len(data), len(headers))
+    frame = head + struct.pack(">I", zlib.crc32(head)) + headers + data
+    return frame + struct.pack(">I", zlib.crc32(frame))
+
+
+def bedrock_stream(nth):
+    return b"".join(bedrock_frame("chunk", {"bytes": base64.b64encode(json.dumps(e).encode()).decode(), "p": "abcdefg"})
+                    for e in anthropic_events(nth, "m"))
 
 
 # ---- the Gemini API

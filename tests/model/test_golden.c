@@ -354,6 +354,11 @@ TEST(anthropic_bodies_and_replies_are_as_recorded)
   check_codec("anthropic");
 }
 
+TEST(bedrock_bodies_and_replies_are_as_recorded)
+{
+  check_codec("bedrock");
+}
+
 TEST(gemini_bodies_and_replies_are_as_recorded)
 {
   check_codec("gemini");
@@ -378,4 +383,5 @@ TEST(what_real_servers_sent_is_understood)
 RUN_TESTS("model/golden", RUN(responses_bodies_and_replies_are_as_recorded),
           RUN(chat_bodies_and_replies_are_as_recorded),
           RUN(anthropic_bodies_and_replies_are_as_recorded),
+          RUN(bedrock_bodies_and_replies_are_as_recorded),
           RUN(gemini_bodies_and_replies_are_as_recorded), RUN(what_real_servers_sent_is_understood))

@@ -10,7 +10,8 @@
  *
  * One mark at the top of the request has the provider cache all of it, so that
  * each turn reads what the turn before has written; the bytes of the
- * conversation are the same in every turn.
+ * conversation are the same in every turn.  Where that mark is not known
+ * (Bedrock) the system text and the last block have one.
  *
  * `max_tokens` is required here; MAX_TOKENS is sent when the agent names none.
  * `reasoning` {effort} lets the model think as much as it finds right;
@@ -26,9 +27,12 @@
 
 enum { MAX_TOKENS = 8192 };
 
+#define MARK "{\"type\":\"ephemeral\"}"
+
 struct writer {
   csn_jw *w;
   csn_arena *scratch;
+  bool marks_end;   /* the item that is written is the last: its last block is marked */
   const char *role; /* of the open message, or NULL */
 };
 
@@ -37,6 +41,13 @@ member(csn_jw *w, const char *key, csn_str value)
 {
   csn_jw_key(w, key);
   csn_jw_str(w, value);
+}
+
+static void
+mark(csn_jw *w)
+{
+  csn_jw_key(w, "cache_control");
+  csn_jw_raw(w, CSN_STR(MARK));
 }
 
 static void
@@ -67,13 +78,21 @@ open_block(struct writer *m, const char *role, const char *type)
 static const char user[] = "user", assistant[] = "assistant";
 
 static void
-add_text(struct writer *m, const char *role, csn_str text)
+close_block(struct writer *m, bool is_last)
+{
+  if (is_last && m->marks_end)
+    mark(m->w);
+  csn_jw_end(m->w);
+}
+
+static void
+add_text(struct writer *m, const char *role, csn_str text, bool is_last)
 {
   if (!csn_str_trim(text).n) /* refused by the API */
     return;
   open_block(m, role, "text");
   member(m->w, "text", text);
-  csn_jw_end(m->w);
+  close_block(m, is_last);
 }
 
 static void
@@ -135,18 +154,18 @@ add_message(struct writer *m, const csn_json *item, csn_err *err)
   const csn_json *content = csn_json_get(item, "content");
   int rc = 0;
   if (csn_json_is(content, CSN_JSON_STRING))
-    add_text(m, role, content->text);
+    add_text(m, role, content->text, true);
   csn_json_each (part, content) {
     if (rc < 0)
       return rc;
     if (is_text_part(csn_json_str(part, "type", CSN_STR("")))) {
-      add_text(m, role, csn_json_str(part, "text", CSN_STR("")));
+      add_text(m, role, csn_json_str(part, "text", CSN_STR("")), !part->next);
     } else if (is_answer) {
-      add_text(m, role, csn_json_str(part, "refusal", CSN_STR("")));
+      add_text(m, role, csn_json_str(part, "refusal", CSN_STR("")), false);
     } else {
       open_block(m, role, media_type(part));
       rc = write_media(m->w, part, err);
-      csn_jw_end(m->w);
+      close_block(m, !part->next);
     }
   }
   return rc;
@@ -215,7 +234,7 @@ add_output(struct writer *m, const csn_json *item, csn_err *err)
     rc = write_result(m->w, output, err);
   else
     csn_jw_str(m->w, csn_json_is(output, CSN_JSON_STRING) ? output->text : CSN_STR(""));
-  csn_jw_end(m->w);
+  close_block(m, true);
   return rc;
 }
 
@@ -262,7 +281,7 @@ add_item(struct writer *m, const csn_json *item, csn_err *err)
 }
 
 static int
-write_messages(csn_body *b, csn_err *err)
+write_messages(csn_body *b, bool is_marked, csn_err *err)
 {
   const csn_model_request *rq = b->rq;
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
@@ -273,6 +292,7 @@ write_messages(csn_body *b, csn_err *err)
     const csn_json *item;
     csn_arena_clear(scratch);
     rc = csn_json_parse(scratch, rq->items[i], &item, err);
+    m.marks_end = is_marked && i + 1 == rq->n_items;
     if (rc == 0)
       rc = add_item(&m, item, err);
     csn_wrap(err, rc, "input item %zu", i);
@@ -367,33 +387,59 @@ write_limits(csn_body *b)
   }
 }
 
-static int
-encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
-       csn_err *err)
+static void
+write_system(csn_body *b, bool is_marked)
+{
+  csn_str text = b->rq->instructions;
+  if (!csn_str_trim(text).n || !csn_body_key(b, "system"))
+    return;
+  if (!is_marked) {
+    csn_jw_str(&b->w, text);
+    return;
+  }
+  csn_jw_arr(&b->w);
+  csn_jw_obj(&b->w);
+  member(&b->w, "type", CSN_STR("text"));
+  member(&b->w, "text", text);
+  mark(&b->w);
+  csn_jw_end(&b->w);
+  csn_jw_end(&b->w);
+}
+
+int
+csn_anthropic_body(const csn_model_request *rq, const char *version, csn_buf *body, csn_err *err)
 {
   csn_body b;
   int rc = csn_body_init(&b, body, rq, err);
   if (rc < 0)
     return rc;
-  if (csn_body_key(&b, "model"))
+  if (version && csn_body_key(&b, "anthropic_version"))
+    csn_jw_strz(&b.w, version);
+  if (!version && csn_body_key(&b, "model"))
     csn_jw_str(&b.w, rq->model);
-  if (csn_body_key(&b, "cache_control"))
-    csn_jw_raw(&b.w, CSN_STR("{\"type\":\"ephemeral\"}"));
+  if (!version && csn_body_key(&b, "cache_control"))
+    csn_jw_raw(&b.w, CSN_STR(MARK));
   write_limits(&b);
   write_thinking(&b);
   csn_body_setting(&b, "metadata", "metadata");
   csn_body_setting(&b, "service_tier", "service_tier");
-  if (rq->stream && csn_body_key(&b, "stream"))
+  if (!version && rq->stream && csn_body_key(&b, "stream"))
     csn_jw_bool(&b.w, true);
   write_tools(&b);
   write_tool_choice(&b);
-  if (csn_str_trim(rq->instructions).n && csn_body_key(&b, "system"))
-    csn_jw_str(&b.w, rq->instructions);
+  write_system(&b, version != NULL);
   if (csn_body_key(&b, "messages"))
-    rc = write_messages(&b, err);
+    rc = write_messages(&b, version != NULL, err);
+  return rc < 0 ? rc : csn_body_done(&b, err);
+}
+
+static int
+encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
+       csn_err *err)
+{
   (void)ep;
   csn_buf_addz(path, "/v1/messages");
-  return rc < 0 ? rc : csn_body_done(&b, err);
+  return csn_anthropic_body(rq, NULL, body, err);
 }
 
 static const char *const headers[] = {"anthropic-version", "2023-06-01", NULL};
