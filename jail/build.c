@@ -64,14 +64,15 @@ place_descriptors(struct csn_jail_plan *plan)
   sys_close_range(CSN_JAIL_FDS, 0);
 }
 
-void
-csn_jail_raise_loopback(void)
+bool
+csn_jail_loopback(void)
 {
   struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
-    csn_jail_fail("raise the loopback interface", "");
-  close(fd);
+  bool is_up = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &lo) == 0;
+  if (fd >= 0)
+    close(fd);
+  return is_up;
 }
 
 /* -1 leaves what the harness has. */
@@ -184,8 +185,8 @@ csn_jail_build(struct csn_jail_plan *plan)
   umask(022);
   if (sethostname("caisson", 7) < 0)
     csn_jail_fail("set the host name", "");
-  if (!plan->spare)
-    csn_jail_raise_loopback();
+  if (!plan->spare && !csn_jail_loopback())
+    csn_jail_fail("raise the loopback interface", "");
   if (plan->open.networked)
     csn_jail_network(&plan->open);
   csn_jail_mounts(plan);

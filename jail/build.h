@@ -41,8 +41,9 @@ void csn_jail_graft(const struct csn_jail_plan *plan);
 /* A part of the seal: the graft, when its time has come. */
 void csn_jail_finish(struct csn_jail_plan *plan);
 
-/* The interface `lo` of the network namespace that the caller is in. */
-void csn_jail_raise_loopback(void);
+/* Raises the interface `lo` of the network namespace that the caller is in;
+ * false with errno. */
+bool csn_jail_loopback(void);
 /* For the process and those it starts. */
 void csn_jail_limit_processes(const struct csn_jail_plan *plan);
 

@@ -163,6 +163,16 @@ now_ms(void)
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* One that is there, or that is being made. */
+static bool
+take_spare(struct csn_jails *s, struct csn_spare *spare)
+{
+  if (s->n_spares == 0)
+    return csn_spare_end(spare);
+  *spare = s->spares[--s->n_spares];
+  return true;
+}
+
 /* Clones the first process; fds are as the harness gets them.  What failed,
  * with errno. */
 static const char *
@@ -171,14 +181,12 @@ start_first(struct csn_jails *s, const struct csn_template *t, struct csn_jail_p
 {
   int life[2];
   struct csn_spare spare;
-  /* A spare network is the host's; a jail that changes its own must own it. */
-  bool has_spare = s->n_spares > 0 && !plan->open.networked;
   if (pipe2(life, O_CLOEXEC) < 0)
     return "pipe";
   plan->fds[CSN_JAIL_LIFE] = fds[1] = life[0];
   j->life = life[1];
-  if (has_spare)
-    spare = s->spares[--s->n_spares];
+  /* A spare network is the host's; a jail that changes its own must own it. */
+  bool has_spare = !plan->open.networked && take_spare(s, &spare);
   int group = csn_cgroup_target(&s->groups, &j->group);
   j->pid = csn_jail_clone(&s->home, t, j->ids, has_spare ? &spare : NULL, group, plan, &fds[0]);
   int e = errno;

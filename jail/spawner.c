@@ -209,6 +209,19 @@ run(struct csn_jails *s, struct pollfd fds[3])
   }
 }
 
+/* The first jail is often asked for already: its network is made beside us
+ * while we do the rest.  An ordinary user's must belong to our user namespace. */
+static void
+begin(struct csn_jails *s)
+{
+  bool is_root = geteuid() == 0 && csn_ids_exist();
+  if (is_root)
+    csn_spare_begin();
+  csn_cgroups_open(&s->groups);
+  if (!is_root && !csn_home_open(&s->home))
+    csn_spare_begin();
+}
+
 int
 main(void)
 {
@@ -234,7 +247,7 @@ main(void)
   };
   if (fds[1].fd < 0 || chdir("/") < 0)
     return 1;
-  csn_cgroups_open(&s.groups);
+  begin(&s);
   run(&s, fds);
   csn_jails_end(&s);
   csn_cgroups_close(&s.groups);

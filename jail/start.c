@@ -374,31 +374,56 @@ csn_template_find(struct csn_home *home, struct csn_template **list, const struc
 
 /* ---- spare namespaces ---- */
 
+/* The one that is being made. */
+static struct {
+  struct csn_spare spare;
+  pid_t pid; /* 0: none */
+} making;
+
+/* Our memory is changed meanwhile, and nothing is told: a jail that finds no
+ * spare makes its own namespaces, and says what fails. */
 static int
 make_spare(void *arg)
 {
   struct csn_spare *spare = arg;
-  if (unshare(CLONE_NEWNET | CLONE_NEWIPC) < 0)
-    csn_jail_fail("make network and ipc namespaces", "");
-  csn_jail_raise_loopback();
-  spare->net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-  spare->ipc = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+  if (unshare(CLONE_NEWNET | CLONE_NEWIPC) == 0 && csn_jail_loopback()) {
+    spare->net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    spare->ipc = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+  }
   _exit(0);
+}
+
+void
+csn_spare_begin(void)
+{
+  static _Alignas(16) char stack[HELPER_STACK];
+  if (making.pid > 0)
+    return;
+  making.spare = (struct csn_spare){-1, -1};
+  making.pid =
+      clone(make_spare, stack + HELPER_STACK, CLONE_VM | CLONE_FILES | SIGCHLD, &making.spare);
+}
+
+bool
+csn_spare_end(struct csn_spare *spare)
+{
+  if (making.pid <= 0)
+    return false;
+  while (waitpid(making.pid, NULL, 0) < 0 && errno == EINTR) /* or it was collected: ECHILD */
+    continue;
+  making.pid = 0;
+  *spare = making.spare;
+  if (spare->net >= 0 && spare->ipc >= 0)
+    return true;
+  csn_spare_drop(spare);
+  return false;
 }
 
 bool
 csn_spare_make(struct csn_spare *spare)
 {
-  static _Alignas(16) char stack[HELPER_STACK];
-  csn_jail_note note;
-  *spare = (struct csn_spare){-1, -1};
-  csn_jail_tell(&note);
-  beside(make_spare, spare, 0, stack);
-  csn_jail_tell(NULL);
-  if (spare->net >= 0 && spare->ipc >= 0)
-    return true;
-  csn_spare_drop(spare);
-  return false;
+  csn_spare_begin();
+  return csn_spare_end(spare);
 }
 
 void

@@ -74,6 +74,10 @@ struct csn_spare {
   int net, ipc;
 };
 bool csn_spare_make(struct csn_spare *spare);
+/* The same in two steps, one at a time: what is begun goes on while we do
+ * something else, on another processor where there is one. */
+void csn_spare_begin(void);
+bool csn_spare_end(struct csn_spare *spare); /* waits; false also when none was begun */
 void csn_spare_drop(struct csn_spare *spare);
 
 /* Clones the first process of a jail: it builds plan->open on the template and
