@@ -37,6 +37,7 @@ enum csn_code {
   CSN_E_REPLAY = -13,     /* the journal and this program disagree */
   CSN_E_MODEL = -14,      /* the model provider refused or misbehaved */
   CSN_E_SANDBOX = -15,    /* the sandbox failed or died */
+  CSN_E_TOO_LONG = -16,   /* the request is longer than the model takes */
 };
 
 typedef struct csn_err {

@@ -102,8 +102,8 @@ typedef struct csn_model_ops {
   /* One reply.  Its head decides how the bytes are read; an HTTP error status
    * makes finish() fail with the provider's message, http_status and
    * retry_after_ms.  CSN_E_UNAVAILABLE means that the same request may succeed
-   * later (408, 409, 429 and 5xx; x-should-retry overrides), CSN_E_MODEL that
-   * it will not.  fn may be NULL.  rq lives until close(). */
+   * later (408, 409, 429 and 5xx; x-should-retry overrides), CSN_E_TOO_LONG that
+   * a shorter one may, CSN_E_MODEL that it will not.  fn may be NULL.  rq lives until close(). */
   csn_decoder *(*decoder)(csn_arena *arena, const csn_reply_head *head, const csn_model_request *rq,
                           csn_delta_fn *fn, void *user);
   int (*feed)(csn_decoder *d, csn_str bytes, csn_err *err);

@@ -96,7 +96,7 @@ csn_code_name(enum csn_code code)
   static const char *const names[] = {
       "ok",       "invalid",   "not_found", "exists",      "unsupported", "limit",
       "timeout",  "cancelled", "parse",     "unavailable", "io",          "denied",
-      "conflict", "replay",    "model",     "sandbox",
+      "conflict", "replay",    "model",     "sandbox",     "too_long",
   };
   int i = -(int)code;
   return i >= 0 && i < (int)(sizeof names / sizeof *names) ? names[i] : "unknown";

@@ -230,6 +230,28 @@ is_passing(csn_str code)
   return false;
 }
 
+/* How providers say that a request is longer than the model takes. */
+static bool
+is_too_long(const struct complaint *c)
+{
+  static const char *const codes[] = {"context_length_exceeded", "exceed_context_size_error",
+                                      "request_too_large"};
+  static const char *const texts[] = {"context length",
+                                      "context window",
+                                      "context limit",
+                                      "context size",
+                                      "prompt is too long",
+                                      "input is too long",
+                                      "maximum number of tokens allowed"};
+  for (size_t i = 0; i < CSN_COUNT(codes); i++)
+    if (csn_str_eq(c->code, csn_cstr(codes[i])))
+      return true;
+  for (size_t i = 0; i < CSN_COUNT(texts); i++)
+    if (csn_str_find(c->message, csn_cstr(texts[i]), 0) != SIZE_MAX)
+      return true;
+  return false;
+}
+
 static bool
 is_passing_status(int64_t status)
 {
@@ -261,6 +283,8 @@ complain(csn_reply *r, enum csn_code code, const char *what, struct complaint c,
     csn_buf_addf(&b, ": %.*s", (int)text.n, text.p);
   if (id.n)
     csn_buf_addf(&b, " (request %.*s)", (int)(id.n < 80 ? id.n : 80), id.p);
+  if (code == CSN_E_MODEL && is_too_long(&c))
+    code = CSN_E_TOO_LONG;
   csn_fail(err, code, "%s", b.p ? b.p : what);
   if (err)
     err->retry_after_ms = csn_retry_after_ms(&r->head);

@@ -283,6 +283,8 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
     csn_jw_strz(w, "filesystem");
   if (a->has_shell)
     csn_jw_strz(w, "shell");
+  if (a->compaction)
+    csn_jw_value(w, a->compaction);
   csn_jw_end(w);
   if (a->parent) { /* the rest belongs to the run */
     csn_jw_key(w, "bound_tools");

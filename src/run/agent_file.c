@@ -33,9 +33,13 @@ read_capabilities(const struct csn_agent_reader *r, const csn_json *v)
       r->a->has_files = true;
     else if (csn_str_eq(c->text, CSN_STR("shell")) && c->kind == CSN_JSON_STRING)
       r->a->has_shell = true;
-    else
-      return csn_agent_complain(r, c,
-                                "capabilities: unknown capability; there are filesystem and shell");
+    else if (csn_str_eq(csn_json_str(c, "type", CSN_STR("")), CSN_STR("compaction")))
+      rc = csn_agent_read_compaction(r, c);
+    else if (!csn_str_eq(c->text, CSN_STR("compaction")) || c->kind != CSN_JSON_STRING)
+      return csn_agent_complain(
+          r, c, "capabilities: unknown capability; there are filesystem, shell and compaction");
+    if (rc < 0)
+      return rc;
   }
   return 0;
 }

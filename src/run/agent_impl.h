@@ -49,6 +49,7 @@ struct csn_agent {
   const char *instructions_callback; /* gives them in the place of the text; NULL: none */
   const csn_json *settings;
   bool has_shell, has_files;
+  const csn_json *compaction; /* the capability's entry; NULL: as it is for all */
   bool has_sandbox;
   struct csn_agent_sandbox sandbox;
   csn_manifest *manifest;
@@ -137,6 +138,11 @@ int csn_agent_check_prices(const csn_agent *a, const struct csn_project *p, csn_
 /* An object of the known prices of its models, for record 0. */
 int csn_agent_write_prices(const csn_agent *a, const struct csn_project *p, csn_jw *w,
                            csn_err *err) CSN_MUST;
+
+/* From how many tokens on its conversations are shortened, by model, for
+ * record 0: agent_compaction.c */
+int csn_agent_write_compact_at(const csn_agent *a, const struct csn_project *p, csn_jw *w,
+                               csn_err *err) CSN_MUST;
 
 /* Of the resolved form: agent_sections.c */
 void csn_agent_write_sections(const csn_agent *a, csn_jw *w);

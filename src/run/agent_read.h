@@ -33,6 +33,9 @@ int csn_agent_whole(const struct csn_agent_reader *r, const csn_json *v, const c
 /* The section `sandbox` of the agent v, also when it is absent. */
 int csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v);
 
+/* An entry {type: compaction, ...} of `capabilities`: agent_compaction.c */
+int csn_agent_read_compaction(const struct csn_agent_reader *r, const csn_json *m);
+
 /* The sections that stand by themselves: agent_sections.c */
 enum { CSN_SECTIONS_MAX = 32 };
 /* Writes their names; returns how many. */

@@ -9,7 +9,7 @@
 
 #include "model/items.h"
 #include "model/retry.h"
-#include "run/driver.h"
+#include "run/context_run.h"
 #include "run/glob.h"
 #include "run/items.h"
 
@@ -18,7 +18,8 @@ enum {
   REPLY_MAX_BYTES = 256 << 20,
   IDLE_MS = 600000,
   INSTRUCTIONS_MAX_BYTES = 16 << 20,
-  PATH_MAX_BYTES = 4096
+  PATH_MAX_BYTES = 4096,
+  SUMMARY_MAX_BYTES = 1 << 20
 };
 
 struct ask {
@@ -48,7 +49,10 @@ struct ask {
   csn_str url;
   int64_t max_output; /* cap of the reply; 0: as the settings say */
   const csn_json *settings;
-  bool is_gated; /* text is held back until guardrails have passed it */
+  bool is_gated;     /* text is held back until guardrails have passed it */
+  int64_t server_at; /* the server sums up from so many tokens on; 0: it does not */
+  bool sums_up;      /* no turn: what stands up to `cut` is summed up in so many tokens */
+  int64_t cut, room;
   bool is_cancelled, has_streamed;
   int attempt;
   int feed_rc;
@@ -137,8 +141,8 @@ on_delta(void *user, enum csn_delta_kind kind, csn_str text)
 {
   struct ask *a = user;
   csn_run *r = a->base.run;
-  a->has_streamed = true;
-  if (!r->opts.listener || kind == CSN_DELTA_ARGUMENTS)
+  a->has_streamed = !a->sums_up;
+  if (!r->opts.listener || kind == CSN_DELTA_ARGUMENTS || a->sums_up)
     return;
   if (a->is_gated) {
     hold_back(r, kind, text);
@@ -231,18 +235,19 @@ translate(struct ask *a, const struct csn_item_ref *item)
   return csn_item_foreign(a->arena, v);
 }
 
-/* Lock held: fills a->items; a hand-off may have left out some that came
- * before it. */
+/* Lock held: the items that requests still hold; a hand-off may have left out
+ * some that came before it. */
 static size_t
-select_items(struct ask *a, const csn_run *r)
+select_items(struct ask *a, const csn_run *r, struct csn_item_ref *out)
 {
   size_t n = 0, first = SIZE_MAX;
   bool only_last = a->filter && strcmp(a->filter, "last") == 0;
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
-  for (size_t i = 0; i < r->n_items; i++) {
+  for (size_t i = 0; i < csn_context_count(r); i++) {
     const csn_json *item = NULL;
-    bool is_old = a->filter && r->items[i].seq <= a->filter_to;
-    if (is_old && csn_json_parse(arena, r->items[i].raw, &item, NULL) < 0)
+    const struct csn_item_ref *ref = csn_context_item(r, i);
+    bool is_old = a->filter && ref->seq <= a->filter_to;
+    if (is_old && csn_json_parse(arena, ref->raw, &item, NULL) < 0)
       item = NULL;
     if (is_old && only_last && !is_of_user(item))
       continue;
@@ -252,9 +257,49 @@ select_items(struct ask *a, const csn_run *r)
       n = first; /* the one before was not the last */
     if (is_old)
       first = n;
-    a->items[n] = translate(a, &r->items[i]);
-    n += a->items[n].n > 0;
+    out[n] = *ref;
+    out[n].raw = translate(a, ref);
+    n += out[n].raw.n > 0;
   }
+  return n;
+}
+
+/* Lock held.  Items that are left out or translated otherwise than in the last
+ * request are not those that its body holds. */
+static void
+note_form(struct ask *a, csn_run *r)
+{
+  csn_str prefix = csn_model_prefix(csn_cstr(model_of(a)));
+  uint64_t form = r->view.version + 1;
+  for (size_t i = 0; i < prefix.n; i++)
+    form = form * 31 + (unsigned char)prefix.p[i];
+  if (form != r->request_form)
+    a->kept = (csn_kept_body){0};
+  r->request_form = form;
+}
+
+/* Fills a->items. */
+static size_t
+collect_items(struct ask *a)
+{
+  csn_run *r = a->base.run;
+  pthread_mutex_lock(&r->lock);
+  csn_context_need(r);
+  note_form(a, r);
+  size_t n = csn_context_count(r);
+  csn_auto(csn_freep) struct csn_item_ref *refs = csn_realloc(NULL, n + 1, sizeof *refs);
+  n = select_items(a, r, refs);
+  enum csn_token_family family = csn_context_family(r);
+  pthread_mutex_unlock(&r->lock);
+  free(a->items);
+  a->items = csn_realloc(NULL, n + 1, sizeof *a->items);
+  if (a->sums_up) {
+    n = csn_context_fit(refs, n, a->cut, a->room, family, a->arena, a->items);
+    a->items[n] = csn_context_prompt(a->arena);
+    return n + 1;
+  }
+  for (size_t i = 0; i < n; i++)
+    a->items[i] = refs[i].raw;
   return n;
 }
 
@@ -262,13 +307,8 @@ static void
 collect_request(struct ask *a)
 {
   csn_run *r = a->base.run;
-  pthread_mutex_lock(&r->lock);
-  free(a->items);
-  a->items = csn_realloc(NULL, r->n_items, sizeof *a->items);
-  size_t n = select_items(a, r);
-  pthread_mutex_unlock(&r->lock);
+  size_t n = collect_items(a), n_tools = 0;
   const csn_agent *ag = a->agent;
-  size_t n_tools = 0;
   a->tools = csn_realloc(a->tools,
                          ag->n_tools + (ag->handoffs ? ag->handoffs->n : 0) +
                              (ag->agent_tools ? ag->agent_tools->n : 0),
@@ -289,10 +329,10 @@ collect_request(struct ask *a)
       .n_tools = n_tools,
       .settings = a->settings,
       .stream = !r->opts.no_stream,
-      .output_schema = ag->output_schema ? ag->output_schema->raw : CSN_STR(""),
+      .output_schema = ag->output_schema && !a->sums_up ? ag->output_schema->raw : CSN_STR(""),
       .cap_is_last = a->max_output != 0,
-      /* Without a filter the items of a run are only ever added to. */
-      .kept = a->route.ops->appends && !a->filter ? &a->kept : NULL,
+      /* Without a filter the items of a form are only ever added to. */
+      .kept = a->route.ops->appends && !a->filter && !a->sums_up ? &a->kept : NULL,
   };
 }
 
@@ -372,6 +412,26 @@ deliver_refusal(struct ask *a, const csn_model_reply *reply, csn_str why)
   return csn_run_deliver(a->base.run, CSN_EV_MODEL_FAILED, csn_buf_str(&b), true);
 }
 
+/* The text of a reply's messages, which stands for what is left out. */
+static int
+write_summary(const struct ask *a, const csn_model_reply *reply, csn_jw *w, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(SUMMARY_MAX_BYTES);
+  csn_auto(csn_arena_freep) csn_arena *arena = NULL;
+  const csn_json *item;
+  if (!a->sums_up)
+    return 0;
+  arena = csn_arena_new(0);
+  for (size_t i = 0; i < reply->n_items; i++)
+    if (csn_json_parse(arena, reply->items[i], &item, NULL) == 0 && is_message(item))
+      csn_message_text(item, &text);
+  if (!text.n)
+    return csn_fail(err, CSN_E_MODEL, "the model wrote no summary of the conversation");
+  csn_jw_key(w, "summary");
+  csn_jw_str(w, csn_buf_str(&text));
+  return 0;
+}
+
 static csn_job *
 deliver_reply(struct ask *a, const csn_model_reply *reply)
 {
@@ -385,7 +445,7 @@ deliver_reply(struct ask *a, const csn_model_reply *reply)
   csn_jw_int(&w, a->base.seq);
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
-  for (size_t i = 0; i < reply->n_items; i++)
+  for (size_t i = 0; i < reply->n_items && !a->sums_up; i++)
     csn_jw_raw(&w, reply->items[i]);
   csn_jw_end(&w);
   csn_jw_key(&w, "usage");
@@ -396,9 +456,12 @@ deliver_reply(struct ask *a, const csn_model_reply *reply)
     csn_jw_key(&w, "response_id");
     csn_jw_str(&w, reply->response_id);
   }
-  csn_jw_end(&w);
   csn_err err;
-  if (csn_jw_done(&w, &err) < 0)
+  int rc = write_summary(a, reply, &w, &err);
+  csn_jw_end(&w);
+  if (rc == 0)
+    rc = csn_jw_done(&w, &err);
+  if (rc < 0)
     return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
   csn_fault_pass(&a->base.run->rt->fault, "model.replied");
   return csn_run_deliver(a->base.run, CSN_EV_MODEL_REPLIED, csn_buf_str(&b), true);
@@ -631,25 +694,12 @@ try_once(csn_job *j)
 static int
 settle(struct ask *a, csn_err *err)
 {
-  const csn_json *own = a->agent->settings;
-  a->settings = own;
-  if (!a->max_output)
+  a->settings = a->agent->settings;
+  if (!a->max_output && !a->sums_up && !a->server_at)
     return 0;
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_obj(&w);
-  csn_json_each (m, own) {
-    csn_jw_keyn(&w, m->key);
-    csn_jw_value(&w, m);
-  }
-  csn_jw_key(&w, "max_tokens");
-  csn_jw_int(&w, a->max_output);
-  csn_jw_end(&w);
-  int rc = csn_jw_done(&w, err);
   a->own = csn_arena_new(0);
-  csn_str json = csn_arena_dup(a->own, csn_buf_str(&text));
-  return rc < 0 ? rc : csn_json_parse(a->own, json, &a->settings, err);
+  return csn_context_settings(a->agent->settings, a->max_output, a->sums_up, a->server_at, a->own,
+                              &a->settings, err);
 }
 
 static csn_job *
@@ -689,7 +739,11 @@ csn_model_job_new(csn_run *r)
   a->arena = csn_arena_new(REPLY_MAX_BYTES);
   a->instructions = r->state.instructions >= 0 ? r->instructions : CSN_STR("");
   a->without = r->state.disabled ? csn_dupz(csn_cstr(r->state.disabled)) : NULL;
-  a->is_gated = csn_state_is_gated(&r->state);
+  a->sums_up = r->state.phase == CSN_PHASE_COMPACT;
+  a->is_gated = csn_state_is_gated(&r->state) && !a->sums_up;
+  a->server_at = csn_state_server_compacts_at(&r->state);
+  a->cut = r->state.context.wanted;
+  a->room = csn_state_compact_at(&r->state) - r->state.budget.max_output;
   a->agent = csn_run_agent(r);
   a->filter = r->state.filter ? csn_dupz(csn_cstr(r->state.filter)) : NULL;
   a->filter_to = r->state.filter_to;

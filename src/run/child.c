@@ -135,6 +135,8 @@ make_agent(const struct child_job *c, csn_agent **out, csn_err *err)
     rc = csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_buf_str(&json)), &v, err);
   if (rc == 0)
     rc = csn_agent_from_json(&a, v, "agent", c->base.run->agent->folder, err);
+  if (rc == 0)
+    a->compaction = c->base.run->agent->compaction; /* which outlives it */
   for (size_t i = 0; rc == 0 && i < c->agent->n_tools; i++)
     if (!c->agent->tools[i].is_builtin)
       rc = csn_agent_add_tool(a, &c->agent->tools[i].tool, err);

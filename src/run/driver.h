@@ -7,6 +7,7 @@
  *   run.c         a run's life: start, deliver, wait, stop
  *   perform.c     one effect -> one job
  *   ask_model.c   the model_call job: request, stream, retries
+ *   context_run.c what requests hold of a long conversation
  *   child.c       the child_start job: agents that are called as tools
  *   callback.c    the callback job
  *   session.c     the jobs that read a session and append to it
@@ -33,6 +34,7 @@
 #include "caisson/run.h"
 #include "core/cancel.h"
 #include "run/agent_impl.h"
+#include "run/context.h"
 #include "run/decision.h"
 #include "run/fault.h"
 #include "run/ports.h"
@@ -106,12 +108,6 @@ struct csn_box {
 struct csn_box_network;
 struct csn_redact;
 
-struct csn_item_ref {
-  int64_t seq;
-  csn_str raw;
-  csn_str model; /* that gave it; empty: none */
-};
-
 /* What a tool noted before it acted, found again on resume. */
 struct csn_noted {
   struct csn_noted *next;
@@ -156,12 +152,15 @@ struct csn_run {
   csn_str session;      /* data of the input when it names one; else empty */
   int64_t history;      /* items that the session had before this run */
   csn_str instructions; /* what a callback gave last */
+  csn_str summary;      /* what a model summed up last, a JSON string */
+  struct csn_view view; /* what requests hold of the items, when not all */
   csn_buf gated;        /* text that no guardrail has passed yet */
   csn_str zero;         /* record 0 until it is committed */
   csn_buf request;      /* the last request's body, for the next; empty while one is used */
   csn_kept_body request_kept;
-  csn_job *jobs;   /* all that are not finished */
-  csn_job *handed; /* during deliver: the job for this thread */
+  uint64_t request_form; /* which items, and as whose: another form shares none of that body */
+  csn_job *jobs;         /* all that are not finished */
+  csn_job *handed;       /* during deliver: the job for this thread */
   bool may_hand;
   csn_timer *wall;
   bool is_stopped; /* no more events are taken */

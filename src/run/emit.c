@@ -87,20 +87,35 @@ without(csn_jw *w, csn_str lines)
   csn_jw_end(w);
 }
 
+static void
+seq_if_any(csn_jw *w, const char *key, int64_t seq)
+{
+  if (seq >= 0)
+    number(w, key, seq);
+}
+
 int64_t
 csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
 {
   csn_jw w;
   csn_effect *f = begin(e, ev, CSN_DO_MODEL_CALL, &w);
   char hex[65];
+  bool sums_up = st->phase == CSN_PHASE_COMPACT;
   csn_digest_hex(&st->prefix, hex);
-  number(&w, "turn", st->turns);
+  number(&w, "turn", st->turns + sums_up);
+  if (sums_up)
+    member(&w, "for", "compaction");
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
   csn_jw_int(&w, st->items_from);
   csn_jw_int(&w, st->items_to);
   csn_jw_end(&w);
   member(&w, "prefix", hex);
+  seq_if_any(&w, "to", sums_up ? st->context.wanted : -1);
+  seq_if_any(&w, "trim", st->context.trim);
+  seq_if_any(&w, "cut", st->context.cut);
+  seq_if_any(&w, "summary", st->context.summary);
+  seq_if_any(&w, "since", st->context.since);
   if (st->instructions >= 0)
     number(&w, "instructions", st->instructions);
   if (st->disabled && *st->disabled)
@@ -120,7 +135,7 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
     member(&w, "why", st->route.why);
   if (st->budget.max_output)
     number(&w, "max_output", st->budget.max_output);
-  if (csn_state_is_gated(st)) {
+  if (csn_state_is_gated(st) && !sums_up) {
     csn_jw_key(&w, "gate");
     csn_jw_bool(&w, true);
   }

@@ -2,7 +2,7 @@
  * perform.c - from an effect to the job that performs it. */
 #include <time.h>
 
-#include "run/driver.h"
+#include "run/context_run.h"
 
 struct plain_job {
   csn_job base;
@@ -177,6 +177,12 @@ csn_cancel_unwanted(csn_run *r)
   }
 }
 
+static csn_job *
+callback_job(csn_run *r, const csn_pending *p)
+{
+  return p->purpose == CSN_FOR_CONTEXT ? csn_context_job_new(r) : csn_callback_job_new(r, p);
+}
+
 void
 csn_perform(csn_run *r, const csn_effect *f)
 {
@@ -208,7 +214,7 @@ csn_perform(csn_run *r, const csn_effect *f)
   case CSN_DO_FINISH:       /* the waiting thread sees the state */
     break;
   case CSN_DO_CALLBACK:
-    csn_job_start(r, csn_callback_job_new(r, csn_state_find(&r->state, f->seq)), f->seq);
+    csn_job_start(r, callback_job(r, csn_state_find(&r->state, f->seq)), f->seq);
     break;
   case CSN_DO_CHILD_START:
     csn_job_start(r, csn_child_job_new(r, csn_state_find(&r->state, f->seq)), f->seq);

@@ -12,6 +12,7 @@
 #include "run/provider.h"
 #include "run/statedir.h"
 #include "run/trust.h"
+#include "run/window.h"
 
 struct csn_project {
   csn_arena *arena;
@@ -86,10 +87,26 @@ check_models(const struct csn_project *p, csn_err *err)
   return 0;
 }
 
+/* How much models take, in tokens, by name or pattern. */
+static int
+check_windows(const struct csn_project *p, csn_err *err)
+{
+  const csn_json *windows = csn_json_get(p->root, "windows");
+  int64_t n;
+  if (windows && windows->kind != CSN_JSON_OBJECT)
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: windows: expected an object", p->file,
+                    windows->line);
+  csn_json_each (v, windows)
+    if (!csn_json_to_int(v, &n) || n < CSN_WINDOW_MIN)
+      return csn_fail(err, CSN_E_INVALID, "%s:%u: windows.%.*s: expected at least %d tokens",
+                      p->file, v->line, (int)(v->key.n & 0xff), v->key.p, CSN_WINDOW_MIN);
+  return 0;
+}
+
 static int
 check(const struct csn_project *p, csn_err *err)
 {
-  static const char *const keys[] = {"model", "models", "providers", "prices", NULL};
+  static const char *const keys[] = {"model", "models", "providers", "prices", "windows", NULL};
   int rc = check_keys(p, p->root, keys, "", err);
   if (rc == 0)
     rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
@@ -105,6 +122,8 @@ check(const struct csn_project *p, csn_err *err)
       return rc;
   }
   rc = check_models(p, err);
+  if (rc == 0)
+    rc = check_windows(p, err);
   return rc < 0 ? rc : check_prices(p, err);
 }
 
@@ -244,6 +263,12 @@ const csn_json *
 csn_project_prices(const struct csn_project *p)
 {
   return csn_json_get(p->root, "prices");
+}
+
+const csn_json *
+csn_project_windows(const struct csn_project *p)
+{
+  return csn_json_get(p->root, "windows");
 }
 
 const char *

@@ -48,6 +48,8 @@ void csn_project_file_id(const struct csn_project *p, dev_t *dev, ino_t *ino);
 
 /* `prices` of caisson.yaml, checked; or NULL. */
 const csn_json *csn_project_prices(const struct csn_project *p);
+/* `windows`, likewise. */
+const csn_json *csn_project_windows(const struct csn_project *p);
 
 /* The list of models of that name; NULL: none. */
 const csn_json *csn_project_models(const struct csn_project *p, csn_str name);
@@ -69,6 +71,7 @@ struct csn_route {
   csn_str key_header;   /* that carries the key as it is; empty: "Authorization: Bearer KEY" */
   csn_str api_version;  /* of the query; empty: none */
   bool has_deployments; /* the model's name is a part of the path */
+  bool compacts;        /* the server sums a long conversation up by itself */
   int64_t timeout_ms;   /* of one attempt; 0: none */
   csn_aws_keys aws;     /* requests are signed with them when there is an id */
   csn_str region;       /* of AWS */

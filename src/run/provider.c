@@ -31,7 +31,7 @@ check_kinds(const struct entry *e)
                {"api_version", CSN_JSON_STRING}, {"deployments", CSN_JSON_BOOL},
                {"custom_tools", CSN_JSON_BOOL},  {"null_content", CSN_JSON_BOOL},
                {"timeout", CSN_JSON_NUMBER},     {"limits", CSN_JSON_OBJECT},
-               {"aws", CSN_JSON_OBJECT}};
+               {"aws", CSN_JSON_OBJECT},         {"compaction", CSN_JSON_BOOL}};
   if (!csn_json_is(e->v, CSN_JSON_OBJECT))
     return complain(e, e->v, "providers", "an object");
   csn_json_each (m, e->v) {

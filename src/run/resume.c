@@ -70,6 +70,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
   r->agent = r->own_agent;
   csn_state_init(&r->state, agent, csn_json_get(v, "prices"), &rd->salt);
   csn_state_set_models(&r->state, csn_json_get(v, "models"));
+  r->state.cfg.compact_at = csn_json_get(v, "compact_at");
   rd->has_zero = true;
   return 0;
 }

@@ -128,6 +128,7 @@ route_to_service(struct csn_route *r, const struct service *s, const csn_json *p
       .api_key = csn_arena_dup(r->arena, csn_cstr(key)),
       .custom_tools = r->ops == csn_model_find(CSN_STR("responses")),
   };
+  r->compacts = r->endpoint.custom_tools && !url;
   csn_json_each (v, providers)
     if (csn_str_eq(v->key, r->provider) && !csn_json_get(v, "base_url"))
       read_common(r, v);
@@ -235,6 +236,7 @@ route_to_provider(struct csn_route *r, const struct csn_project *p, const csn_js
   if (key_env.n && !key)
     return csn_fail(err, CSN_E_INVALID, "no key for the model: set %s", name);
   read_common(r, v);
+  r->compacts = csn_str_eq(api, CSN_STR("responses")) && csn_json_bool(v, "compaction", false);
   r->provider = csn_arena_dup(r->arena, v->key);
   r->key_header =
       csn_arena_dup(r->arena, csn_json_str(v, "key_header", csn_cstr(r->ops->key_header)));

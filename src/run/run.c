@@ -137,6 +137,9 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
   struct csn_held *h;
   if (text)
     r->instructions = text->raw;
+  const csn_json *summary = csn_json_get(data, "summary");
+  if (summary)
+    r->summary = summary->raw;
   if (csn_json_get(data, "session"))
     r->session = data->raw;
   r->history = csn_json_int(data, "history", r->history);
@@ -464,11 +467,17 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   return 0;
 }
 
-/* What the project says today: what models cost, or which there are to choose from. */
+/* What is written into record 0 and decides the course of the run. */
+struct zero {
+  csn_digest salt;
+  const csn_json *agent, *prices, *models, *compact_at;
+};
+
+/* What the project says of the agent's models today; *json is {} or more. */
 static int
-write_known(csn_run *r,
-            int (*write)(const csn_agent *a, const struct csn_project *p, csn_jw *w, csn_err *err),
-            csn_str *json, const csn_json **out, csn_err *err)
+find_known(csn_run *r,
+           int (*write)(const csn_agent *a, const struct csn_project *p, csn_jw *w, csn_err *err),
+           csn_str *json, const csn_json **v, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
   csn_jw w;
@@ -479,13 +488,21 @@ write_known(csn_run *r,
   if (rc < 0)
     return rc;
   *json = csn_arena_dup(r->keep, csn_buf_str(&text));
-  return json->n > 2 ? csn_json_parse(r->keep, *json, out, err) : 0;
+  return json->n > 2 ? csn_json_parse(r->keep, *json, v, err) : 0;
+}
+
+static void
+write_known(csn_jw *w, const char *key, csn_str object)
+{
+  if (object.n <= 2)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_raw(w, object);
 }
 
 /* Record 0: what the run is, once and for all.  It is committed with the input. */
 static int
-record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json **prices,
-            const csn_json **models, csn_err *err)
+record_zero(csn_run *r, struct zero *z, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(64u << 20);
   csn_jw w;
@@ -495,16 +512,18 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json
   if (rc < 0)
     return rc;
   csn_str json = csn_arena_dup(r->keep, csn_buf_str(&text));
-  *salt = csn_sha256_of(json);
-  rc = csn_json_parse(r->keep, json, agent, err);
+  z->salt = csn_sha256_of(json);
+  rc = csn_json_parse(r->keep, json, &z->agent, err);
   if (rc < 0)
     return rc;
   char hex[65];
-  csn_digest_hex(salt, hex);
-  csn_str known = CSN_STR(""), lists = CSN_STR("");
-  rc = write_known(r, csn_agent_write_prices, &known, prices, err);
+  csn_digest_hex(&z->salt, hex);
+  csn_str prices = CSN_STR(""), models = CSN_STR(""), compact_at = CSN_STR("");
+  rc = find_known(r, csn_agent_write_prices, &prices, &z->prices, err);
   if (rc == 0)
-    rc = write_known(r, csn_agent_write_models, &lists, models, err);
+    rc = find_known(r, csn_agent_write_models, &models, &z->models, err);
+  if (rc == 0)
+    rc = find_known(r, csn_agent_write_compact_at, &compact_at, &z->compact_at, err);
   if (rc < 0)
     return rc;
   csn_buf_clear(&text);
@@ -520,14 +539,9 @@ record_zero(csn_run *r, csn_digest *salt, const csn_json **agent, const csn_json
   csn_jw_raw(&w, json);
   csn_jw_key(&w, "agent_sha256");
   csn_jw_strz(&w, hex);
-  if (known.n > 2) {
-    csn_jw_key(&w, "prices");
-    csn_jw_raw(&w, known);
-  }
-  if (lists.n > 2) {
-    csn_jw_key(&w, "models");
-    csn_jw_raw(&w, lists);
-  }
+  write_known(&w, "prices", prices);
+  write_known(&w, "models", models);
+  write_known(&w, "compact_at", compact_at);
   if (r->opts.keep_workspace) {
     csn_jw_key(&w, "keep_workspace");
     csn_jw_bool(&w, true);
@@ -572,13 +586,13 @@ write_session(const csn_run *r, csn_jw *w)
 int
 csn_run_begin(csn_run *r, csn_str input, csn_err *err)
 {
-  csn_digest salt;
-  const csn_json *agent = NULL, *prices = NULL, *models = NULL;
-  int rc = record_zero(r, &salt, &agent, &prices, &models, err);
+  struct zero z = {0};
+  int rc = record_zero(r, &z, err);
   if (rc < 0)
     return rc;
-  csn_state_init(&r->state, agent, prices, &salt);
-  csn_state_set_models(&r->state, models);
+  csn_state_init(&r->state, z.agent, z.prices, &z.salt);
+  csn_state_set_models(&r->state, z.models);
+  r->state.cfg.compact_at = z.compact_at;
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(64u << 20);
   csn_jw w;
   csn_jw_init(&w, &data);
@@ -589,7 +603,7 @@ csn_run_begin(csn_run *r, csn_str input, csn_err *err)
   csn_jw_arr(&w);
   csn_item_user(&w, input);
   csn_jw_end(&w);
-  if (r->agent->limits.tokens || r->agent->limits.cost_usd > 0 || models) {
+  if (r->agent->limits.tokens || r->agent->limits.cost_usd > 0 || z.models) {
     csn_jw_key(&w, "request_bytes");
     csn_jw_int(&w, request_bytes(r->agent));
   }
@@ -724,6 +738,7 @@ csn_run_free(csn_run *r)
   csn_timer_free(r->wall);
   csn_box_close(r, false);
   csn_box_network_free(r);
+  csn_view_fini(&r->view);
   if (r->journal)
     csn_journal_close(r->journal);
   csn_state_fini(&r->state);

@@ -5,7 +5,7 @@
 
 enum { STATE_FORMAT = 1 };
 
-static const char *const phase_names[] = {"new",   "setup",  "prepare", "model",
+static const char *const phase_names[] = {"new",   "setup",  "prepare", "compact", "model",
                                           "tools", "review", "closing", "ended"};
 
 const char *
@@ -38,6 +38,8 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
   const csn_json *limits = csn_json_get(agent, "limits"), *soft = csn_json_get(limits, "soft");
   *st = (csn_state){
       .items_from = -1, .items_to = -1, .timer_seq = -1, .instructions = -1, .prefix = *salt};
+  st->context = (csn_context){
+      .trim = -1, .cut = -1, .summary = -1, .since = -1, .wanted = -1, .counted_to = -1};
   st->cfg = (csn_step_config){
       .has_sandbox = csn_json_is(csn_json_get(agent, "sandbox"), CSN_JSON_OBJECT),
       .has_outputs = csn_json_get(agent, "outputs") && csn_json_get(agent, "outputs")->n > 0,
@@ -291,6 +293,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   }
   budget_to_json(st, w);
   csn_route_to_json(st, w);
+  csn_step_context_to_json(st, w);
   if (st->session)
     text(w, "session", st->session);
   team_to_json(st, w);
@@ -385,6 +388,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->stop_order = csn_json_int(v, "stop_order", 0);
   budget_from_json(st, v);
   csn_route_from_json(st, v);
+  csn_step_context_from_json(st, csn_json_get(v, "context"));
   rc = team_from_json(st, v, err);
   if (rc < 0)
     return rc;

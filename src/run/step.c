@@ -28,6 +28,8 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
                          [CSN_EV_SESSION_LOADED] = csn_step_on_session_loaded},
     [CSN_PHASE_PREPARE] = {ALWAYS, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback,
                            [CSN_EV_DECIDED] = csn_step_on_decided},
+    [CSN_PHASE_COMPACT] = {ALWAYS, [CSN_EV_MODEL_REPLIED] = csn_step_on_summed_up,
+                           [CSN_EV_MODEL_FAILED] = csn_step_on_not_summed_up},
     [CSN_PHASE_MODEL] = {ALWAYS, [CSN_EV_MODEL_REPLIED] = csn_step_on_model_replied,
                          [CSN_EV_MODEL_FAILED] = csn_step_on_model_failed,
                          [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
@@ -75,7 +77,7 @@ leave(struct csn_step *s)
     csn_step_enter_ended(s);
   else if (st->outcome != CSN_RUN_RUNNING)
     csn_step_enter_closing(s);
-  else if (st->phase == CSN_PHASE_PREPARE)
+  else if (st->phase == CSN_PHASE_PREPARE || st->phase == CSN_PHASE_COMPACT)
     csn_step_enter_model(s);
   else if (st->phase == CSN_PHASE_MODEL)
     leave_model(s);

@@ -21,6 +21,7 @@ enum csn_phase {
   CSN_PHASE_NEW,     /* no input yet */
   CSN_PHASE_SETUP,   /* the sandbox is being made */
   CSN_PHASE_PREPARE, /* callbacks must answer before the model is called */
+  CSN_PHASE_COMPACT, /* a model sums up what the next request has no room for */
   CSN_PHASE_MODEL,   /* a model call is pending, maybe guardrails beside it */
   CSN_PHASE_TOOLS,   /* tool calls or questions about them are pending */
   CSN_PHASE_REVIEW,  /* guardrails look at the final answer */
@@ -39,7 +40,8 @@ enum csn_phase {
   X(INSTRUCTIONS, instructions) /* the instructions of a turn */                                   \
   X(ENABLED, enabled)           /* whether a tool is there in a turn */                            \
   X(SCHEMA, schema)             /* no callback: the driver looks whether the answer fits */        \
-  X(BUDGET, budget)             /* no callback: a human is asked whether to go on */
+  X(BUDGET, budget)             /* no callback: a human is asked whether to go on */               \
+  X(CONTEXT, context)           /* no callback: the driver looks what has room in a request */
 #define X(id, word) CSN_FOR_##id,
 enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
 #undef X
@@ -79,6 +81,7 @@ typedef struct csn_step_config {
   int64_t soft_percent, reply_tokens; /* reply_tokens: `max_tokens` of the settings */
   csn_str soft_model, model;
   const csn_json *prices;      /* by model, of record 0 */
+  const csn_json *compact_at;  /* by model, of record 0: {tokens, server?}; NULL: never */
   int64_t max_parallel;        /* tool calls at once; 0: any number */
   const csn_json *tool_use;    /* of the agent at work: which results end the run */
   int64_t max_children;        /* agents that are called as tools; 0: any number */
@@ -124,6 +127,21 @@ struct csn_route_state {
   } rests[CSN_RESTS_KEPT]; /* that failed lately */
   size_t n_rests;
 };
+/* What of the conversation requests still hold: step_context.c decides,
+ * context.c obeys.  Seqs of records; -1: none. */
+typedef struct csn_context {
+  int64_t trim;       /* outputs up to this one are left out */
+  int64_t cut;        /* what stands up to this one is summed up ... */
+  int64_t summary;    /* ... by the model_replied of this seq, if by any */
+  int64_t since;      /* the reply whose compaction item stands for all before it */
+  int64_t wanted;     /* the cut that a summary is being made for */
+  int64_t kept_bytes; /* of a request after that cut, without the summary */
+  int64_t counted_to; /* the last reply with which the provider counted a request */
+  int64_t learned;    /* tokens that a provider refused, less a margin; 0: none */
+  int64_t refusals;   /* of the call that is out, so far */
+  bool is_refused;    /* the last call was; something must go */
+  bool has_looked;    /* in this turn */
+} csn_context;
 
 typedef struct csn_state {
   csn_step_config cfg;
@@ -147,6 +165,7 @@ typedef struct csn_state {
   int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
   int64_t timer_at_ms; /* when it fires, Unix time */
   csn_budget budget;
+  csn_context context;
   struct csn_loop_pair loops[CSN_LOOPS_KEPT];
   size_t n_loops;
   int64_t handoffs_back;          /* to agents that were there before, since anything new */
@@ -190,6 +209,10 @@ int csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err)
 
 /* A guardrail looks at the final answer, so no text is given out before. */
 bool csn_state_is_gated(const csn_state *st);
+/* Tokens of a request from which on something is left out; 0: never. */
+int64_t csn_state_compact_at(const csn_state *st);
+/* The server does it, from that many tokens on; 0: it does not. */
+int64_t csn_state_server_compacts_at(const csn_state *st);
 /* Whom a pending child_start calls. */
 csn_str csn_step_child_agent(const csn_state *st, const csn_pending *p);
 /* The pending effect with that seq, or NULL. */

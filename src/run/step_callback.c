@@ -179,6 +179,8 @@ csn_step_on_callback(struct csn_step *s)
   csn_pending_drop(st, p);
   if (purpose == CSN_FOR_SCHEMA)
     on_schema(s);
+  if (purpose == CSN_FOR_CONTEXT)
+    csn_step_room_seen(s);
   if (csn_json_bool(s->ev->data, "trip", false))
     csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
                      csn_json_str(s->ev->data, "message", CSN_STR("a guardrail tripped")));

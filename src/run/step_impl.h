@@ -6,6 +6,7 @@
  *   step_pending.c  the set of pending effects, the outcome, cancelling
  *   step_life.c     input, the sandbox, timers, cancelling, the end
  *   step_model.c    model calls and what stands beside them
+ *   step_context.c  what requests still hold of a long conversation
  *   step_tools.c    tool calls and questions about them
  *   step_budget.c   what may be used up
  *   step_route.c    which model a call goes to
@@ -100,6 +101,17 @@ bool csn_step_fall_back(struct csn_step *s);
 void csn_route_to_json(const csn_state *st, csn_jw *w);
 void csn_route_from_json(csn_state *st, const csn_json *v);
 void csn_route_state_fini(struct csn_route_state *r);
+/* ---- step_context.c ---- */
+
+/* Before a model call: true when room must be made first. */
+bool csn_step_make_room(struct csn_step *s);
+void csn_step_room_seen(struct csn_step *s);
+/* A reply came for the request: its items, how it was counted. */
+void csn_step_context_replied(struct csn_step *s);
+/* The request was too long: true when a shorter one is to be tried. */
+bool csn_step_was_too_long(struct csn_step *s);
+void csn_step_context_to_json(const csn_state *st, csn_jw *w);
+void csn_step_context_from_json(csn_state *st, const csn_json *v);
 
 /* ---- step_team.c ---- */
 
@@ -153,6 +165,8 @@ int csn_step_on_timer(struct csn_step *s);
 int csn_step_on_cancel(struct csn_step *s);
 int csn_step_on_model_replied(struct csn_step *s);
 int csn_step_on_model_failed(struct csn_step *s);
+int csn_step_on_summed_up(struct csn_step *s);
+int csn_step_on_not_summed_up(struct csn_step *s);
 int csn_step_on_callback(struct csn_step *s);
 int csn_step_on_tool_returned(struct csn_step *s);
 int csn_step_on_decided(struct csn_step *s);

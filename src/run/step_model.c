@@ -38,12 +38,12 @@ csn_step_enter_model(struct csn_step *s)
 {
   csn_state *st = s->st;
   csn_step_choose_model(s);
-  if (!csn_step_reserve(s))
+  if (csn_step_make_room(s) || !csn_step_reserve(s))
     return;
   st->phase = CSN_PHASE_MODEL;
   bool is_first = st->turns++ == 0;
   csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
-  if (is_first)
+  if (is_first) /* also when it is refused: they stay out beside the next */
     csn_step_guard_input(s);
 }
 
@@ -124,6 +124,7 @@ csn_step_on_model_replied(struct csn_step *s)
   csn_step_absorb(s);
   csn_usage_add(&st->usage, csn_json_get(s->ev->data, "usage"));
   csn_step_charge(st, csn_json_get(s->ev->data, "usage"));
+  csn_step_context_replied(s);
   if (st->outcome != CSN_RUN_RUNNING)
     return 0;
   const csn_json *items = csn_json_get(s->ev->data, "items");
@@ -154,7 +155,8 @@ is_of_server(const csn_event *ev)
   const csn_json *e = csn_json_get(ev->data, "error");
   csn_str code = csn_json_str(e, "code", CSN_STR(""));
   return csn_json_int(e, "http_status", 0) || csn_str_eq(code, CSN_STR("unavailable")) ||
-         csn_str_eq(code, CSN_STR("timeout")) || csn_json_bool(ev->data, "refused", false);
+         csn_str_eq(code, CSN_STR("timeout")) || csn_str_eq(code, CSN_STR("too_long")) ||
+         csn_json_bool(ev->data, "refused", false);
 }
 
 int
@@ -167,8 +169,8 @@ csn_step_on_model_failed(struct csn_step *s)
   const csn_json *usage = csn_json_get(s->ev->data, "usage"); /* of a refusal */
   csn_usage_add(&s->st->usage, usage);
   csn_step_charge(s->st, usage);
-  if (s->st->outcome == CSN_RUN_RUNNING &&
-      ((!is_of_server(s->ev) && csn_step_was_capped(s)) || csn_step_fall_back(s)))
+  if (s->st->outcome == CSN_RUN_RUNNING && ((!is_of_server(s->ev) && csn_step_was_capped(s)) ||
+                                            csn_step_fall_back(s) || csn_step_was_too_long(s)))
     return 0;
   csn_step_give_up(s, CSN_RUN_FAILED, "model", csn_step_error_text(s->ev));
   return 0;

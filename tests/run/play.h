@@ -19,7 +19,8 @@ struct play {
   int64_t seq, ts;
 };
 
-/* agent: its resolved form; `prices` and `models` in it stand for those of record 0. */
+/* agent: its resolved form; `prices`, `models` and `compact_at` in it stand for
+ * those of record 0. */
 static inline void
 begin(struct play *p, const char *agent)
 {
@@ -30,6 +31,7 @@ begin(struct play *p, const char *agent)
   csn_digest salt = csn_sha256_of(csn_cstr(agent));
   csn_state_init(&p->st, v, csn_json_get(v, "prices"), &salt);
   csn_state_set_models(&p->st, csn_json_get(v, "models"));
+  p->st.cfg.compact_at = csn_json_get(v, "compact_at");
 }
 
 static inline void

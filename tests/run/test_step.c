@@ -649,6 +649,37 @@ TEST(a_human_may_be_asked_whether_a_budget_may_be_used_up)
   end(&p);
 }
 
+TEST(what_has_no_room_is_summed_up_and_that_can_be_cut_short)
+{
+  static const char agent[] = "{\"model\":\"m\",\"compact_at\":{\"m\":{\"tokens\":2000}},"
+                              "\"limits\":{\"wall_ms\":50}}";
+  static const struct {
+    enum csn_event_kind kind;
+    const char *data, *effects, *reason;
+  } ends[] = {{CSN_EV_CANCEL_REQUESTED, "{}", "model_cancel@11", "cancelled"},
+              {CSN_EV_TIMER_FIRED, "{\"effect\":2}", "model_cancel@11", "wall"},
+              {CSN_EV_SANDBOX_LOST, "{\"error\":{}}", "model_cancel@11", "sandbox"},
+              {CSN_EV_MODEL_REPLIED, "{\"effect\":7,\"summary\":\"s\"}", "model_call@11", NULL},
+              {CSN_EV_MODEL_FAILED, "{\"effect\":7,\"error\":{}}", "model_call@11", NULL}};
+  for (size_t i = 0; i < CSN_COUNT(ends); i++) {
+    struct play p;
+    begin(&p, agent);
+    play(&p, CSN_EV_INPUT, HELLO, "timer_set@2 model_call@3");
+    play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":3,\"error\":{\"code\":\"too_long\"}}", "callback@5");
+    play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":5,\"tokens\":3000,\"at\":2000,\"cut\":1}",
+         "model_call@7");
+    play(&p, CSN_EV_RESUMED, "{}", "");
+    play(&p, CSN_EV_INTERRUPTED, "{}", "");
+    play(&p, ends[i].kind, ends[i].data, ends[i].effects);
+    if (ends[i].reason) {
+      play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":7,\"error\":{}}",
+           ends[i].kind == CSN_EV_TIMER_FIRED ? "finish@13" : "timer_cancel@13 finish@14");
+      assert_string_equal(p.st.reason, ends[i].reason);
+    }
+    end(&p);
+  }
+}
+
 TEST(events_that_do_not_belong_are_refused_and_change_nothing)
 {
   struct play p;
@@ -739,5 +770,6 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(a_result_may_be_the_answer), RUN(agents_called_at_once_share_what_is_left),
           RUN(an_answer_that_does_not_fit_its_schema_is_given_once_more),
           RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
+          RUN(what_has_no_room_is_summed_up_and_that_can_be_cut_short),
           RUN(events_that_do_not_belong_are_refused_and_change_nothing),
           RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))

@@ -148,6 +148,7 @@ cli_exit_of(int code)
     return CLI_LIMIT;
   case CSN_E_UNAVAILABLE:
   case CSN_E_MODEL:
+  case CSN_E_TOO_LONG:
     return CLI_MODEL;
   case CSN_E_SANDBOX:
     return CLI_SANDBOX;

@@ -189,7 +189,9 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
   } else if (strcmp(type, "model_replied") == 0) {
     show_reply(s->c, v);
   } else if (strcmp(type, "model_call") == 0) {
-    if (s->c->err_tty)
+    if (csn_json_get(v, "for"))
+      cli_note(s->c, "the conversation is long; its beginning is summed up");
+    else if (s->c->err_tty)
       cli_status(s->c, "turn %lld: the model thinks", (long long)csn_json_int(v, "turn", 0));
   } else if (strcmp(type, "progress") == 0) {
     csn_str what = csn_json_str(v, "what", CSN_STR(""));

@@ -71,7 +71,8 @@ play(struct tape *t, csn_str text, size_t n_items, csn_err *err)
     if (rc < 0)
       return csn_wrap(err, rc, "line %zu", number);
     const csn_json *data = csn_json_get(v, "data");
-    if (csn_str_eq(kind, CSN_STR("model_replied"))) {
+    bool is_summary = csn_json_get(data, "summary") != NULL; /* of no turn */
+    if (csn_str_eq(kind, CSN_STR("model_replied")) && !is_summary) {
       t->turn++;
       t->reply = data;
       if (t->n >= n_items)
