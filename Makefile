@@ -29,6 +29,7 @@ run: deps
 	@tools/demo $(BUILD)
 
 check: deps
+	@tools/deps --servers
 	@tools/check $(BUILD)
 
 bench: deps

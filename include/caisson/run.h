@@ -22,6 +22,9 @@ typedef struct csn_run csn_run;
 
 typedef struct csn_rt_options {
   const char *state_dir;   /* NULL: the nearest .caisson upward, else made here */
+  const char *state_url;   /* postgres://...: runs, blobs and sessions are there, workspaces and the
+                              key in the folder; NULL: without a state_dir as `state` of caisson.yaml
+                              says, else all in the folder */
   bool survives_power_cut; /* every commit waits for the disk */
   struct csn_log *log;     /* what the runtime says about itself; borrowed; NULL: nothing */
   int max_threads;         /* of the pool; 0: 256 */

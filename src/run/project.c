@@ -13,6 +13,7 @@
 #include "run/statedir.h"
 #include "run/trust.h"
 #include "run/window.h"
+#include "store/place.h"
 
 struct csn_project {
   csn_arena *arena;
@@ -69,6 +70,28 @@ check_prices(const struct csn_project *p, csn_err *err)
   return 0;
 }
 
+/* The URL of a database that everybody who reads the file may read. */
+static int
+check_place(const struct csn_project *p, const csn_json *v, csn_err *err)
+{
+  int rc = csn_place_check_open(v->text, "the URL", err);
+  return csn_wrap(err, rc, "%s:%u: %.*s", p->file, v->line, (int)(v->key.n & 0xff), v->key.p);
+}
+
+static int
+check_state(const struct csn_project *p, csn_err *err)
+{
+  const csn_json *v = csn_json_get(p->root, "state");
+  int rc = check_kind(p, p->root, "state", CSN_JSON_STRING, err);
+  if (rc < 0 || !v)
+    return rc;
+  if (!csn_str_starts(v->text, CSN_STR("postgres")))
+    return csn_fail(err, CSN_E_INVALID,
+                    "%s:%u: state: expected postgres://...; a folder is named with --state",
+                    p->file, v->line);
+  return check_place(p, v, err);
+}
+
 static int
 check_models(const struct csn_project *p, csn_err *err)
 {
@@ -106,10 +129,13 @@ check_windows(const struct csn_project *p, csn_err *err)
 static int
 check(const struct csn_project *p, csn_err *err)
 {
-  static const char *const keys[] = {"model", "models", "providers", "prices", "windows", NULL};
+  static const char *const keys[] = {"model", "models",  "providers", "prices",
+                                     "state", "windows", NULL};
   int rc = check_keys(p, p->root, keys, "", err);
   if (rc == 0)
     rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
+  if (rc == 0)
+    rc = check_state(p, err);
   if (rc < 0)
     return rc;
   const csn_json *providers = csn_json_get(p->root, "providers");
@@ -150,10 +176,18 @@ is_local(const csn_json *provider)
   return !has_place || csn_url_is_local(url);
 }
 
+/* True for NULL. */
+static bool
+is_local_place(const csn_json *v)
+{
+  csn_place place;
+  return !v || (csn_place_parse(v->text, &place, NULL) == 0 && csn_place_is_local(&place));
+}
+
 static void
 look_up_trust(struct csn_project *p)
 {
-  bool is_needed = false;
+  bool is_needed = !is_local_place(csn_json_get(p->root, "state"));
   csn_json_each (v, csn_json_get(p->root, "providers"))
     is_needed = is_needed || !is_local(v);
   p->is_trusted = is_needed && csn_trust_has(p->file, &p->st, csn_buf_str(&p->text));
@@ -168,6 +202,10 @@ csn_project_file(const struct csn_project *p)
 void
 csn_project_list(const struct csn_project *p, csn_buf *out)
 {
+  const csn_json *state = csn_json_get(p->root, "state");
+  if (state)
+    csn_buf_addf(out, "state: %.*s%s\n", (int)state->text.n, state->text.p,
+                 is_local_place(state) ? " (this machine)" : "");
   csn_json_each (v, csn_json_get(p->root, "providers")) {
     const csn_json *aws = csn_json_get(v, "aws");
     if (!csn_json_get(v, "base_url") && !aws)
@@ -178,6 +216,19 @@ csn_project_list(const struct csn_project *p, csn_buf *out)
                  key.n ? ", with the key in " : ", without a key", (int)key.n, key.p,
                  is_local(v) ? " (this machine)" : "");
   }
+}
+
+int
+csn_project_state(const struct csn_project *p, const char **url, csn_err *err)
+{
+  const csn_json *v = csn_json_get(p->root, "state");
+  if (v && !p->is_trusted && !is_local_place(v))
+    return csn_fail(err, CSN_E_INVALID,
+                    "%s:%u: runs would be kept on another machine, and nobody has said that this "
+                    "file may do that; if it may: caisson trust",
+                    p->file, v->line);
+  *url = v ? csn_arena_dup(p->arena, v->text).p : NULL;
+  return 0;
 }
 
 int

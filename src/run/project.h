@@ -46,6 +46,10 @@ const char *csn_model_beside(csn_arena *a, const char *model, const char *folder
  * when there is none. */
 void csn_project_file_id(const struct csn_project *p, dev_t *dev, ino_t *ino);
 
+/* *url: the database that `state` names, or NULL.  CSN_E_INVALID: it is on
+ * another machine and nobody has trusted the file. */
+int csn_project_state(const struct csn_project *p, const char **url, csn_err *err) CSN_MUST;
+
 /* `prices` of caisson.yaml, checked; or NULL. */
 const csn_json *csn_project_prices(const struct csn_project *p);
 /* `windows`, likewise. */

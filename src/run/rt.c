@@ -9,10 +9,12 @@ static int
 open_state(csn_rt *rt, const csn_rt_options *o, csn_err *err)
 {
   int rc = csn_statedir_open(o ? o->state_dir : NULL, true, &rt->state_path, &rt->state_fd, err);
-  if (rc == 0)
-    rc = csn_store_open(&rt->store, rt->state_fd,
-                        o && o->survives_power_cut ? CSN_DURABLE_POWER : CSN_DURABLE_PROCESS, err);
-  return csn_wrap(err, rc, "state folder %s", rt->state_path);
+  if (rc < 0)
+    return csn_wrap(err, rc, "state folder %s", rt->state_path);
+  rc = csn_state_store_open(
+      rt->project, o ? o->state_dir : NULL, o ? o->state_url : NULL, rt->state_fd,
+      o && o->survives_power_cut ? CSN_DURABLE_POWER : CSN_DURABLE_PROCESS, &rt->store, err);
+  return o && o->state_url ? rc : csn_wrap(err, rc, "state folder %s", rt->state_path);
 }
 
 int

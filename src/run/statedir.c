@@ -46,6 +46,18 @@ check_owner(int dir, const char *path, csn_err *err)
 }
 
 int
+csn_state_store_open(const struct csn_project *p, const char *dir, const char *url, int fd,
+                     enum csn_durability d, csn_store **out, csn_err *err)
+{
+  int rc = 0;
+  if (!url && !dir)
+    rc = csn_project_state(p, &url, err);
+  if (rc < 0)
+    return rc;
+  return url ? csn_store_connect(out, url, err) : csn_store_open(out, fd, d, err);
+}
+
+int
 csn_statedir_open(const char *dir, bool make, char **path, int *fd, csn_err *err)
 {
   csn_auto(csn_freep) char *found = dir ? NULL : csn_find_upward(folder_name);

@@ -9,11 +9,16 @@
 #ifndef CSN_RUN_STATEDIR_H
 #define CSN_RUN_STATEDIR_H
 
-#include "caisson/mem.h"
+#include "run/project.h"
+#include "store/journal.h"
 
 /* Its path on the heap and a descriptor.  It is made 0700 when `make` is true;
  * otherwise a missing one is CSN_E_NOT_FOUND.  CSN_E_DENIED: somebody else's. */
 int csn_statedir_open(const char *dir, bool make, char **path, int *fd, csn_err *err) CSN_MUST;
+/* Opens what keeps the runs: the database at `url`; without it and without
+ * `dir` the one that caisson.yaml names; else the one in the folder `fd`. */
+int csn_state_store_open(const struct csn_project *p, const char *dir, const char *url, int fd,
+                         enum csn_durability d, csn_store **out, csn_err *err) CSN_MUST;
 /* The path of the nearest file or folder `name` upward from the current
  * folder, on the heap, or NULL. */
 char *csn_find_upward(const char *name);

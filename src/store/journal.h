@@ -2,7 +2,7 @@
  *
  * journal.h - where runs are kept: per run an append-only, hash-chained list
  * of records, and blobs by SHA-256.  One SQLite file (`caisson.db`, WAL) in
- * the state folder.
+ * the state folder, or a PostgreSQL database.
  *
  * A record is {seq, ts, kind, data, prev, hash} with
  *   hash = SHA-256(prev || header || data),  header = "<seq> <ts> <kind>\n"
@@ -55,6 +55,10 @@ enum csn_durability { CSN_DURABLE_PROCESS, CSN_DURABLE_POWER }; /* synchronous N
  * borrowed during the call.  A database of a newer format is
  * CSN_E_UNSUPPORTED and stays as it is. */
 int csn_store_open(csn_store **out, int dir, enum csn_durability d, csn_err *err) CSN_MUST;
+/* A PostgreSQL database by its URL; what is not in it comes from libpq's own
+ * variables and files.  Makes the tables.  Each call on such a store is tried
+ * again for 30 s when the connection is lost: then CSN_E_IO. */
+int csn_store_connect(csn_store **out, const char *url, csn_err *err) CSN_MUST;
 /* After all its journals were closed. */
 void csn_store_close(csn_store *s);
 

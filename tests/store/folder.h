@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * folder.h - a state folder for one test, and SQL behind the store's back. */
+ * folder.h - a state folder for one test, and SQL behind the store's back.
+ *
+ * The same tests run on PostgreSQL when CAISSON_TEST_POSTGRES names a server:
+ * each test then begins without our tables. */
 #ifndef CSN_TESTS_STORE_FOLDER_H
 #define CSN_TESTS_STORE_FOLDER_H
 
@@ -9,11 +12,48 @@
 #include "check.h"
 #include "core/fd.h"
 #include "store/journal.h"
+#include "store/pq.h"
 
 typedef struct folder {
   char path[64];
   int fd;
 } folder;
+
+static inline const char *
+test_postgres(void)
+{
+  return getenv("CAISSON_TEST_POSTGRES");
+}
+
+/* The first number of the last statement; they are separated by ';'. */
+static inline int64_t
+sql_postgres(const char *text)
+{
+  const csn_module *m;
+  csn_pq *c;
+  csn_err err;
+  csn_scope sc;
+  csn_scope_init(&sc, NULL, 20000);
+  OK(csn_module_open("caisson-postgres.so", "csn_pq_entry", CSN_PQ_ABI, &m, &err), &err);
+  const csn_pq_module *pq = (const csn_pq_module *)m;
+  OK(pq->open(&c, test_postgres(), &sc, &err), &err);
+  OK(pq->run(c, &sc, NULL, "SET search_path = caisson", NULL, 0, &err), &err);
+  uint64_t n = 0;
+  for (const char *rest = text; *rest;) {
+    size_t len = strcspn(rest, ";");
+    csn_auto(csn_freep) char *one = csn_dupz(csn_strn(rest, len));
+    int rows = pq->run(c, &sc, NULL, one, NULL, 0, &err);
+    if (rows < 0)
+      fail_msg("%s: %s", one, err.msg);
+    csn_str cell = rows > 0 ? pq->cell(c, 0, 0) : CSN_STR("");
+    for (size_t i = 0; i < cell.n && i < 8; i++)
+      n = i ? n << 8 | (unsigned char)cell.p[i] : (unsigned char)cell.p[i];
+    rest += len + (rest[len] == ';');
+  }
+  pq->close(c);
+  csn_scope_fini(&sc);
+  return (int64_t)n;
+}
 
 static inline folder
 folder_new(void)
@@ -22,6 +62,8 @@ folder_new(void)
   assert_non_null(mkdtemp(f.path));
   f.fd = open(f.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   assert_true(f.fd >= 0);
+  if (test_postgres())
+    sql_postgres("DROP SCHEMA IF EXISTS caisson CASCADE");
   return f;
 }
 
@@ -38,7 +80,10 @@ store_in(const folder *f)
 {
   csn_store *s = NULL;
   csn_err err;
-  OK(csn_store_open(&s, f->fd, CSN_DURABLE_PROCESS, &err), &err);
+  if (test_postgres())
+    OK(csn_store_connect(&s, test_postgres(), &err), &err);
+  else
+    OK(csn_store_open(&s, f->fd, CSN_DURABLE_PROCESS, &err), &err);
   return s;
 }
 
@@ -46,6 +91,8 @@ store_in(const folder *f)
 static inline int64_t
 sql(const folder *f, const char *text)
 {
+  if (test_postgres())
+    return sql_postgres(text);
   char path[96];
   snprintf(path, sizeof path, "%s/caisson.db", f->path);
   sqlite3 *db;

@@ -36,9 +36,9 @@ TEST(a_blob_comes_back_whatever_its_size)
       assert_int_equal(csn_blob_get(s, &d, &small, &err), CSN_E_LIMIT);
       assert_int_equal(small.n, 0);
     }
-  assert_int_equal(sql(&f, "SELECT count(*) FROM blobs WHERE zstd"), 4);
-  assert_int_equal(sql(&f, "SELECT count(*) FROM blobs WHERE zstd AND length(bytes) > size / 2"),
-                   0);
+  assert_int_equal(sql(&f, "SELECT count(*) FROM blobs WHERE zstd = 1"), 4);
+  assert_int_equal(
+      sql(&f, "SELECT count(*) FROM blobs WHERE zstd = 1 AND length(bytes) > size / 2"), 0);
   csn_digest never = csn_sha256_of(CSN_STR("never put"));
   csn_buf out = CSN_BUF(10);
   assert_int_equal(csn_blob_get(s, &never, &out, &err), CSN_E_NOT_FOUND);
@@ -50,10 +50,12 @@ TEST(a_blob_comes_back_whatever_its_size)
 
 TEST(an_altered_blob_is_never_handed_out)
 {
-  static const char *const changes[] = {
-      "UPDATE blobs SET bytes = zeroblob(length(bytes))",
+  const char *const changes[] = {
+      test_postgres() ? "UPDATE blobs SET bytes = decode(repeat('00', length(bytes)), 'hex')"
+                      : "UPDATE blobs SET bytes = zeroblob(length(bytes))",
       "UPDATE blobs SET bytes = substr(bytes, 1, length(bytes) - 1)",
-      "UPDATE blobs SET bytes = CAST(bytes || X'00' AS BLOB)",
+      test_postgres() ? "UPDATE blobs SET bytes = bytes || decode('00', 'hex')"
+                      : "UPDATE blobs SET bytes = CAST(bytes || X'00' AS BLOB)",
       "UPDATE blobs SET zstd = 1 - zstd",
       "UPDATE blobs SET size = size - 1",
       "UPDATE blobs SET size = size + 1",
@@ -114,13 +116,16 @@ TEST(gc_takes_what_nobody_names_and_is_old)
   OK(csn_store_remove_run(s, csn_cstr(id), &err), &err);
   assert_int_equal(csn_store_gc(s, &err), 2);
   assert_int_equal(sql(&f, "SELECT count(*) FROM blobs"), 0);
-  assert_int_equal(sql(&f, "PRAGMA freelist_count"), 0);
+  if (!test_postgres())
+    assert_int_equal(sql(&f, "PRAGMA freelist_count"), 0);
   csn_store_close(s);
   folder_free(&f);
 }
 
 TEST(an_erased_blob_leaves_no_trace_in_the_files)
 {
+  if (test_postgres())
+    SKIP("PostgreSQL's files are its own matter");
   folder f = folder_new();
   csn_store *s = store_in(&f);
   csn_err err;

@@ -162,30 +162,45 @@ TEST(moved_data_can_be_erased_and_the_chain_still_verifies)
 TEST(an_altered_row_is_found_and_its_seq_named)
 {
   static const struct {
-    const char *sql, *names;
+    const char *lite, *pg, *names;
   } rows[] = {
-      {"UPDATE record SET ts = ts + 1 WHERE pos & 4294967295 = 2", "record 2"},
-      {"UPDATE record SET kind = 'other' WHERE pos & 4294967295 = 2", "record 2"},
-      {"UPDATE record SET kind = 'a b' WHERE pos & 4294967295 = 2", "record 2"},
-      {"UPDATE record SET data = '{\"n\":9}' WHERE pos & 4294967295 = 2", "record 2"},
-      {"UPDATE record SET data = '@' WHERE pos & 4294967295 = 2", "record 2"},
-      {"UPDATE record SET hash = zeroblob(32) WHERE pos & 4294967295 = 2", "record 2"},
-      {"UPDATE record SET hash = zeroblob(31) WHERE pos & 4294967295 = 2", "record 2"},
-      {"DELETE FROM record WHERE pos & 4294967295 = 2", "record 2"},
-      {"DELETE FROM record WHERE pos & 4294967295 = 0", "record 0"},
-      {"UPDATE record SET pos = pos + 10 WHERE pos & 4294967295 = 3", "record 3"},        /* seq */
-      {"UPDATE record SET pos = pos + (1 << 32) WHERE pos & 4294967295 = 3", "record 3"}, /* run */
-      {"DELETE FROM record WHERE pos & 4294967295 = 4", "record 4"}, /* the last */
-      {"INSERT INTO record SELECT pos + 1, ts, kind, hash, data FROM record "
-       "WHERE pos & 4294967295 = 4",
+      {"UPDATE record SET ts = ts + 1 WHERE pos & 4294967295 = 2",
+       "UPDATE record SET ts = ts + 1 WHERE seq = 2", "record 2"},
+      {"UPDATE record SET kind = 'other' WHERE pos & 4294967295 = 2",
+       "UPDATE record SET kind = 'other' WHERE seq = 2", "record 2"},
+      {"UPDATE record SET kind = 'a b' WHERE pos & 4294967295 = 2",
+       "UPDATE record SET kind = 'a b' WHERE seq = 2", "record 2"},
+      {"UPDATE record SET data = '{\"n\":9}' WHERE pos & 4294967295 = 2",
+       "UPDATE record SET data = '{\"n\":9}' WHERE seq = 2", "record 2"},
+      {"UPDATE record SET data = '@' WHERE pos & 4294967295 = 2",
+       "UPDATE record SET data = '@' WHERE seq = 2", "record 2"},
+      {"UPDATE record SET hash = zeroblob(32) WHERE pos & 4294967295 = 2",
+       "UPDATE record SET hash = decode(repeat('00', 32), 'hex') WHERE seq = 2", "record 2"},
+      {"UPDATE record SET hash = zeroblob(31) WHERE pos & 4294967295 = 2",
+       "UPDATE record SET hash = decode(repeat('00', 31), 'hex') WHERE seq = 2", "record 2"},
+      {"DELETE FROM record WHERE pos & 4294967295 = 2", "DELETE FROM record WHERE seq = 2",
+       "record 2"},
+      {"DELETE FROM record WHERE pos & 4294967295 = 0", "DELETE FROM record WHERE seq = 0",
+       "record 0"},
+      {"UPDATE record SET pos = pos + 10 WHERE pos & 4294967295 = 3",
+       "UPDATE record SET seq = seq + 10 WHERE seq = 3", "record 3"}, /* seq */
+      {"UPDATE record SET pos = pos + (1 << 32) WHERE pos & 4294967295 = 3",
+       "UPDATE record SET run = run + 1 WHERE seq = 3", "record 3"}, /* run */
+      {"DELETE FROM record WHERE pos & 4294967295 = 4", "DELETE FROM record WHERE seq = 4",
+       "record 4"}, /* the last */
+      {"INSERT INTO record SELECT pos + 1, ts, kind, hash, data FROM record WHERE pos & 4294967295 "
+       "= 4",
+       "INSERT INTO record SELECT run, seq + 1, ts, kind, hash, data FROM record WHERE seq = 4",
        "record 5"},
-      {"UPDATE runs SET next = 4", "record 4"},
-      {"UPDATE runs SET head = zeroblob(32)", "record 4"},
-      {"UPDATE blobs SET bytes = zeroblob(50), zstd = 0", "record 1"},
-      {"UPDATE blobs SET size = 3", "record 1"},
-      {"UPDATE blobs SET size = size + 1", "record 1"},
-      {"UPDATE blobs SET size = -1", "record 1"},
-      {"UPDATE blobs SET zstd = 0", "record 1"},
+      {"UPDATE runs SET next = 4", "UPDATE runs SET next = 4", "record 4"},
+      {"UPDATE runs SET head = zeroblob(32)",
+       "UPDATE runs SET head = decode(repeat('00', 32), 'hex')", "record 4"},
+      {"UPDATE blobs SET bytes = zeroblob(50), zstd = 0",
+       "UPDATE blobs SET bytes = decode(repeat('00', 50), 'hex'), zstd = 0", "record 1"},
+      {"UPDATE blobs SET size = 3", "UPDATE blobs SET size = 3", "record 1"},
+      {"UPDATE blobs SET size = size + 1", "UPDATE blobs SET size = size + 1", "record 1"},
+      {"UPDATE blobs SET size = -1", "UPDATE blobs SET size = -1", "record 1"},
+      {"UPDATE blobs SET zstd = 0", "UPDATE blobs SET zstd = 0", "record 1"},
   };
   for (size_t i = 0; i < CSN_COUNT(rows); i++) {
     folder f = folder_new();
@@ -202,10 +217,11 @@ TEST(an_altered_row_is_found_and_its_seq_named)
     for (int k = 0; k < 3; k++)
       OK(append_note(j, &err), &err);
     assert_int_equal(count_records(j, &err), 5);
-    sql(&f, rows[i].sql);
+    const char *change = test_postgres() ? rows[i].pg : rows[i].lite;
+    sql(&f, change);
     int rc = count_records(j, &err);
     if (rc != CSN_E_REPLAY || !strstr(err.msg, rows[i].names))
-      fail_msg("%s: %d %s", rows[i].sql, rc, rc < 0 ? err.msg : "");
+      fail_msg("%s: %d %s", change, rc, rc < 0 ? err.msg : "");
     csn_journal_close(j);
     csn_store_close(s);
     folder_free(&f);

@@ -77,6 +77,7 @@ struct cli_cmd {
 struct cli {
   const cli_cmd *const *cmds; /* all of them, NULL-terminated */
   const char *state_dir;      /* --state or CAISSON_STATE; NULL: the nearest .caisson/ upward */
+  const char *state_url;      /* likewise, when it is the URL of a database; or NULL */
   csn_log *log;
   csn_arena *arena;    /* dies with the process */
   csn_scope scope;     /* of the whole command; see cli_catch_signals() */
@@ -138,6 +139,9 @@ enum cli_exit cli_exit_of(int code);
 
 /* ---- state (state.c) */
 
+/* What --state and CAISSON_STATE (either may be NULL) mean: a folder, or the
+ * URL of a database, with the other one for the folder. */
+int cli_state_choose(cli *c, const char *option, const char *variable, csn_err *err) CSN_MUST;
 /* Opens the folder that holds runs and sandboxes, made 0700 when `make`.  The
  * caller closes *dir; path, when not NULL, gets its name.  CSN_E_NOT_FOUND
  * when there is none, CSN_E_DENIED when the one found is somebody else's. */

@@ -48,8 +48,9 @@ dispatch(cli *c, int argc, char **argv, csn_err *err)
     cli_help(c, cmd, stderr);
     return CLI_USAGE;
   }
-  c->state_dir = g.state ? g.state : getenv("CAISSON_STATE");
-  rc = open_log(c, &g, err);
+  rc = cli_state_choose(c, g.state, getenv("CAISSON_STATE"), err);
+  if (rc == 0)
+    rc = open_log(c, &g, err);
   return rc < 0 ? rc : cmd->main(c, opts, argc, argv, err);
 }
 

@@ -149,7 +149,7 @@ cli_man(const cli *c, FILE *to)
   for (size_t i = 0; i < CSN_COUNT(statuses); i++)
     term(to, statuses[i].status, NULL, statuses[i].meaning);
   fputs(".SH ENVIRONMENT\n", to);
-  term(to, "CAISSON_STATE", NULL, "The state folder, unless --state names one");
+  term(to, "CAISSON_STATE", NULL, "The state folder, or postgres://..., unless --state names one");
   term(to, "NO_COLOR", NULL, "When set and not empty, no colours are used");
   fputs(".SH FILES\n", to);
   term(to, ".caisson/", NULL,

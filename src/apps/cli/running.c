@@ -11,7 +11,7 @@ enum { SHOWN_MAX = 160 };
 int
 cli_rt_open(cli *c, csn_rt **out, csn_err *err)
 {
-  csn_rt_options o = {.state_dir = c->state_dir, .log = c->log};
+  csn_rt_options o = {.state_dir = c->state_dir, .state_url = c->state_url, .log = c->log};
   return csn_rt_new(out, &o, err);
 }
 

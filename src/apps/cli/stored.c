@@ -6,14 +6,21 @@
 
 #include "caisson/manifest.h"
 #include "core/fd.h"
+#include "run/statedir.h"
 
 int
 cli_stored_open(cli *c, cli_stored *s, csn_err *err)
 {
   *s = (cli_stored){.fd = -1};
-  int rc = cli_state_open(c, false, &s->fd, NULL, err);
+  csn_auto(csn_project_freep) struct csn_project *p = NULL;
+  int rc = csn_project_load(&p, err);
+  const char *url = c->state_url;
+  if (rc == 0 && !url && !c->state_dir)
+    rc = csn_project_state(p, &url, err);
+  if (rc == 0) /* with a database there are runs without the folder */
+    rc = cli_state_open(c, url != NULL, &s->fd, NULL, err);
   if (rc == 0)
-    rc = csn_store_open(&s->store, s->fd, CSN_DURABLE_PROCESS, err);
+    rc = csn_state_store_open(p, c->state_dir, url, s->fd, CSN_DURABLE_PROCESS, &s->store, err);
   if (rc < 0)
     cli_stored_close(s);
   return rc;

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real servers for tests: each in a folder of its own, on a free port of loopback or a
+socket, as a user that is not root, and gone when its test is.
+
+usage: with_server.py postgres|redis PROGRAM [ARGUMENT...]
+
+Runs PROGRAM with CAISSON_TEST_POSTGRES or CAISSON_TEST_REDIS set to the server's URL; says
+why in TAP when the server is not installed. Also a module: Postgres() and Redis()."""
+import ctypes, glob, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time
+
+NOBODY = 65534
+
+
+def _as_nobody():
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
+
+
+class Server:
+    """A process in a folder; `missing` says why there is none."""
+
+    missing = None
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="caisson-server-"))
+        self.process = None
+        if os.geteuid() == 0:
+            os.chown(self.dir, NOBODY, NOBODY)
+
+    def spawn(self, *argv):
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=_die_with_parent, **_as_nobody())
+
+    def wait_for(self, answers, seconds=30):
+        end = time.monotonic() + seconds
+        while not answers():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("the server did not start:\n" + (self.dir / "log").read_text(errors="replace")[-2000:])
+            time.sleep(0.02)
+
+    def stop(self, how=signal.SIGINT):
+        """By its own process id; what it kept stays until close()."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *why):
+        self.close()
+
+
+class Postgres(Server):
+    """fsync is off: what survives a power cut is not what is tested."""
+
+    def __init__(self):
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: int(p.split("/")[4])) or \
+            [os.path.dirname(shutil.which("postgres") or "")]
+        self.bin = found[-1]
+        if not os.path.exists(os.path.join(self.bin, "initdb")):
+            self.missing = "postgresql is not installed"
+            return
+        super().__init__()
+        made = subprocess.run([f"{self.bin}/initdb", "-D", self.dir / "data", "-U", "caisson", "-A", "trust", "-E", "UTF8",
+                               "--locale=C", "-N"], cwd=self.dir, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              **_as_nobody())
+        if made.returncode:
+            raise RuntimeError(made.stderr)
+        self.url = f"postgres://caisson@/postgres?host={self.dir}"
+        self.start()
+
+    def start(self):
+        self.spawn(f"{self.bin}/postgres", "-D", self.dir / "data", "-k", self.dir, "-c", "listen_addresses=",
+                   "-c", "fsync=off", "-c", "max_connections=60", "-c", "shared_buffers=32MB")
+        self.wait_for(self.answers)
+
+    def answers(self):
+        return subprocess.run([f"{self.bin}/pg_isready", "-q", "-h", self.dir, "-U", "caisson"],
+                              stdin=subprocess.DEVNULL).returncode == 0
+
+    def sql(self, text):
+        """What psql prints for it, without decoration."""
+        done = subprocess.run([f"{self.bin}/psql", "-qAtX", "-v", "ON_ERROR_STOP=1", self.url.replace("postgres://", "postgresql://"),
+                               "-c", text], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout.strip()
+
+
+class Redis(Server):
+    def __init__(self, *more):
+        self.program = shutil.which("redis-server")
+        if not self.program:
+            self.missing = "redis-server is not installed"
+            return
+        super().__init__()
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.more = more
+        self.start()
+
+    def start(self):
+        self.spawn(self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.dir), "--save", "",
+                   "--appendonly", "yes", "--appendfsync", "no", *self.more)
+        self.wait_for(self.answers)
+
+    def answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as s:
+                s.sendall(b"PING\r\n")
+                return s.recv(64)[:1] in b"+-" and True
+        except OSError:
+            return False
+
+
+KINDS = {"postgres": (Postgres, "CAISSON_TEST_POSTGRES"), "redis": (Redis, "CAISSON_TEST_REDIS")}
+
+
+def main():
+    kind, variable = KINDS[sys.argv[1]]
+    server = kind()
+    if server.missing:
+        print(f"1..0 # SKIP {server.missing}")
+        return 0
+    with server:
+        return subprocess.run(sys.argv[2:], env={**os.environ, variable: server.url}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
