@@ -9,9 +9,8 @@
 #include "cli.h"
 
 const cli_opt cli_global_opts[] = {
-    {"state", 0, "PLACE",
-     "Keep runs and sandboxes in this folder instead of the nearest .caisson; or runs in "
-     "postgres://...",
+    {"state", 0, "DIR",
+     "Keep runs and sandboxes in DIR instead of the nearest .caisson; runs in postgres://...",
      CLI_STR(cli_globals, state)},
     {"log-level", 0, "error|warn|info|debug", "How much to tell about the inner workings",
      CLI_STR(cli_globals, log_level)},
