@@ -135,7 +135,7 @@ csn_buf_room(csn_buf *b, size_t n)
   }
   size_t want = b->n + n + 1;
   if (want > b->room) {
-    size_t room = b->room ? b->room : 64;
+    size_t room = b->room ? b->room : 256;
     while (room < want)
       room *= 2;
     if (room > b->cap + 1)

@@ -159,6 +159,7 @@ struct csn_run {
   csn_buf request;      /* the last request's body, for the next; empty while one is used */
   csn_kept_body request_kept;
   uint64_t request_form; /* which items, and as whose: another form shares none of that body */
+  csn_buf state_text;    /* of the last `state` record */
   csn_job *jobs;         /* all that are not finished */
   csn_job *handed;       /* during deliver: the job for this thread */
   bool may_hand;

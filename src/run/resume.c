@@ -148,6 +148,8 @@ read_record(void *user, const csn_record *rec, csn_err *err)
     return differs(rec, "unknown kind", err);
   if (rec->seq == rd->from)
     return csn_state_from_json(&rd->r->state, v, err);
+  if (rec->seq < rd->from)
+    csn_state_fold(&rd->r->state, v);
   return 0;
 }
 

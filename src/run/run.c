@@ -7,7 +7,12 @@
 #include "run/items.h"
 #include "store/session.h"
 
-enum { RUN_FORMAT = 1, ITEMS_MAX_BYTES = 1 << 30, MAX_RECORDS_ON_STACK = 8 };
+enum {
+  RUN_FORMAT = 1,
+  ITEMS_MAX_BYTES = 1 << 30,
+  STATE_MAX_BYTES = 64 << 20,
+  MAX_RECORDS_ON_STACK = 8
+};
 
 static int64_t
 now_ms(void)
@@ -181,7 +186,7 @@ commit(csn_run *r, enum csn_event_kind kind, int64_t ts, csn_str data, csn_err *
   csn_auto(csn_freep) csn_record *many =
       max > MAX_RECORDS_ON_STACK ? csn_alloc(max * sizeof *many) : NULL;
   csn_record *recs = many ? many : few;
-  csn_auto(csn_buf_finip) csn_buf state = CSN_BUF(64u << 20);
+  csn_buf *state = &r->state_text;
 
   if (r->zero.n)
     recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("run"), .data = r->zero};
@@ -192,12 +197,14 @@ commit(csn_run *r, enum csn_event_kind kind, int64_t ts, csn_str data, csn_err *
                              .data = r->effects.v[i].data};
   if (r->state.turn_ended) {
     csn_jw w;
-    csn_jw_init(&w, &state);
+    state->cap = STATE_MAX_BYTES;
+    csn_buf_clear(state);
+    csn_jw_init(&w, state);
     csn_state_to_json(&r->state, &w);
     int rc = csn_jw_done(&w, err);
     if (rc < 0)
       return rc;
-    recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("state"), .data = csn_buf_str(&state)};
+    recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("state"), .data = csn_buf_str(state)};
   }
   csn_run_row row;
   fill_summary(r, kind, &row);
@@ -744,6 +751,7 @@ csn_run_free(csn_run *r)
   csn_state_fini(&r->state);
   csn_effects_fini(&r->effects);
   csn_buf_fini(&r->request);
+  csn_buf_fini(&r->state_text);
   csn_buf_fini(&r->gated);
   free(r->items);
   csn_agent_free(r->own_agent);

@@ -83,6 +83,7 @@ csn_state_fini(csn_state *st)
   }
   free(st->sticky);
   free(st->disabled);
+  csn_buf_fini(&st->results);
   free(st->limit_what);
   free(st->stop_output);
   free(st->next_agent);
@@ -128,7 +129,7 @@ text(csn_jw *w, const char *key, const char *z)
   csn_jw_strz(w, z);
 }
 
-/* Only when it holds: states of earlier versions have none. */
+/* What does not hold is left out: a state is written at each turn. */
 static void
 flag(csn_jw *w, const char *key, bool holds)
 {
@@ -144,11 +145,9 @@ pending_to_json(const csn_pending *p, csn_jw *w)
   csn_jw_obj(w);
   number(w, "seq", p->seq);
   text(w, "kind", csn_effect_name(p->kind));
-  csn_jw_key(w, "cancelled");
-  csn_jw_bool(w, p->is_cancelled);
+  flag(w, "cancelled", p->is_cancelled);
   if (p->call_id) {
-    csn_jw_key(w, "custom");
-    csn_jw_bool(w, p->is_custom);
+    flag(w, "custom", p->is_custom);
     text(w, "call_id", p->call_id);
     text(w, "name", p->name);
     text(w, "arguments", p->arguments);
@@ -182,10 +181,8 @@ static void
 budget_to_json(const csn_state *st, csn_jw *w)
 {
   const csn_budget *b = &st->budget;
-  csn_auto(csn_buf_finip) csn_buf loops = CSN_BUF(CSN_LOOPS_KEPT * 18 + 1);
-  csn_loops_to_text(st, &loops);
-  if (loops.n)
-    text(w, "loops", loops.p);
+  if (st->results.n)
+    text(w, "results", st->results.p);
   if (st->handoffs_back)
     number(w, "handoffs_back", st->handoffs_back);
   if (st->model)
@@ -248,7 +245,11 @@ budget_from_json(csn_state *st, const csn_json *v)
                             .children = csn_json_int(v, "children", 0),
                             .child_tokens = csn_json_int(v, "child_tokens", 0),
                             .is_soft = csn_json_bool(v, "soft", false)};
-  csn_loops_from_text(st, csn_json_str(v, "loops", CSN_STR("")));
+  csn_state_fold(st, v);
+  csn_str results = csn_json_str(v, "results", CSN_STR(""));
+  st->results = CSN_BUF(results.n);
+  csn_buf_add(&st->results, results);
+  st->turn_ended = true; /* else it had not been written */
   st->handoffs_back = csn_json_int(v, "handoffs_back", 0);
   st->model = text_or_null(v, "model");
   st->limit_what = text_or_null(v, "limit");
@@ -272,15 +273,18 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   number(w, "items_to", st->items_to);
   text(w, "prefix", hex);
   number(w, "outcome", st->outcome);
-  text(w, "reason", st->reason);
-  text(w, "output", st->output);
-  text(w, "message", st->message);
-  csn_jw_key(w, "stops_after_turn");
-  csn_jw_bool(w, st->stops_after_turn);
-  csn_jw_key(w, "sandbox_open");
-  csn_jw_bool(w, st->sandbox_open);
-  number(w, "timer", st->timer_seq);
-  number(w, "timer_at_ms", st->timer_at_ms);
+  if (st->reason)
+    text(w, "reason", st->reason);
+  if (st->output)
+    text(w, "output", st->output);
+  if (st->message)
+    text(w, "message", st->message);
+  flag(w, "stops_after_turn", st->stops_after_turn);
+  flag(w, "sandbox_open", st->sandbox_open);
+  if (st->timer_at_ms) {
+    number(w, "timer", st->timer_seq);
+    number(w, "timer_at_ms", st->timer_at_ms);
+  }
   if (st->instructions >= 0)
     number(w, "instructions", st->instructions);
   if (st->disabled && *st->disabled)

@@ -117,10 +117,12 @@ csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err)
     return csn_fail(err, CSN_E_INVALID, "record %lld: %s does not belong in phase %s",
                     (long long)ev->seq, csn_event_name(ev->kind), csn_phase_name(st->phase));
   int64_t turns = st->turns;
+  size_t written = st->turn_ended ? st->results.n : 0; /* with the state of that turn */
   int rc = h(&s);
   if (rc < 0)
     return rc;
   advance(&s);
+  csn_buf_drop(&st->results, written);
   st->turn_ended = turns && (st->turns > turns || st->phase == CSN_PHASE_ENDED);
   return csn_effects_done(out, err);
 }

@@ -168,6 +168,7 @@ typedef struct csn_state {
   csn_context context;
   struct csn_loop_pair loops[CSN_LOOPS_KEPT];
   size_t n_loops;
+  csn_buf results; /* hashes of those since the last `state`, 16 digits each */
   int64_t handoffs_back;          /* to agents that were there before, since anything new */
   char *limit_what;               /* which limit ended the run; or NULL */
   int64_t limit_max, limit_used;  /* in its unit; cost in picodollars */
@@ -226,6 +227,9 @@ bool csn_state_waits(const csn_state *st);
 /* Versioned JSON, so that a newer program can start from the last one it knows. */
 void csn_state_to_json(const csn_state *st, csn_jw *w);
 int csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err) CSN_MUST;
+/* A state's JSON says of the loop history what the turn added: each state
+ * before the one that a run starts from is to be folded in first, in order. */
+void csn_state_fold(csn_state *st, const csn_json *v);
 
 const char *csn_phase_name(enum csn_phase p);
 const char *csn_purpose_name(enum csn_purpose p);

@@ -138,8 +138,6 @@ void csn_step_settle(struct csn_step *s, csn_pending *p);
 void csn_step_watch_loops(struct csn_step *s, const csn_pending *p);
 void csn_step_loop_found(struct csn_step *s, const char *what, int64_t times, const char *name,
                          const char *input);
-void csn_loops_to_text(const csn_state *st, csn_buf *out);
-void csn_loops_from_text(csn_state *st, csn_str s);
 /* ---- step_session.c ---- */
 
 /* The event is an input: asks for what was said before, if it names a session;

@@ -10,6 +10,8 @@
 #include "model/transcript.h"
 #include "run/step_impl.h"
 
+enum { RESULTS_MAX_BYTES = 1 << 20 };
+
 static csn_str
 text_of(const csn_json *item)
 {
@@ -64,8 +66,14 @@ csn_step_watch_loops(struct csn_step *s, const csn_pending *p)
 {
   csn_state *st = s->st;
   unsigned char hash[8];
-  if (!st->cfg.max_repeats || !hash_pair(p, csn_json_get(s->ev->data, "items"), hash) ||
-      !count_pair(st, hash, st->cfg.max_repeats))
+  if (!st->cfg.max_repeats || !hash_pair(p, csn_json_get(s->ev->data, "items"), hash))
+    return;
+  st->results.cap = RESULTS_MAX_BYTES;
+  for (size_t i = 0; i < sizeof hash; i++) {
+    csn_buf_addc(&st->results, "0123456789abcdef"[hash[i] >> 4]);
+    csn_buf_addc(&st->results, "0123456789abcdef"[hash[i] & 15]);
+  }
+  if (!count_pair(st, hash, st->cfg.max_repeats))
     return;
   csn_step_loop_found(s, "repeats", st->cfg.max_repeats, p->name, p->arguments);
 }
@@ -87,38 +95,37 @@ csn_step_loop_found(struct csn_step *s, const char *what, int64_t times, const c
   csn_step_give_up(s, CSN_RUN_LIMIT, "loop_detected", csn_strn(text, (size_t)n));
 }
 
-/* 8 bytes and a count each, in hexadecimal digits.  Written at each turn. */
-void
-csn_loops_to_text(const csn_state *st, csn_buf *out)
-{
-  static const char digit[] = "0123456789abcdef";
-  char *p = st->n_loops ? csn_buf_room(out, st->n_loops * 18) : NULL;
-  if (!p)
-    return;
-  for (size_t i = 0; i < st->n_loops; i++)
-    for (size_t k = 0; k < 9; k++) {
-      unsigned char b = k < 8 ? st->loops[i].hash[k] : st->loops[i].times;
-      *p++ = digit[b >> 4];
-      *p++ = digit[b & 15];
-    }
-  out->n += st->n_loops * 18;
-  out->p[out->n] = '\0';
-}
-
 static int
 hex(char c)
 {
   return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 0;
 }
 
-void
-csn_loops_from_text(csn_state *st, csn_str s)
+/* Two digits a byte. */
+static void
+read_hex(const char *s, unsigned char *out, size_t n)
 {
-  for (st->n_loops = 0; s.n >= 18 && st->n_loops < CSN_LOOPS_KEPT;
-       s = csn_strn(s.p + 18, s.n - 18)) {
-    struct csn_loop_pair *v = &st->loops[st->n_loops++];
-    for (size_t k = 0; k < 8; k++)
-      v->hash[k] = (unsigned char)(hex(s.p[2 * k]) << 4 | hex(s.p[2 * k + 1]));
-    v->times = (unsigned char)(hex(s.p[16]) << 4 | hex(s.p[17]));
+  for (size_t i = 0; i < n; i++)
+    out[i] = (unsigned char)(hex(s[2 * i]) << 4 | hex(s[2 * i + 1]));
+}
+
+void
+csn_state_fold(csn_state *st, const csn_json *v)
+{
+  csn_str whole = csn_json_str(v, "loops", CSN_STR("")); /* of earlier versions: the history */
+  unsigned char one[9];
+  for (bool first = true; whole.n >= 18; whole = csn_strn(whole.p + 18, whole.n - 18)) {
+    st->n_loops = first ? 0 : st->n_loops;
+    first = false;
+    read_hex(whole.p, one, 9);
+    if (st->n_loops < CSN_LOOPS_KEPT) {
+      memcpy(st->loops[st->n_loops].hash, one, 8);
+      st->loops[st->n_loops++].times = one[8];
+    }
+  }
+  csn_str results = csn_json_str(v, "results", CSN_STR(""));
+  for (; results.n >= 16; results = csn_strn(results.p + 16, results.n - 16)) {
+    read_hex(results.p, one, 8);
+    (void)count_pair(st, one, INT64_MAX);
   }
 }

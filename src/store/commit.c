@@ -18,12 +18,22 @@ finish(csn_db *db, enum csn_sql how, csn_err *err)
   return csn_db_run(db, csn_db_stmt(db, how), err);
 }
 
+static int
+begin(csn_lite *s, csn_err *err)
+{
+  csn_marks_begin(&s->marks, true);
+  int rc = csn_db_run(s->writer, csn_db_stmt(s->writer, SQL_BEGIN), err);
+  csn_marks_begin(&s->marks, false);
+  return rc;
+}
+
 /* One job in a transaction of its own. */
 static int
-run_alone(csn_db *db, csn_job *job)
+run_alone(csn_lite *s, csn_job *job)
 {
+  csn_db *db = s->writer;
   csn_err why = {0};
-  int rc = csn_db_run(db, csn_db_stmt(db, SQL_BEGIN), &why);
+  int rc = begin(s, &why);
   if (rc >= 0) {
     rc = job->fn(job, db, &why);
     bool gone = sqlite3_get_autocommit(db->sq);
@@ -45,9 +55,10 @@ run_alone(csn_db *db, csn_job *job)
 /* All jobs in one transaction.  False: nothing of it remains, not even the
  * outcome of jobs.  A job that fails before it wrote anything fails alone. */
 static bool
-run_together(csn_db *db, csn_job *jobs)
+run_together(csn_lite *s, csn_job *jobs)
 {
-  if (csn_db_run(db, csn_db_stmt(db, SQL_BEGIN), NULL) < 0)
+  csn_db *db = s->writer;
+  if (begin(s, NULL) < 0)
     return false;
   for (csn_job *j = jobs; j; j = j->next) {
     int64_t before = sqlite3_total_changes64(db->sq);
@@ -100,10 +111,10 @@ static bool
 run_batch(csn_lite *s, csn_job *jobs)
 {
   if (!jobs->next)
-    jobs->rc = run_alone(s->writer, jobs);
-  else if (!run_together(s->writer, jobs))
+    jobs->rc = run_alone(s, jobs);
+  else if (!run_together(s, jobs))
     for (csn_job *j = jobs; j; j = j->next)
-      j->rc = run_alone(s->writer, j);
+      j->rc = run_alone(s, j);
   if (!is_checkpoint_due(s))
     return false;
   if (s->wal_pages < 16 * STORE_CHECKPOINT_PAGES)

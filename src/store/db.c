@@ -188,7 +188,7 @@ csn_db_open(csn_lite *s, csn_db **out, bool writes, csn_err *err)
   snprintf(set, sizeof set,
            "PRAGMA synchronous = %d; PRAGMA cache_size = %d; PRAGMA temp_store = MEMORY; "
            "PRAGMA journal_size_limit = 16777216;%s",
-           s->synchronous, writes ? -512 : -128,
+           s->synchronous, writes ? -160 : -128,
            writes ? "PRAGMA secure_delete = ON;" : "PRAGMA query_only = ON;");
   rc = csn_db_exec(db, set, err);
   if (rc < 0) {

@@ -74,6 +74,17 @@ typedef struct csn_job {
   struct csn_job *next;
 } csn_job;
 
+/* The locks of the connection that writes, see shm.c. */
+struct csn_marks {
+  const sqlite3_io_methods *real;
+  sqlite3_io_methods own;
+  const volatile void *index; /* the log's, mapped */
+  unsigned char seen[48];     /* its head after our last commit: which commit is the newest */
+  bool begins;                /* a transaction begins that takes the lock of the writer at once */
+  int unlocked;               /* the mark that it believes to have locked; 0: none */
+  unsigned refused;           /* marks that it was not let move */
+};
+
 typedef struct csn_lite {
   csn_store base;
   int dir;
@@ -83,7 +94,8 @@ typedef struct csn_lite {
   char vfs_name[40];
   char path[64];  /* of the database, through `dir` */
   csn_db *writer; /* used by the leader of the queue only */
-  int wal_pages;  /* in the log after the last commit; the leader's, as the next */
+  struct csn_marks marks;
+  int wal_pages; /* in the log after the last commit; the leader's, as the next */
   int checkpoint_at;
 
   pthread_mutex_t lock; /* guards all below */
@@ -125,6 +137,11 @@ void csn_log_setup(csn_lite *s);
 /* After a commit: an SQLite code.  Nothing is left to write then, unless this
  * SQLite ends commits in another way than those that we know. */
 int csn_log_is_written(sqlite3 *sq);
+
+/* --- shm.c: locks of the log's index */
+void csn_marks_setup(struct csn_marks *m, sqlite3 *sq);
+/* Around the beginning of a transaction that writes. */
+void csn_marks_begin(struct csn_marks *m, bool begins);
 
 /* --- commit.c: group commit */
 int csn_store_commit(csn_lite *s, csn_job *job, csn_err *err) CSN_MUST;

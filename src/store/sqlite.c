@@ -276,6 +276,7 @@ csn_store_open(csn_store **out, int dir, enum csn_durability d, csn_err *err)
     return rc;
   }
   sqlite3_wal_hook(s->writer->sq, after_commit, s);
+  csn_marks_setup(&s->marks, s->writer->sq);
   *out = &s->base;
   return 0;
 }

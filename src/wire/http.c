@@ -55,7 +55,11 @@ warm(void *user)
 void
 csn_http_warm(csn_http *h)
 {
-  csn_loop_post(h->loop, warm, h);
+  pthread_mutex_lock(&h->lock);
+  bool is_open = h->net != NULL;
+  pthread_mutex_unlock(&h->lock);
+  if (!is_open)
+    csn_loop_post(h->loop, warm, h);
 }
 
 static void

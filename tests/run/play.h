@@ -17,7 +17,23 @@ struct play {
   csn_state st;
   csn_effects fx;
   int64_t seq, ts;
+  const csn_json *states[100]; /* as they would stand in the journal */
+  size_t n_states;
 };
+
+static inline const csn_json *
+state_json(struct play *p)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(100000);
+  csn_jw w;
+  csn_err err;
+  const csn_json *v;
+  csn_jw_init(&w, &b);
+  csn_state_to_json(&p->st, &w);
+  OK(csn_jw_done(&w, &err), &err);
+  OK(csn_json_parse(p->arena, csn_arena_dup(p->arena, csn_buf_str(&b)), &v, &err), &err);
+  return v;
+}
 
 /* agent: its resolved form; `prices`, `models` and `compact_at` in it stand for
  * those of record 0. */
@@ -58,6 +74,8 @@ play(struct play *p, enum csn_event_kind kind, const char *data, const char *wan
                  (long long)p->fx.v[i].seq);
   STR_EQ(csn_strn(got.n ? got.p : "", got.n), want);
   p->seq += 1 + (int64_t)p->fx.n;
+  if (p->st.turn_ended && p->n_states < CSN_COUNT(p->states))
+    p->states[p->n_states++] = state_json(p);
 }
 
 static inline csn_str
@@ -79,21 +97,23 @@ static inline void
 reread(struct play *p, const char *agent)
 {
   struct play q;
-  csn_buf first = CSN_BUF(100000), second = CSN_BUF(100000);
-  csn_jw w;
   csn_err err;
   const csn_json *v;
-  csn_jw_init(&w, &first);
-  csn_state_to_json(&p->st, &w);
-  OK(csn_jw_done(&w, &err), &err);
   begin(&q, agent);
-  OK(csn_json_parse(q.arena, csn_arena_dup(q.arena, csn_buf_str(&first)), &v, &err), &err);
+  csn_str text = csn_arena_dup(q.arena, state_json(p)->raw);
+  OK(csn_json_parse(q.arena, text, &v, &err), &err);
+  size_t before = p->n_states - (p->n_states && p->st.turn_ended);
+  for (size_t i = 0; i < p->n_states; i++) {
+    OK(csn_json_parse(q.arena, csn_arena_dup(q.arena, p->states[i]->raw), &q.states[i], &err),
+       &err);
+    if (i < before)
+      csn_state_fold(&q.st, q.states[i]);
+  }
+  q.n_states = p->n_states;
   OK(csn_state_from_json(&q.st, v, &err), &err);
-  csn_jw_init(&w, &second);
-  csn_state_to_json(&q.st, &w);
-  STR_EQ(csn_buf_str(&second), first.p);
-  csn_buf_fini(&first);
-  csn_buf_fini(&second);
+  STR_EQ(state_json(&q)->raw, text.p);
+  assert_int_equal(q.st.n_loops, p->st.n_loops);
+  assert_memory_equal(q.st.loops, p->st.loops, p->st.n_loops * sizeof *q.st.loops);
   q.seq = p->seq;
   q.ts = p->ts;
   end(p);

@@ -250,7 +250,71 @@ TEST(four_processes_create_and_fill_one_database_at_once)
   folder_free(&f);
 }
 
+/* Appends records that fill the log, and reads its own journal now and then. */
+static void
+append_large(const folder *f, int fd)
+{
+  enum { APPENDS = 300, BYTES = 30000 };
+  csn_store *s;
+  csn_err err;
+  csn_journal *j;
+  if (csn_store_open(&s, f->fd, CSN_DURABLE_PROCESS, &err) < 0 || csn_journal_new(s, &j, &err) < 0)
+    die(&err);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(2 * BYTES);
+  for (int64_t i = 0; i < APPENDS; i++) {
+    csn_buf_clear(&text);
+    csn_buf_addc(&text, '"');
+    for (int k = 0; k < BYTES * (int)(i % 7) / 7 + 1; k++)
+      csn_buf_addc(&text, (char)('a' + (i + k) % 26));
+    csn_buf_addc(&text, '"');
+    csn_record r = record("note", csn_buf_str(&text));
+    if (csn_journal_append(j, &r, 1, NULL, &err) < 0)
+      die(&err);
+    if (i % 25 == 24 && count_records(j, &err) != i + 1)
+      die(&err);
+  }
+  int64_t n = count_records(j, &err);
+  csn_journal_close(j);
+  csn_store_close(s);
+  tell(fd, &n, sizeof n);
+}
+
+/* Begins the log anew again and again, as fast as it can. */
+static void
+restart_log(const folder *f, int fd)
+{
+  int64_t busy = 0;
+  for (int i = 0; i < 1500; i++)
+    busy += sql(f, i % 2 ? "PRAGMA wal_checkpoint(RESTART)" : "PRAGMA wal_checkpoint(TRUNCATE)");
+  int64_t n = 1500 - busy;
+  tell(fd, &n, sizeof n);
+}
+
+TEST(writers_and_who_begins_the_log_anew_are_not_in_each_others_way)
+{
+  folder f = folder_new();
+  csn_store_close(store_in(&f));
+  int fd[4];
+  pid_t pid[4];
+  for (int i = 0; i < 4; i++)
+    pid[i] = start(i < 3 ? append_large : restart_log, &f, &fd[i]);
+  for (int i = 0; i < 4; i++) {
+    int64_t n = last_told(fd[i]);
+    if (i < 3)
+      assert_int_equal(n, 300);
+    else
+      assert_true(n > 100);
+    int status;
+    assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+    assert_int_equal(status, 0);
+  }
+  assert_int_equal(sql(&f, "SELECT count(*) FROM record"), 900);
+  assert_int_equal(sql(&f, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
+  folder_free(&f);
+}
+
 RUN_TESTS("store/store_crash", RUN(after_kill_9_every_acknowledged_append_is_there),
           RUN(a_run_of_a_live_process_is_not_taken_and_of_a_dead_one_at_once),
           RUN(an_owner_that_cannot_be_seen_is_believed_until_its_lease_ends),
-          RUN(four_processes_create_and_fill_one_database_at_once))
+          RUN(four_processes_create_and_fill_one_database_at_once),
+          RUN(writers_and_who_begins_the_log_anew_are_not_in_each_others_way))
