@@ -26,6 +26,10 @@ typedef struct csn_tool_decl {
   csn_str schema; /* JSON Schema of a function tool; empty for a custom (free text) tool */
   csn_str format; /* JSON "format" object of a custom tool */
   bool strict;
+  bool is_deferred; /* the model sees it once it has searched for it */
+  /* Of a tool that the provider runs: its JSON as the Responses API has it, and
+   * what is to be included in replies.  Empty: it is none. */
+  csn_str hosted, include;
 } csn_tool_decl;
 
 /* What a body holds of the request that was encoded into it. */
@@ -96,6 +100,8 @@ typedef struct csn_model_ops {
   /* What else each request's head holds: name, value, ..., NULL; may be NULL. */
   const char *const *headers;
   bool appends; /* encode() uses `kept`: what a turn adds is all that is written */
+  /* Types of hosted tools that it can ask for, NULL at the end; may be NULL. */
+  const char *const *hosted;
   /* Body of the call, and what follows the base URL ("/responses"). */
   int (*encode)(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
                 csn_err *err);

@@ -184,7 +184,8 @@ csn_agent_tool_setting(const csn_agent *a, csn_str tool, const char *key)
 static int
 read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 {
-  static const char *const keys[] = {"tool", "enabled", "timeout", "timeout_ms", "retries", NULL};
+  static const char *const keys[] = {"tool",    "enabled", "timeout", "timeout_ms",
+                                     "retries", "defer",   NULL};
   csn_str tool = CSN_STR("");
   int rc = csn_agent_want(r, t, "tool_settings", CSN_JSON_OBJECT);
   if (rc == 0)
@@ -200,6 +201,13 @@ read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
     rc = read_enabled(r, enabled, w);
   if (rc == 0)
     rc = read_timeout(r, t, w);
+  const csn_json *defer = csn_json_get(t, "defer");
+  if (rc == 0 && defer)
+    rc = csn_agent_want(r, defer, "tool_settings.defer", CSN_JSON_BOOL);
+  if (defer) {
+    csn_jw_key(w, "defer");
+    csn_jw_value(w, defer);
+  }
   csn_jw_end(w);
   return rc;
 }

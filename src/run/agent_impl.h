@@ -12,6 +12,13 @@
 
 struct csn_project;
 
+/* A tool that the provider runs: agent_hosted.c */
+struct csn_agent_hosted {
+  const char *type;
+  csn_str wire, label; /* label: of an MCP server */
+  bool has_results;    /* asks for the results of a file search */
+};
+
 struct csn_agent_tool {
   csn_tool tool;
   csn_tool_decl decl;
@@ -75,6 +82,8 @@ struct csn_agent {
   size_t n_outputs;
   struct csn_agent_tool *tools;
   size_t n_tools;
+  const struct csn_agent_hosted *hosted;
+  size_t n_hosted;
 };
 
 enum {
@@ -91,6 +100,14 @@ int csn_agent_finish(csn_agent *a, csn_err *err) CSN_MUST;
 typedef int csn_model_fn(const struct csn_project *p, const char *model, void *user, csn_err *err);
 int csn_agent_each_model(const csn_agent *a, const struct csn_project *p, csn_model_fn *fn,
                          void *user, csn_err *err) CSN_MUST;
+/* The same for one agent's own. */
+int csn_agent_own_models(const csn_agent *a, const struct csn_project *p, csn_model_fn *fn,
+                         void *user, csn_err *err) CSN_MUST;
+/* Hosted and deferred tools, and whether the models know them: agent_hosted.c */
+int csn_agent_check_hosted(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
+/* One of them as the codec wants it; what is made lives in the arena. */
+csn_tool_decl csn_agent_hosted_decl(const csn_agent *a, size_t i, csn_arena *arena);
+bool csn_agent_defers(const csn_agent *a, csn_str tool);
 /* Whether each leads somewhere. */
 int csn_agent_check_models(const csn_agent *a, const struct csn_project *p, csn_err *err) CSN_MUST;
 /* The member `model` of the resolved form. */

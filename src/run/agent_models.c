@@ -75,8 +75,9 @@ expand(const csn_agent *a, const struct csn_project *p, csn_arena *arena, const 
   return csn_wrap(err, rc, "agent %s", a->name);
 }
 
-static int
-each_of(const csn_agent *a, const struct csn_project *p, csn_model_fn *fn, void *user, csn_err *err)
+int
+csn_agent_own_models(const csn_agent *a, const struct csn_project *p, csn_model_fn *fn, void *user,
+                     csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
   const csn_json *list;
@@ -93,9 +94,9 @@ int
 csn_agent_each_model(const csn_agent *a, const struct csn_project *p, csn_model_fn *fn, void *user,
                      csn_err *err)
 {
-  int rc = each_of(a, p, fn, user, err);
+  int rc = csn_agent_own_models(a, p, fn, user, err);
   for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
-    rc = each_of(a->agents[i], p, fn, user, err);
+    rc = csn_agent_own_models(a->agents[i], p, fn, user, err);
   if (rc == 0 && a->limits.soft_model)
     rc = fn(p, a->limits.soft_model, user, err);
   return rc;

@@ -163,6 +163,8 @@ csn_agent_check_approvals(const csn_agent *a, csn_err *err)
       csn_buf_addf(&list, "%s%s", i ? ", " : "", a->tools[i].tool.name);
       known = csn_glob(tool, csn_cstr(a->tools[i].tool.name));
     }
+    for (size_t i = 0; i < a->n_hosted; i++) /* LABEL.TOOL, whose names the server gives */
+      known = known || (a->hosted[i].label.n && csn_str_starts(tool, a->hosted[i].label));
     if (!known)
       return csn_fail(err, CSN_E_INVALID,
                       "approvals: agent %s has no tool %.*s; its tools are: %s (write a pattern "

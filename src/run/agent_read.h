@@ -65,6 +65,9 @@ void csn_agent_write_handoffs(const csn_agent *a, csn_jw *w);
 int csn_agent_read_agent_tools(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_agent_tools(const csn_agent *a, csn_jw *w);
 
+/* agent_hosted.c: an entry of `tools` with a member `hosted`, written to w. */
+int csn_agent_read_hosted(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w);
+
 /* agent_tools.c */
 int csn_agent_read_tools(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_tools(const csn_agent *a, csn_jw *w);

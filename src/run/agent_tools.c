@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * agent_tools.c - the section `tools` of agent.yaml: tools that are commands,
- * in any language. */
+ * in any language.  Those of the provider are in agent_hosted.c. */
 #include "run/agent_read.h"
 #include "run/command_tool.h"
 
@@ -96,7 +96,7 @@ read_schema(const struct csn_agent_reader *r, const csn_json *t, csn_tool *tool,
 }
 
 static int
-read_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
+read_command_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 {
   static const char *const keys[] = {"name",  "description", "schema", "strict", "command",
                                      "where", "environment", "replay", NULL};
@@ -140,6 +140,41 @@ read_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
   r->a->has_commands = r->a->has_commands || !tool->in_harness;
   r->a->harness_tool = tool->in_harness ? tool->name : r->a->harness_tool;
   return 0;
+}
+
+/* What acts on the computer is a command like others, with a name that is given. */
+static int
+read_computer(const struct csn_agent_reader *r, const csn_json *t)
+{
+  static const char *const passed[] = {"command", "where", "replay"};
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20), none = CSN_BUF(1 << 20);
+  const csn_json *as_tool;
+  csn_jw w, unused;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "name");
+  csn_jw_strz(&w, "computer");
+  csn_jw_key(&w, "strict");
+  csn_jw_bool(&w, false);
+  for (size_t i = 0; i < CSN_COUNT(passed); i++)
+    if (csn_json_get(t, passed[i])) {
+      csn_jw_key(&w, passed[i]);
+      csn_jw_value(&w, csn_json_get(t, passed[i]));
+    }
+  csn_jw_end(&w);
+  csn_jw_init(&unused, &none);
+  int rc = csn_agent_keep(r, &w, &as_tool);
+  return rc < 0 ? rc : read_command_tool(r, as_tool, &unused);
+}
+
+static int
+read_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
+{
+  int rc = csn_agent_want(r, t, "tools", CSN_JSON_OBJECT);
+  if (rc < 0 || !csn_json_get(t, "hosted"))
+    return rc < 0 ? rc : read_command_tool(r, t, w);
+  rc = csn_agent_read_hosted(r, t, w);
+  return rc < 0 || !csn_json_get(t, "command") ? rc : read_computer(r, t);
 }
 
 int

@@ -188,13 +188,42 @@ on_done(void *user, const csn_err *err)
 /* ---- the request ---- */
 
 static bool
-is_offered(const struct ask *a, const struct csn_agent_tool *t)
+is_offered(const struct ask *a, const char *name)
 {
   csn_str lines = csn_cstr(a->without), line;
   while (csn_str_line(&lines, &line))
-    if (csn_glob(line, csn_cstr(t->tool.name)))
+    if (csn_glob(line, csn_cstr(name)))
       return false;
   return true;
+}
+
+static size_t
+collect_tools(struct ask *a)
+{
+  const csn_agent *ag = a->agent;
+  size_t n = 0;
+  a->tools = csn_realloc(a->tools,
+                         ag->n_tools + ag->n_hosted + (ag->handoffs ? ag->handoffs->n : 0) +
+                             (ag->agent_tools ? ag->agent_tools->n : 0),
+                         sizeof *a->tools);
+  for (size_t i = 0; i < ag->n_tools; i++) {
+    const char *name = ag->tools[i].tool.name;
+    bool is_hosted = false; /* who acts on the computer is no function to the model */
+    for (size_t k = 0; k < ag->n_hosted; k++)
+      is_hosted = is_hosted || strcmp(ag->hosted[k].type, name) == 0;
+    if (is_hosted || !is_offered(a, name))
+      continue;
+    a->tools[n] = ag->tools[i].decl;
+    a->tools[n++].is_deferred = csn_agent_defers(ag, csn_cstr(name));
+  }
+  for (size_t i = 0; i < ag->n_hosted; i++)
+    if (is_offered(a, ag->hosted[i].type))
+      a->tools[n++] = csn_agent_hosted_decl(ag, i, a->arena);
+  csn_json_each (t, ag->agent_tools)
+    a->tools[n++] = csn_agent_child_decl(ag, t);
+  csn_json_each (h, ag->handoffs)
+    a->tools[n++] = csn_agent_handoff_decl(ag, h, a->arena);
+  return n;
 }
 
 /* What a callback gave, with what the capabilities and the manifest add. */
@@ -307,19 +336,8 @@ static void
 collect_request(struct ask *a)
 {
   csn_run *r = a->base.run;
-  size_t n = collect_items(a), n_tools = 0;
+  size_t n = collect_items(a), n_tools = collect_tools(a);
   const csn_agent *ag = a->agent;
-  a->tools = csn_realloc(a->tools,
-                         ag->n_tools + (ag->handoffs ? ag->handoffs->n : 0) +
-                             (ag->agent_tools ? ag->agent_tools->n : 0),
-                         sizeof *a->tools);
-  for (size_t i = 0; i < ag->n_tools; i++)
-    if (is_offered(a, &ag->tools[i]))
-      a->tools[n_tools++] = ag->tools[i].decl;
-  csn_json_each (t, ag->agent_tools)
-    a->tools[n_tools++] = csn_agent_child_decl(ag, t);
-  csn_json_each (h, ag->handoffs)
-    a->tools[n_tools++] = csn_agent_handoff_decl(ag, h, a->arena);
   a->rq = (csn_model_request){
       .model = a->route.model,
       .instructions = a->instructions.n ? csn_buf_str(&a->composed) : ag->full_instructions,

@@ -23,6 +23,7 @@ struct csn_call {
   int64_t timeout_ms, retries; /* of tool_settings; -1 and 0: none */
   csn_str answer;              /* not empty: of a call that is not made */
   bool is_custom, recovers, is_edited, is_held;
+  enum csn_call_how how;
   const csn_json *args;
   csn_scope scope;
   csn_buf out;
@@ -207,7 +208,14 @@ deliver_output(csn_call *c)
   }
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
-  csn_item_output(&w, c->is_custom, c->id, csn_buf_str(&c->out), c->content);
+  struct csn_call_answer answer = {.how = c->how,
+                                   .is_custom = c->is_custom,
+                                   .is_denied = c->answer.n > 0,
+                                   .call_id = c->id,
+                                   .input = c->input,
+                                   .text = csn_buf_str(&c->out),
+                                   .parts = c->content};
+  csn_item_answer(&w, &answer);
   csn_jw_end(&w);
   csn_jw_end(&w);
   csn_redact_json(csn_box_secrets(c->base.run), &b);
@@ -320,6 +328,8 @@ call_run(csn_job *j)
     csn_buf_add(&c->out, c->answer);
     return deliver_output(c);
   }
+  if (c->how == CSN_HOW_MCP) /* the provider makes it, once it is told that it may */
+    return deliver_output(c);
   if (!c->tool) {
     csn_buf_addf(&c->out, "Tool '%.*s' not found. The tools are:", (int)c->name.n, c->name.p);
     for (size_t i = 0; i < c->agent->n_tools; i++)
@@ -353,6 +363,7 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
   c->input = csn_arena_dup(c->arena, csn_cstr(p->arguments));
   c->answer = csn_arena_dup(c->arena, csn_cstr(p->answer));
   c->is_custom = p->is_custom;
+  c->how = p->how;
   c->is_edited = p->is_edited;
   c->is_held = p->is_held;
   c->recovers = recover;

@@ -91,6 +91,8 @@ check(const csn_decision *d, const csn_pending *p, csn_err *err)
   bool sticks = d->always || d->like.n;
   if (p->purpose == CSN_FOR_BUDGET && (sticks || d->edited.n))
     return csn_fail(err, CSN_E_INVALID, "a budget is allowed or denied as it is");
+  if (d->edited.n && p->how == CSN_HOW_MCP)
+    return csn_fail(err, CSN_E_INVALID, "a call that the provider makes is not edited");
   if (d->edited.n && !d->allow)
     return csn_fail(err, CSN_E_INVALID, "a call that is denied is not edited");
   if (d->edited.n && sticks)
@@ -136,7 +138,12 @@ csn_decision_write(const csn_decision *d, const csn_state *st, const csn_pending
     csn_buf_add(&text, d->reason);
     csn_jw_key(&w, "items");
     csn_jw_arr(&w);
-    csn_item_output(&w, p->is_custom, csn_cstr(p->call_id), csn_buf_str(&text), CSN_STR(""));
+    struct csn_call_answer a = {.how = p->how,
+                                .is_custom = p->is_custom,
+                                .is_denied = true,
+                                .call_id = csn_cstr(p->call_id),
+                                .text = csn_buf_str(&text)};
+    csn_item_answer(&w, &a);
     csn_jw_end(&w);
   }
   csn_jw_end(&w);

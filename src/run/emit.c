@@ -151,6 +151,8 @@ call(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind, const csn_p
   member(&w, "call_id", p->call_id);
   member(&w, "name", p->name);
   member(&w, p->is_custom ? "input" : "arguments", p->arguments);
+  if (p->how)
+    member(&w, "how", csn_call_how_name(p->how));
   if (p->is_edited) {
     csn_jw_key(&w, "edited");
     csn_jw_bool(&w, true);

@@ -5,9 +5,9 @@
 static bool
 is_hosted(csn_str type)
 {
-  static const char *const types[] = {"web_search_call", "file_search_call",
-                                      "computer_call",   "code_interpreter_call",
-                                      "mcp_call",        "image_generation_call"};
+  static const char *const types[] = {
+      "web_search_call", "file_search_call",      "mcp_list_tools",   "code_interpreter_call",
+      "mcp_call",        "image_generation_call", "tool_search_call", "tool_search_output"};
   for (size_t i = 0; i < CSN_COUNT(types); i++)
     if (csn_str_eq(type, csn_cstr(types[i])))
       return true;
@@ -23,7 +23,9 @@ csn_reply_shape_of(const csn_json *items)
     if (csn_str_eq(type, CSN_STR("message")))
       r.last_message = item;
     else if (csn_str_eq(type, CSN_STR("function_call")) ||
-             csn_str_eq(type, CSN_STR("custom_tool_call")))
+             csn_str_eq(type, CSN_STR("custom_tool_call")) ||
+             csn_str_eq(type, CSN_STR("computer_call")) ||
+             csn_str_eq(type, CSN_STR("mcp_approval_request")))
       r.n_calls++;
     else if (is_hosted(type))
       r.n_hosted++;
@@ -74,6 +76,96 @@ csn_item_output(csn_jw *w, bool is_custom, csn_str call_id, csn_str text, csn_st
   else
     csn_jw_str(w, text);
   csn_jw_end(w);
+}
+
+const char *
+csn_call_how_name(enum csn_call_how how)
+{
+  static const char *const names[] = {NULL, "computer", "mcp"};
+  return names[how];
+}
+
+enum csn_call_how
+csn_call_how_of(csn_str name)
+{
+  return csn_str_eq(name, CSN_STR("computer")) ? CSN_HOW_COMPUTER
+         : csn_str_eq(name, CSN_STR("mcp"))    ? CSN_HOW_MCP
+                                               : CSN_HOW_CALL;
+}
+
+/* A picture of one dot, where the API wants one and there is none. */
+#define NO_PICTURE                                                                                 \
+  "data:image/"                                                                                    \
+  "png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAAB" \
+  "JRU5ErkJggg=="
+
+static void
+computer_output(csn_jw *w, const struct csn_call_answer *a)
+{
+  csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
+  const csn_json *parts = NULL, *input = NULL;
+  csn_str picture = CSN_STR("");
+  if (a->parts.n && csn_json_parse(arena, a->parts, &parts, NULL) == 0)
+    csn_json_each (part, parts)
+      if (!picture.n)
+        picture = csn_json_str(part, "image_url", CSN_STR(""));
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, "computer_call_output");
+  csn_jw_key(w, "call_id");
+  csn_jw_str(w, a->call_id);
+  csn_jw_key(w, "output");
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, "computer_screenshot");
+  csn_jw_key(w, "image_url");
+  csn_jw_str(w, picture.n ? picture : CSN_STR(NO_PICTURE));
+  csn_jw_end(w);
+  /* Who let it pass has seen what the provider was afraid of. */
+  const csn_json *checks = NULL;
+  if (!a->is_denied && csn_json_parse(arena, a->input, &input, NULL) == 0)
+    checks = csn_json_get(input, "pending_safety_checks");
+  if (checks) {
+    csn_jw_key(w, "acknowledged_safety_checks");
+    csn_jw_value(w, checks);
+  }
+  csn_jw_end(w);
+  if (picture.n || !a->text.n)
+    return;
+  csn_jw_obj(w);
+  csn_jw_key(w, "role");
+  csn_jw_strz(w, "developer");
+  csn_jw_key(w, "content");
+  csn_jw_str(w, a->text);
+  csn_jw_end(w);
+}
+
+static void
+mcp_response(csn_jw *w, const struct csn_call_answer *a)
+{
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, "mcp_approval_response");
+  csn_jw_key(w, "approval_request_id");
+  csn_jw_str(w, a->call_id);
+  csn_jw_key(w, "approve");
+  csn_jw_bool(w, !a->is_denied);
+  if (a->is_denied && a->text.n) {
+    csn_jw_key(w, "reason");
+    csn_jw_str(w, a->text);
+  }
+  csn_jw_end(w);
+}
+
+void
+csn_item_answer(csn_jw *w, const struct csn_call_answer *a)
+{
+  if (a->how == CSN_HOW_COMPUTER)
+    computer_output(w, a);
+  else if (a->how == CSN_HOW_MCP)
+    mcp_response(w, a);
+  else
+    csn_item_output(w, a->is_custom, a->call_id, a->text, a->parts);
 }
 
 void

@@ -156,6 +156,8 @@ pending_to_json(const csn_pending *p, csn_jw *w)
     flag(w, "edited", p->is_edited);
     flag(w, "held", p->is_held);
     number(w, "order", p->order);
+    if (p->how)
+      text(w, "how", csn_call_how_name(p->how));
     if (p->tokens)
       number(w, "tokens", p->tokens);
     if (p->cost_pusd)
@@ -336,6 +338,7 @@ pending_from_json(csn_pending *p, const csn_json *v, csn_err *err)
       .is_edited = csn_json_bool(v, "edited", false),
       .is_held = csn_json_bool(v, "held", false),
       .order = csn_json_int(v, "order", 0),
+      .how = csn_call_how_of(csn_json_str(v, "how", CSN_STR(""))),
       .tokens = csn_json_int(v, "tokens", 0),
       .cost_pusd = csn_json_int(v, "cost_pusd", 0),
       .purpose = purpose_of(csn_json_str(v, "for", CSN_STR(""))),

@@ -12,6 +12,7 @@
 #include "caisson/run.h"
 #include "core/hash.h"
 #include "run/event.h"
+#include "run/items.h"
 #include "run/prices.h"
 
 /* Raised whenever the same events could give other effects than before. */
@@ -59,6 +60,7 @@ typedef struct csn_pending {
   bool was_interrupted;             /* asked because the harness died while it ran */
   char *call_id, *name, *arguments; /* of a tool call or a question about one */
   int64_t order;                    /* among the calls of its turn */
+  enum csn_call_how how;            /* of a tool call or a question about one */
   int64_t tokens, cost_pusd;        /* reserved for a child; 0: no limit */
   char *answer;                     /* not performed: this is its output; or NULL */
 } csn_pending;

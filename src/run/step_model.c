@@ -64,21 +64,83 @@ dup_without_nul(csn_str s)
   return b.p;
 }
 
-static void
-queue_call(csn_state *st, const csn_json *item, bool is_custom)
+/* NULL: it is over the limit. */
+static csn_pending *
+queue(csn_state *st)
 {
   if (st->cfg.max_tool_calls && st->tool_calls >= st->cfg.max_tool_calls) {
     st->tool_calls = st->cfg.max_tool_calls + 1; /* the run ends when those before are done */
-    return;
+    return NULL;
   }
   csn_pending *p = csn_pending_add(st, CSN_DO_TOOL_CALL, -1);
-  const char *input = is_custom ? "input" : "arguments";
+  p->order = ++st->turn_calls;
+  st->tool_calls++;
+  return p;
+}
+
+static void
+queue_call(csn_state *st, const csn_json *item, bool is_custom)
+{
+  csn_pending *p = queue(st);
+  if (!p)
+    return;
   p->is_custom = is_custom;
   p->call_id = csn_dupz(csn_json_str(item, "call_id", CSN_STR("")));
   p->name = dup_without_nul(csn_json_str(item, "name", CSN_STR("")));
-  p->arguments = dup_without_nul(csn_json_str(item, input, CSN_STR("")));
-  p->order = ++st->turn_calls;
-  st->tool_calls++;
+  p->arguments =
+      dup_without_nul(csn_json_str(item, is_custom ? "input" : "arguments", CSN_STR("")));
+}
+
+/* {"actions":[...],"pending_safety_checks":[...]} for the tool `computer`. */
+static void
+queue_computer(csn_state *st, const csn_json *item)
+{
+  csn_pending *p = queue(st);
+  if (!p)
+    return;
+  csn_buf text = CSN_BUF(2 * item->raw.n + 100);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "actions");
+  if (csn_json_is(csn_json_get(item, "actions"), CSN_JSON_ARRAY)) {
+    csn_jw_value(&w, csn_json_get(item, "actions"));
+  } else {
+    csn_jw_arr(&w);
+    if (csn_json_get(item, "action"))
+      csn_jw_value(&w, csn_json_get(item, "action"));
+    csn_jw_end(&w);
+  }
+  if (csn_json_get(item, "pending_safety_checks")) {
+    csn_jw_key(&w, "pending_safety_checks");
+    csn_jw_value(&w, csn_json_get(item, "pending_safety_checks"));
+  }
+  csn_jw_end(&w);
+  p->how = CSN_HOW_COMPUTER;
+  p->call_id = csn_dupz(csn_json_str(item, "call_id", CSN_STR("")));
+  p->name = csn_dupz(CSN_STR("computer"));
+  p->arguments = dup_without_nul(csn_buf_str(&text));
+  csn_buf_fini(&text);
+}
+
+/* A server of the provider's asks whether its tool may be called: LABEL.TOOL. */
+static void
+queue_mcp(csn_state *st, const csn_json *item)
+{
+  csn_pending *p = queue(st);
+  if (!p)
+    return;
+  csn_str label = csn_json_str(item, "server_label", CSN_STR(""));
+  csn_str name = csn_json_str(item, "name", CSN_STR(""));
+  csn_buf both = CSN_BUF(label.n + name.n + 2);
+  csn_buf_add(&both, label);
+  csn_buf_addc(&both, '.');
+  csn_buf_add(&both, name);
+  p->how = CSN_HOW_MCP;
+  p->call_id = csn_dupz(csn_json_str(item, "id", CSN_STR("")));
+  p->name = dup_without_nul(csn_buf_str(&both));
+  p->arguments = dup_without_nul(csn_json_str(item, "arguments", CSN_STR("")));
+  csn_buf_fini(&both);
 }
 
 /* Whether the calls of a reply can be answered; decides the outcome if not. */
@@ -93,10 +155,17 @@ check_calls(struct csn_step *s, const struct csn_reply_shape *shape, const csn_j
     return false;
   }
   csn_json_each (item, items) {
-    csn_str id = csn_json_str(item, "call_id", CSN_STR(""));
+    csn_str id = csn_json_str(item, "call_id", csn_json_str(item, "id", CSN_STR("")));
     if (id.n && memchr(id.p, '\0', id.n)) {
       csn_step_give_up(s, CSN_RUN_FAILED, "model",
                        CSN_STR("the model's reply holds a call id with a NUL"));
+      return false;
+    }
+    if (csn_str_eq(csn_json_str(item, "type", CSN_STR("")), CSN_STR("tool_search_call")) &&
+        csn_str_eq(csn_json_str(item, "execution", CSN_STR("")), CSN_STR("client"))) {
+      csn_step_give_up(s, CSN_RUN_FAILED, "model",
+                       CSN_STR("the model wants its tools to be searched here; only searches by "
+                               "the provider are supported"));
       return false;
     }
   }
@@ -142,6 +211,10 @@ csn_step_on_model_replied(struct csn_step *s)
       queue_call(st, item, false);
     else if (csn_str_eq(type, CSN_STR("custom_tool_call")))
       queue_call(st, item, true);
+    else if (csn_str_eq(type, CSN_STR("computer_call")))
+      queue_computer(st, item);
+    else if (csn_str_eq(type, CSN_STR("mcp_approval_request")))
+      queue_mcp(st, item);
   }
   if (!shape.n_calls && !(shape.n_hosted && !shape.last_message))
     take_final(s, &shape);

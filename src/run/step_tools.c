@@ -73,7 +73,7 @@ perform(struct csn_step *s, csn_pending *p)
 {
   p->kind = CSN_DO_TOOL_CALL;
   csn_auto(csn_freep) char *guards =
-      p->answer ? NULL : csn_step_tool_guards(s->st, "tool_output", p->name);
+      p->answer || p->how ? NULL : csn_step_tool_guards(s->st, "tool_output", p->name);
   p->is_held = guards != NULL;
   p->seq = csn_emit_tool_call(s->out, s->ev, p);
 }
@@ -113,6 +113,15 @@ let_pass(struct csn_step *s, csn_pending *p)
     start(s, p);
 }
 
+/* What somebody must have allowed: a server asks, or the provider is afraid of
+ * what an action may do. */
+static bool
+needs_word(const csn_pending *p, const csn_policy_call *c)
+{
+  const csn_json *checks = csn_json_get(c->args, "pending_safety_checks");
+  return p->how == CSN_HOW_MCP || (p->how == CSN_HOW_COMPUTER && checks && checks->n);
+}
+
 /* A call begins: it is performed, answered by policy, or a human is asked. */
 static void
 begin_call(struct csn_step *s, csn_pending *p)
@@ -123,10 +132,12 @@ begin_call(struct csn_step *s, csn_pending *p)
   if (csn_step_is_disabled(st, p->name)) {
     csn_step_set_text(&p->answer, CSN_STR("This tool is not available now."));
     verdict = CSN_DENY;
-  } else if (st->cfg.approvals && st->cfg.approvals->n) {
+  } else if ((st->cfg.approvals && st->cfg.approvals->n) || p->how) {
     csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
     csn_policy_call c = call_of(st, p, a);
     verdict = csn_policy_look(st->cfg.approvals, &c, s->ev->ts_ms, &rule);
+    if (verdict == CSN_ALLOW && !rule && needs_word(p, &c))
+      verdict = CSN_ASK;
     if (verdict == CSN_DENY)
       deny(p, "a rule of this agent", csn_json_str(rule, "reason", CSN_STR("")));
     const csn_sticky *k = verdict == CSN_ASK ? find_sticky(st, &c, s->ev->ts_ms) : NULL;

@@ -17,10 +17,38 @@
 #include "model/reply.h"
 #include "model/request.h"
 
+/* Newer models know "computer", the first ones a form with the screen's size. */
 static void
-write_tool(csn_jw *w, const csn_endpoint *ep, const csn_tool_decl *t)
+write_hosted(csn_jw *w, const csn_model_request *rq, const csn_tool_decl *t)
+{
+  const csn_json *v;
+  csn_auto(csn_arena_freep) csn_arena *a = NULL;
+  if (!csn_str_eq(t->name, CSN_STR("computer"))) {
+    csn_jw_raw(w, t->hosted);
+    return;
+  }
+  a = csn_arena_new(0);
+  bool is_preview = csn_str_starts(rq->model, CSN_STR("computer-use-preview"));
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, is_preview ? "computer_use_preview" : "computer");
+  if (is_preview && csn_json_parse(a, t->hosted, &v, NULL) == 0)
+    csn_json_each (m, v)
+      if (!csn_str_eq(m->key, CSN_STR("type"))) {
+        csn_jw_keyn(w, m->key);
+        csn_jw_value(w, m);
+      }
+  csn_jw_end(w);
+}
+
+static void
+write_tool(csn_jw *w, const csn_endpoint *ep, const csn_model_request *rq, const csn_tool_decl *t)
 {
   bool is_custom = !t->schema.n && ep->custom_tools;
+  if (t->hosted.n) {
+    write_hosted(w, rq, t);
+    return;
+  }
   csn_jw_obj(w);
   csn_jw_key(w, "type");
   csn_jw_str(w, is_custom ? CSN_STR("custom") : CSN_STR("function"));
@@ -38,6 +66,10 @@ write_tool(csn_jw *w, const csn_endpoint *ep, const csn_tool_decl *t)
   } else if (t->format.n) {
     csn_jw_key(w, "format");
     csn_jw_raw(w, t->format);
+  }
+  if (t->is_deferred) {
+    csn_jw_key(w, "defer_loading");
+    csn_jw_bool(w, true);
   }
   csn_jw_end(w);
 }
@@ -87,7 +119,7 @@ write_tools(csn_body *b, const csn_endpoint *ep)
   if (csn_body_key(b, "tools")) {
     csn_jw_arr(&b->w);
     for (size_t i = 0; i < b->rq->n_tools; i++)
-      write_tool(&b->w, ep, &b->rq->tools[i]);
+      write_tool(&b->w, ep, b->rq, &b->rq->tools[i]);
     csn_jw_end(&b->w);
   }
   const csn_json *choice = csn_json_get(b->rq->settings, "tool_choice");
@@ -195,6 +227,9 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
     csn_jw_arr(w);
     csn_json_each (m, include)
       csn_jw_value(w, m);
+    for (size_t i = 0; i < rq->n_tools; i++)
+      if (rq->tools[i].include.n)
+        csn_jw_str(w, rq->tools[i].include);
     csn_jw_end(w);
   }
   write_tools(&b, ep);
@@ -383,9 +418,14 @@ close_decoder(csn_decoder *d)
   free(d);
 }
 
+static const char *const hosted_tools[] = {"web_search",       "file_search", "code_interpreter",
+                                           "image_generation", "mcp",         "computer",
+                                           "tool_search",      NULL};
+
 const csn_model_ops csn_model_responses = {
     .size = sizeof(csn_model_ops),
     .name = "responses",
+    .hosted = hosted_tools,
     .appends = true,
     .encode = encode,
     .decoder = decoder,
