@@ -171,7 +171,7 @@ csn_step_fall_back(struct csn_step *s)
   csn_str code = csn_json_str(csn_json_get(s->ev->data, "error"), "code", CSN_STR(""));
   if (!st->cfg.models || !st->route.model || csn_str_eq(code, CSN_STR("cancelled")))
     return false;
-  if (!refused)
+  if (!refused && !csn_str_eq(code, CSN_STR("too_long"))) /* it is well, only not for this */
     lay_to_rest(s, st->route.model);
   if (!choose(s, refused ? "refused" : "failed"))
     return false;
