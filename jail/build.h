@@ -31,6 +31,9 @@ void csn_jail_tell(csn_jail_note *note);
  * rootfs: a detached tree, or -1 for the host's programs; taken. */
 void csn_jail_skeleton(const char *root, int rootfs);
 
+/* Part of it: the folder `dev` in the folder at hand, from the host's. */
+void csn_make_devices(void);
+
 /* What is this jail's own (jail/mounts.c), on top of the skeleton as "/". */
 void csn_jail_mounts(const struct csn_jail_plan *plan);
 /* Its users and groups over those of the skeleton (jail/accounts.c). */

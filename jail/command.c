@@ -130,7 +130,7 @@ not_root(uint32_t id)
 }
 
 static bool
-become(const csn_jail_exec *x)
+become(const csn_jail_exec *x, bool keep_groups)
 {
   gid_t groups[CSN_JAIL_GROUPS_MAX], gid = not_root(x->gid);
   uid_t uid = not_root(x->uid);
@@ -142,7 +142,8 @@ become(const csn_jail_exec *x)
       return false;
     groups[i] = x->groups[i];
   }
-  return setgroups(x->n_groups, groups) == 0 && setresgid(gid, gid, gid) == 0 &&
+  bool keeps = keep_groups && x->n_groups == 0;
+  return (keeps || setgroups(x->n_groups, groups) == 0) && setresgid(gid, gid, gid) == 0 &&
          setresuid(uid, uid, uid) == 0;
 }
 
@@ -160,7 +161,7 @@ child_main(void *arg)
       give_up(s, CSN_COMMAND_AT_SETUP);
   if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
     give_up(s, CSN_COMMAND_AT_SETUP);
-  if (s->warden->plan->ranged && !become(s->x))
+  if (s->warden->plan->ranged && !become(s->x, s->warden->plan->open.keep_groups))
     give_up(s, CSN_COMMAND_AT_SETUP);
   if (chdir(s->cwd) < 0)
     give_up(s, CSN_COMMAND_AT_CWD);

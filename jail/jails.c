@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "jail/extras.h"
 #include "jail/layers.h"
 #include "jail/steps.h"
 
@@ -259,7 +260,10 @@ make_cold(struct csn_jails *s, struct csn_request *r, const struct csn_template 
                          .life = -1,
                          .deadline_ms = csn_jails_deadline_ms(&r->open.limits)};
     memcpy(plan.fds, r->fds, sizeof r->fds);
-    failed = csn_jails_start(s, t, &plan, j, a, fds);
+    failed = csn_extras_make(s, r, ids, &plan, why);
+    if (!failed)
+      failed = csn_jails_start(s, t, &plan, j, a, fds);
+    csn_extras_drop(&plan);
     if (failed)
       csn_home_let_go(j.view);
   }

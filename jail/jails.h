@@ -39,6 +39,7 @@ struct csn_request {
   csn_jail_open open;
   int fds[CSN_JAIL_GIVEN];                              /* by number; -1: not there */
   int layers[CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX]; /* those of the workspace last */
+  int extras[CSN_JAIL_EXTRAS_MAX];                      /* devices, then libraries */
   int view; /* comes of a workspace of layers, for the harness; -1 */
 };
 

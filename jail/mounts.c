@@ -97,6 +97,20 @@ mask_memory(int64_t bytes)
   unlink("/dev/shm/memory");
 }
 
+/* Devices of the host, and what their drivers bring (jail/extras.c). */
+static void
+attach_extras(const struct csn_jail_plan *plan)
+{
+  enum { FLAGS = MS_NOSUID | MS_NODEV };
+  csn_attach(plan->fds[CSN_JAIL_DEV], "/dev");
+  csn_mount_new("tmpfs", "/run", FLAGS, "size=16k,nr_inodes=4,mode=755");
+  csn_make_folder("/run/caisson"); /* for jail/network.c */
+  csn_make_folder(CSN_JAIL_DRIVERS_FOLDER);
+  csn_attach(plan->fds[CSN_JAIL_DRIVERS], CSN_JAIL_DRIVERS_FOLDER);
+  if (mount(NULL, "/run", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL) < 0)
+    csn_jail_fail("make read-only", "/run");
+}
+
 void
 csn_jail_mounts(const struct csn_jail_plan *plan)
 {
@@ -106,6 +120,8 @@ csn_jail_mounts(const struct csn_jail_plan *plan)
   int64_t own = csn_jail_share(l, CSN_JAIL_OWN_BYTES, in_memory && l->disk >= 0 ? 8 : 4);
   processes(); /* first: its covers lie where /tmp comes */
   csn_jail_accounts(plan);
+  if (plan->fds[CSN_JAIL_DEV] > 0)
+    attach_extras(plan);
   csn_mount_new("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620");
   int64_t shm = csn_jail_share(l, SHM_BYTES, 8);
   mount_memory("/dev/shm", MS_NOEXEC, ",mode=1777", shm, csn_jail_files(shm, SHM_FILES));

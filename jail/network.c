@@ -251,12 +251,14 @@ csn_jail_trust(void)
       "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
   };
   enum { FLAGS = MS_NOSUID | MS_NODEV | MS_NOEXEC };
-  csn_mount_new("tmpfs", "/run", FLAGS, "size=16m,nr_inodes=16,mode=755");
+  /* There is a place for it where the jail has drivers. */
+  const char *at = access("/run/caisson", F_OK) < 0 ? "/run" : "/run/caisson";
+  csn_mount_new("tmpfs", at, FLAGS, "size=16m,nr_inodes=16,mode=755");
   csn_make_folder("/run/caisson");
   csn_make_file("/run/caisson/resolv.conf", "nameserver 127.0.0.1\noptions timeout:5 attempts:2\n");
   receive_file(CSN_JAIL_TRUST_FILE);
-  if (mount(NULL, "/run", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL) < 0)
-    csn_jail_fail("make read-only", "/run");
+  if (mount(NULL, at, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL) < 0)
+    csn_jail_fail("make read-only", at);
   cover("/run/caisson/resolv.conf", "/etc/resolv.conf");
   for (size_t i = 0; i < sizeof roots / sizeof *roots; i++)
     cover(CSN_JAIL_TRUST_FILE, roots[i]);

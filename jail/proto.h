@@ -31,12 +31,15 @@ enum csn_jail_fd {
   CSN_JAIL_LOCK,
   CSN_JAIL_WORKSPACE,
   CSN_JAIL_ACCOUNTS, /* a file: /etc/passwd, a NUL, /etc/group, a NUL */
+  CSN_JAIL_NAMES,    /* a file: names of devices, then of libraries, each with a NUL */
   CSN_JAIL_GIVEN,
   /* Read end of a pipe that the spawner holds open while it lives. */
   CSN_JAIL_LIFE = CSN_JAIL_GIVEN,
-  CSN_JAIL_BLANK,  /* an empty mount namespace, for the jail to end in */
-  CSN_JAIL_USERS,  /* the commands' user namespace */
-  CSN_JAIL_ORDERS, /* of a warm jail: brings what was not there yet (jail/pool.c) */
+  CSN_JAIL_BLANK,   /* an empty mount namespace, for the jail to end in */
+  CSN_JAIL_USERS,   /* the commands' user namespace */
+  CSN_JAIL_DEV,     /* with devices of the host: a tree of its /dev, */
+  CSN_JAIL_DRIVERS, /* and one of libraries */
+  CSN_JAIL_ORDERS,  /* of a warm jail: brings what was not there yet (jail/pool.c) */
   CSN_JAIL_FDS
 };
 #define CSN_JAIL_WITH(fd) (1u << (fd))
@@ -49,6 +52,8 @@ enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 }
 #define CSN_JAIL_HOME "/home/user"
 
 enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_LAYERS_MAX = 128, CSN_JAIL_GROUPS_MAX = 32 };
+/* With those the descriptors of a packet: SCM_RIGHTS carries 253. */
+enum { CSN_JAIL_EXTRAS_MAX = 72 };
 
 /* A workspace of layers: the folder given holds `upper`, which takes all
  * changes, and `work`, empty; below them are the layers, at least one. */
@@ -121,6 +126,7 @@ enum { CSN_JAIL_PROXY_FD, CSN_JAIL_DNS_UDP_FD, CSN_JAIL_DNS_TCP_FD, CSN_JAIL_POR
 enum { CSN_JAIL_LISTENERS_MAX = CSN_JAIL_PORT_FDS + CSN_JAIL_PORTS_MAX };
 
 /* What programs in a networked jail trust: the harness's choice of roots. */
+#define CSN_JAIL_DRIVERS_FOLDER "/run/drivers"
 #define CSN_JAIL_TRUST_FILE "/run/caisson/ca.pem"
 
 /* What a packet to the spawner wants: a jail; to know how it would be made
@@ -129,14 +135,17 @@ enum { CSN_JAIL_LISTENERS_MAX = CSN_JAIL_PORT_FDS + CSN_JAIL_PORTS_MAX };
 enum csn_jail_what { CSN_JAIL_MAKE, CSN_JAIL_ABOUT, CSN_JAIL_TAKE_OVER };
 
 typedef struct csn_jail_open {
-  uint32_t what;       /* a csn_jail_what */
-  uint32_t with;       /* CSN_JAIL_WITH() of each descriptor */
-  uint32_t layers;     /* folders of the root file system, whose descriptors come behind those,
-                          the lowest first; 0: the host's programs */
-  uint32_t pool;       /* warm jails of this kind to keep; without CONTROL: only that */
-  uint32_t under;      /* layers of the workspace, whose descriptors come last, the lowest
-                          first; 0: the workspace is a plain folder */
-  uint32_t keep_owner; /* fail rather than give the folder of the workspace away */
+  uint32_t what;   /* a csn_jail_what */
+  uint32_t with;   /* CSN_JAIL_WITH() of each descriptor */
+  uint32_t layers; /* folders of the root file system, whose descriptors come behind those,
+                      the lowest first; 0: the host's programs */
+  uint32_t pool;   /* warm jails of this kind to keep; without CONTROL: only that */
+  uint32_t under;  /* layers of the workspace, whose descriptors come next, the lowest
+                      first; 0: the workspace is a plain folder */
+  uint32_t devices, libraries; /* the NAMES; descriptors of them, O_PATH will do, come last */
+  uint32_t keep_groups; /* commands keep the harness's further groups, which an ordinary user may
+                           need for devices */
+  uint32_t keep_owner;  /* fail rather than give the folder of the workspace away */
   csn_jail_limits limits;
   uint32_t uid, gid; /* who owns the workspace and the home; 1000 without a range of ids */
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */

@@ -182,8 +182,8 @@ folder_programs(int tree)
 
 /* ---- devices and processes ---- */
 
-static void
-devices(void)
+void
+csn_make_devices(void)
 {
   static const char *const nodes[] = {"/dev/null",   "/dev/zero",    "/dev/full",
                                       "/dev/random", "/dev/urandom", "/dev/tty"};
@@ -300,7 +300,7 @@ csn_jail_skeleton(const char *root, int rootfs)
     folder_programs(rootfs);
   else
     host_programs();
-  devices();
+  csn_make_devices();
   processes();
   csn_make_folders(CSN_JAIL_HOME + 1);
   csn_make_folder("root");

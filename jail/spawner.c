@@ -109,7 +109,10 @@ handle(struct csn_jails *s, struct csn_request *r)
 static bool
 serve(struct csn_jails *s)
 {
-  enum { MOST = CSN_JAIL_GIVEN - CSN_JAIL_CONTROL + CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX };
+  enum {
+    MOST = CSN_JAIL_GIVEN - CSN_JAIL_CONTROL + CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX +
+           CSN_JAIL_EXTRAS_MAX
+  };
   struct csn_request r;
   union {
     struct cmsghdr head;
@@ -135,11 +138,15 @@ serve(struct csn_jails *s)
       r.fds[i] = fds[at++];
   for (size_t i = 0; i < r.open.layers + r.open.under; i++)
     r.layers[i] = fds[at++];
+  size_t extras = count - at;
+  memcpy(r.extras, fds + at, extras * sizeof *fds);
   handle(s, &r);
   for (int i = CSN_JAIL_CONTROL; i < CSN_JAIL_GIVEN; i++)
     close_fd(r.fds[i]);
   for (size_t i = 0; i < r.open.layers + r.open.under; i++)
     close(r.layers[i]);
+  for (size_t i = 0; i < extras; i++)
+    close(r.extras[i]);
   return true;
 }
 

@@ -32,14 +32,12 @@
 
 enum { HELPER_STACK = 256 * 1024 };
 
-/* Runs `go` beside us and waits for its end; the processes it clones with
- * CLONE_PARENT are ours. */
-static int
-beside(int (*go)(void *), void *arg, unsigned long more, char *stack)
+int
+csn_start_beside(int (*go)(void *), void *arg, unsigned long more, char *stack, size_t size)
 {
   int status;
-  pid_t pid = clone(go, stack + HELPER_STACK,
-                    (int)(CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD | more), arg);
+  pid_t pid =
+      clone(go, stack + size, (int)(CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD | more), arg);
   if (pid < 0)
     return -1;
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -47,13 +45,20 @@ beside(int (*go)(void *), void *arg, unsigned long more, char *stack)
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+static int
+beside(int (*go)(void *), void *arg, unsigned long more, char *stack)
+{
+  return csn_start_beside(go, arg, more, stack, HELPER_STACK);
+}
+
 /* Becomes user 0 of a range.  Without one we have all that is needed, and the
  * warden goes where the commands are at the end. */
 static bool
-enter_ids(const struct csn_ids *ids)
+enter_ids(const struct csn_ids *ids, bool keep_groups)
 {
-  return !ids->ranged || (setns(ids->users, CLONE_NEWUSER) == 0 && setgroups(0, NULL) == 0 &&
-                          setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0);
+  return !ids->ranged ||
+         (setns(ids->users, CLONE_NEWUSER) == 0 && (keep_groups || setgroups(0, NULL) == 0) &&
+          setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0);
 }
 
 /* ---- home ---- */
@@ -226,7 +231,7 @@ make_template(void *arg)
 {
   static _Alignas(16) char stack[HELPER_STACK];
   struct making *m = arg;
-  if (!enter_ids(m->ids))
+  if (!enter_ids(m->ids, false))
     csn_jail_fail("become user 0 of the jail", "");
   if (beside(make_skeleton, m, CLONE_NEWNS | CLONE_NEWPID, stack) < 0)
     csn_jail_fail("make user, process and mount namespaces", "");
@@ -460,7 +465,8 @@ clone_first(void *arg)
     joined = setns(c->spare->net, CLONE_NEWNET) == 0 && setns(c->spare->ipc, CLONE_NEWIPC) == 0;
   else
     flags |= CLONE_NEWNET | CLONE_NEWIPC;
-  if (joined && setns(c->t->mounts, CLONE_NEWNS) == 0 && enter_ids(c->ids))
+  if (joined && setns(c->t->mounts, CLONE_NEWNS) == 0 &&
+      enter_ids(c->ids, c->plan->open.keep_groups))
     c->pid = (pid_t)syscall(SYS_clone, flags, NULL, &c->pidfd, NULL, 0);
   if (c->pid == 0)
     csn_jail_build(c->plan);

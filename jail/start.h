@@ -68,6 +68,10 @@ const char *csn_home_stack(const struct csn_home *home, int ids, const int *laye
 /* Closes what may be the last descriptor of such a whole in a process beside
  * us: the kernel then forgets each of its files, which takes its time. */
 void csn_home_let_go(int whole);
+/* Runs `go` in a process beside us, whose memory and descriptors are ours, and
+ * waits for its end; the processes it clones with CLONE_PARENT are ours.  Its
+ * exit status, or -1. */
+int csn_start_beside(int (*go)(void *), void *arg, unsigned long more, char *stack, size_t size);
 
 /* Network and IPC namespaces that nobody is in yet. */
 struct csn_spare {

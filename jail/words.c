@@ -81,8 +81,14 @@ csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
   }
   if (open->under && !(open->with & CSN_JAIL_WITH(CSN_JAIL_WORKSPACE)))
     return false;
+  bool has_names = open->with & CSN_JAIL_WITH(CSN_JAIL_NAMES);
+  if (open->devices > CSN_JAIL_EXTRAS_MAX || open->libraries > CSN_JAIL_EXTRAS_MAX ||
+      open->devices + open->libraries > CSN_JAIL_EXTRAS_MAX ||
+      has_names != (open->devices + open->libraries > 0))
+    return false;
   return open->layers <= CSN_JAIL_LAYERS_MAX && open->under <= CSN_JAIL_UNDER_MAX &&
-         named + open->layers + open->under == fds && is_plain_path(open->root, sizeof open->root);
+         named + open->layers + open->under + open->devices + open->libraries == fds &&
+         is_plain_path(open->root, sizeof open->root);
 }
 
 size_t

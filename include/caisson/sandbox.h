@@ -111,7 +111,10 @@ typedef struct csn_sandbox_spec {
   const csn_sandbox_group *groups;
   size_t n_groups;
   const csn_network *network; /* what it may reach; NULL: nothing */
-  const uint16_t *expose;     /* ports that csn_sandbox_dial() may connect to */
+  /* Devices of this machine that commands may use: "nvidia", "dri", "fuse";
+   * NULL-terminated, may be NULL.  Only "jail". */
+  const char *const *devices;
+  const uint16_t *expose; /* ports that csn_sandbox_dial() may connect to */
   size_t n_expose;
   const csn_layers *layers; /* NULL: the workspace is workspace_fd itself */
   struct csn_stack *stack;  /* the port's: leave it NULL */

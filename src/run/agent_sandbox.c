@@ -2,6 +2,7 @@
  * agent_sandbox.c - the section `sandbox` of agent.yaml: a table of its keys,
  * each with how it is read and how the resolved form writes it. */
 #include "run/agent_read.h"
+#include "sandbox/devices.h"
 #include "sandbox/rootfs_word.h"
 
 /* One key.  `read` gets the key's value; `write` adds nothing when the agent
@@ -92,6 +93,42 @@ write_run_as(const csn_agent *a, csn_jw *w)
   csn_jw_strz(w, a->sandbox.run_as);
 }
 
+/* ---- devices ---- */
+
+static int
+read_devices(const struct csn_agent_reader *r, const csn_json *m)
+{
+  int rc = csn_agent_want(r, m, "sandbox.devices", CSN_JSON_ARRAY);
+  if (rc < 0)
+    return rc;
+  const char **list = csn_arena_alloc(r->a->arena, (m->n + 1) * sizeof *list);
+  size_t n = 0;
+  csn_json_each (one, m) {
+    size_t known = n;
+    for (const char *const *w = csn_device_words; *w; w++)
+      if (one->kind == CSN_JSON_STRING && csn_str_eq(one->text, csn_cstr(*w)))
+        list[n++] = *w;
+    if (n == known)
+      return csn_agent_complain(r, one, "sandbox.devices: expected nvidia, dri or fuse");
+  }
+  if (n && strcmp(r->a->sandbox.backend, "jail") != 0)
+    return csn_agent_complain(r, m, "sandbox.devices: only the back-end jail has devices");
+  r->a->sandbox.devices = list;
+  return 0;
+}
+
+static void
+write_devices(const csn_agent *a, csn_jw *w)
+{
+  if (!a->sandbox.devices)
+    return;
+  csn_jw_key(w, "devices");
+  csn_jw_arr(w);
+  for (const char *const *d = a->sandbox.devices; *d; d++)
+    csn_jw_strz(w, *d);
+  csn_jw_end(w);
+}
+
 /* ---- environment ---- */
 
 const char *const *
@@ -163,6 +200,7 @@ static const struct part parts[] = {
     {"backend", read_backend, write_backend},
     {"rootfs", read_rootfs, write_rootfs},
     {"run_as", read_run_as, write_run_as},
+    {"devices", read_devices, write_devices},
     {"environment", read_environment, write_environment},
     {"limits", csn_agent_read_limits, csn_agent_write_limits},
     {"strict", csn_agent_read_strict, csn_agent_write_strict},

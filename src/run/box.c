@@ -111,6 +111,7 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,
       .rootfs = a->sandbox.rootfs,
       .user = a->sandbox.run_as,
+      .devices = a->sandbox.devices,
       .limits = &a->sandbox.limits,
       .expose = a->sandbox.expose,
       .n_expose = a->sandbox.n_expose,

@@ -84,7 +84,8 @@ static int
 ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[ANSWER_FDS], csn_err *err)
 {
   csn_jail_open open;
-  int fds[CSN_JAIL_GIVEN + CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX], rc = start(err);
+  int fds[CSN_JAIL_GIVEN + CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX + CSN_JAIL_EXTRAS_MAX];
+  int rc = start(err);
   size_t n = 0;
   memcpy(&open, &ask->open, sizeof open); /* all of it: the pool compares bytes */
   open.with = 0;
@@ -97,6 +98,8 @@ ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[ANSWER_FDS], csn_e
     fds[n++] = ask->layers[i];
   for (size_t i = 0; i < open.under; i++)
     fds[n++] = ask->under[i];
+  for (size_t i = 0; i < open.devices + open.libraries; i++)
+    fds[n++] = ask->extras[i];
   if (rc == 0)
     rc = csn_fds_send(hub.sock, NULL, csn_strn((const char *)&open, sizeof open), fds, n, err);
   struct pollfd fd = {.fd = hub.sock, .events = POLLIN};

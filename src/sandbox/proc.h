@@ -39,7 +39,7 @@ int csn_piped_pipes(struct csn_piped *p, const csn_exec *x, int theirs[3], csn_e
 /* Waits until the parent has started x, or says why not. */
 int csn_piped_await(struct csn_piped *p, csn_scope *sc, const csn_exec *x, csn_err *err) CSN_MUST;
 
-enum { CSN_FDS_MAX = 208 }; /* a jail on an image with 127 layers and a network */
+enum { CSN_FDS_MAX = 253 }; /* what SCM_RIGHTS carries */
 /* Sends all of `bytes`, with descriptors beside the first of them. */
 int csn_fds_send(int sock, csn_scope *sc, csn_str bytes, const int *fds, size_t n,
                  csn_err *err) CSN_MUST;

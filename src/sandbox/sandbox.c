@@ -124,6 +124,8 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
     rc = csn_limits_check(spec->limits, err);
   if (rc == 0 && ops != &csn_sandbox_jail && (spec->user || spec->users || spec->n_groups))
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has users and groups of its own");
+  if (rc == 0 && ops != &csn_sandbox_jail && spec->devices && spec->devices[0])
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has devices that can be chosen");
   if (rc == 0)
     rc = check_network(spec, err);
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;

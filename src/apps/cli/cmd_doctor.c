@@ -16,7 +16,7 @@
 #include "commands.h"
 #include "core/fd.h"
 #include "local_models.h"
-#include "sandbox/jail.h"
+#include "sandbox/devices.h"
 
 struct doctor_opts {
   bool json;
@@ -74,6 +74,25 @@ jail(cli *c, csn_jw *w)
   }
   csn_jw_end(w);
   return n > 0 && strcmp(list[0].state, "enforced") == 0;
+}
+
+static void
+devices(csn_jw *w)
+{
+  csn_jw_key(w, "devices");
+  csn_jw_obj(w);
+  for (const char *const *word = csn_device_words; *word; word++) {
+    csn_device_state s;
+    csn_device_look(*word, &s);
+    csn_jw_key(w, *word);
+    csn_jw_obj(w);
+    csn_jw_key(w, "state");
+    csn_jw_strz(w, s.state);
+    csn_jw_key(w, "note");
+    csn_jw_strz(w, s.note);
+    csn_jw_end(w);
+  }
+  csn_jw_end(w);
 }
 
 static void
@@ -199,6 +218,7 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_jw_obj(&w);
   machine(&w);
   bool has_jail = jail(c, &w);
+  devices(&w);
   state(c, &w);
   keys(&w);
   tools(&w);
@@ -223,7 +243,8 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 const cli_cmd cmd_doctor = {
     .name = "doctor",
     .brief = "Tell what this machine can do",
-    .help = "Kernel and machine; what the jail enforces here, found out by opening one; the state "
+    .help = "Kernel and machine; what the jail enforces here, found out by opening one; devices "
+            "that it may be given; the state "
             "folder; whether model keys are set (never their values); programs that are used when "
             "present; model servers that answer on this machine (Ollama, llama.cpp, vLLM on their "
             "usual "

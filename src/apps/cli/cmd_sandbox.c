@@ -35,7 +35,7 @@ enum { STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
 
 struct run_opts {
   const char *backend, *rootfs, *user, *workspace, *cwd;
-  cli_list env;
+  cli_list env, devices;
   const char *limits[CSN_LIMITS];
   bool strict;
   cli_network_opts network;
@@ -56,6 +56,9 @@ static const cli_opt opts[] = {
      CLI_STR(struct run_opts, rootfs)},
     {"user", 'u', "USER", "Be the user NAME or UID[:GID] of the root file system, or a new NAME",
      CLI_STR(struct run_opts, user)},
+    {"device", 0, "nvidia|dri|fuse",
+     "Let it use a device of this machine; may be given several times",
+     CLI_LIST(struct run_opts, devices)},
     {"workspace", 'w', "DIR", "Make DIR the workspace instead of an empty one",
      CLI_STR(struct run_opts, workspace)},
     {"chdir", 0, "PATH", "Start in PATH of the workspace", CLI_STR(struct run_opts, cwd)},
@@ -346,6 +349,7 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
                            .lock_fd = -1,
                            .rootfs = word,
                            .user = o->user,
+                           .devices = o->devices.v,
                            .environment = o->env.v,
                            .limits = &limits};
   bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

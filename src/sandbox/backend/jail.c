@@ -18,6 +18,7 @@
 #include "core/poll.h"
 #include "jail/layers.h"
 #include "sandbox/backends.h"
+#include "sandbox/devices.h"
 #include "sandbox/disk_watch.h"
 #include "sandbox/egress.h"
 #include "sandbox/jail.h"
@@ -46,6 +47,7 @@ struct jail {
   csn_disk_watch *watch; /* of a workspace folder's size, or NULL */
   csn_rootfs *rootfs;    /* its layers are in use while the jail is */
   csn_accounts *accounts;
+  csn_devices devices;
 };
 
 enum { CONFIG_MAX = 1 << 20 };
@@ -79,9 +81,10 @@ make_environment(struct jail *j, const char *const *network, const char *const *
   const char *const *image =
       j->rootfs->image ? (const char *const *)j->rootfs->image->config.environment : NULL;
   size_t room = CSN_COUNT(defaults) + csn_strings_count(image) + csn_strings_count(network) +
-                csn_strings_count(given) + 3;
+                csn_strings_count(given) + 4;
   j->environment = csn_alloc(room * sizeof *j->environment);
   size_t n = csn_variables_put(j->environment, 0, defaults);
+  n = csn_variables_put(j->environment, n, csn_devices_variables(&j->devices));
   n = csn_variables_put(j->environment, n, image);
   n = csn_variables_put(j->environment, n,
                         csn_jail_users_variables(j->arena, csn_accounts_main(j->accounts)));
@@ -194,7 +197,9 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   ask.open.layers = (uint32_t)j->rootfs->n;
   ask.layers = j->rootfs->layers;
   csn_jail_limits_ask(spec->limits, &ask.open.limits);
-  rc = csn_jail_request(&ask, &got, err);
+  rc = csn_devices_ask(&j->devices, &ask, err);
+  if (rc == 0)
+    rc = csn_jail_request(&ask, &got, err);
   if (rc < 0)
     return rc;
   close(theirs); /* so that the end of the warden's is seen */
@@ -313,6 +318,7 @@ jail_close(csn_sandbox *sb)
   csn_arena_free(j->arena);
   csn_rootfs_free(j->rootfs);
   csn_accounts_free(j->accounts);
+  csn_devices_close(&j->devices);
   free(j->environment);
   free(sb->root);
   free(j);
@@ -334,6 +340,7 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   csn_auto(jail_closep) struct jail *j = csn_alloc(sizeof *j);
   *j = (struct jail){.base = {.ops = &csn_sandbox_jail, .workspace_fd = -1, .uid = -1, .gid = -1},
                      .user = -1,
+                     .devices = {.names_fd = -1},
                      .control = -1,
                      .pidfd = -1,
                      .life = -1};
@@ -352,6 +359,8 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   }
   if (rc == 0)
     rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
+  if (rc == 0)
+    rc = csn_devices_open(&j->devices, spec->devices, j->rootfs->n == 0, err);
   if (rc == 0)
     rc = csn_jail_users_make(&j->accounts, j->rootfs, spec, err);
   if (rc < 0)
