@@ -65,6 +65,10 @@ void csn_agent_write_handoffs(const csn_agent *a, csn_jw *w);
 int csn_agent_read_agent_tools(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_agent_tools(const csn_agent *a, csn_jw *w);
 
+/* agent_http.c: an entry of `tools` with a member `http`, written to w; fills the
+ * function and the rule for replays. */
+int csn_agent_read_http(const struct csn_agent_reader *r, const csn_json *t, csn_tool *decl,
+                        csn_jw *w);
 /* agent_hosted.c: an entry of `tools` with a member `hosted`, written to w. */
 int csn_agent_read_hosted(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * agent_tools.c - the section `tools` of agent.yaml: tools that are commands,
- * in any language.  Those of the provider are in agent_hosted.c. */
+ * in any language.  Requests are in agent_http.c, those of the provider in
+ * agent_hosted.c. */
 #include "run/agent_read.h"
 #include "run/command_tool.h"
 
@@ -61,7 +62,7 @@ static int
 read_replay(const struct csn_agent_reader *r, const csn_json *t, enum csn_replay *replay, csn_jw *w)
 {
   static const char *const words[] = {"once", "safe", "ask"};
-  csn_str word = CSN_STR("once");
+  csn_str word = csn_cstr(words[*replay]);
   int rc = csn_agent_text(r, t, "replay", &word);
   for (size_t i = 0; rc == 0 && i < CSN_COUNT(words); i++)
     if (csn_str_eq(word, csn_cstr(words[i]))) {
@@ -95,23 +96,45 @@ read_schema(const struct csn_agent_reader *r, const csn_json *t, csn_tool *tool,
   return rc;
 }
 
+/* The parts of a command that are its own; fills the function. */
 static int
-read_command_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
+read_program(const struct csn_agent_reader *r, const csn_json *t, csn_tool *decl, csn_jw *w)
 {
-  static const char *const keys[] = {"name",  "description", "schema", "strict", "command",
-                                     "where", "environment", "replay", NULL};
-  csn_str name = CSN_STR(""), text = CSN_STR("");
   struct csn_command_tool *tool = csn_arena_alloc(r->a->arena, sizeof *tool);
-  csn_tool decl = {.size = sizeof decl, .call = csn_command_tool_call, .user = tool};
-  int rc = csn_agent_want(r, t, "tools", CSN_JSON_OBJECT);
+  int rc = read_command(r, t, tool, w);
   if (rc == 0)
-    rc = csn_agent_only(r, t, "tools.", keys);
+    rc = read_where(r, t, tool, w);
+  if (rc == 0)
+    rc = read_environment(r, t, tool, w);
+  tool->name = decl->name;
+  tool->folder = r->a->folder;
+  decl->call = csn_command_tool_call;
+  decl->user = tool;
+  r->a->has_commands = r->a->has_commands || (rc == 0 && !tool->in_harness);
+  r->a->harness_tool = tool->in_harness ? tool->name : r->a->harness_tool;
+  return rc;
+}
+
+static int
+read_own_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
+{
+  static const char *const of_command[] = {"name",  "description", "schema", "strict", "command",
+                                           "where", "environment", "replay", NULL};
+  static const char *const of_http[] = {"name",   "description",   "schema",  "strict",
+                                        "http",   "method",        "headers", "header_env",
+                                        "replay", "allow_private", NULL};
+  bool is_http = csn_json_get(t, "http") != NULL;
+  csn_str name = CSN_STR(""), text = CSN_STR("");
+  csn_tool decl = {.size = sizeof decl};
+  int rc = csn_agent_only(r, t, "tools.", is_http ? of_http : of_command);
   if (rc == 0)
     rc = csn_agent_text(r, t, "name", &name);
   if (rc == 0 && !name.n)
     rc = csn_agent_complain(r, t, "tools: each needs a `name`");
   if (rc == 0)
     rc = csn_agent_text(r, t, "description", &text);
+  decl.name = name.p;
+  decl.description = text.p;
   csn_jw_obj(w);
   csn_jw_key(w, "name");
   csn_jw_str(w, name);
@@ -120,25 +143,18 @@ read_command_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w
   if (rc == 0)
     rc = read_schema(r, t, &decl, w);
   if (rc == 0)
-    rc = read_command(r, t, tool, w);
-  if (rc == 0)
-    rc = read_where(r, t, tool, w);
-  if (rc == 0)
-    rc = read_environment(r, t, tool, w);
+    rc = is_http ? csn_agent_read_http(r, t, &decl, w) : read_program(r, t, &decl, w);
   if (rc == 0)
     rc = read_replay(r, t, &decl.replay, w);
   csn_jw_end(w);
-  decl.name = tool->name = name.p;
-  decl.description = text.p;
-  tool->folder = r->a->folder;
+  if (is_http) /* a request leaves from this machine, too */
+    r->a->harness_tool = decl.name;
   csn_err why;
   if (rc == 0 && csn_agent_add_tool(r->a, &decl, &why) < 0)
     rc = csn_agent_complain(r, t, "%s", why.msg);
   if (rc < 0)
     return rc;
   r->a->tools[r->a->n_tools - 1].is_builtin = true;
-  r->a->has_commands = r->a->has_commands || !tool->in_harness;
-  r->a->harness_tool = tool->in_harness ? tool->name : r->a->harness_tool;
   return 0;
 }
 
@@ -164,7 +180,7 @@ read_computer(const struct csn_agent_reader *r, const csn_json *t)
   csn_jw_end(&w);
   csn_jw_init(&unused, &none);
   int rc = csn_agent_keep(r, &w, &as_tool);
-  return rc < 0 ? rc : read_command_tool(r, as_tool, &unused);
+  return rc < 0 ? rc : read_own_tool(r, as_tool, &unused);
 }
 
 static int
@@ -172,7 +188,7 @@ read_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 {
   int rc = csn_agent_want(r, t, "tools", CSN_JSON_OBJECT);
   if (rc < 0 || !csn_json_get(t, "hosted"))
-    return rc < 0 ? rc : read_command_tool(r, t, w);
+    return rc < 0 ? rc : read_own_tool(r, t, w);
   rc = csn_agent_read_hosted(r, t, w);
   return rc < 0 || !csn_json_get(t, "command") ? rc : read_computer(r, t);
 }

@@ -137,8 +137,8 @@ in_harness(csn_call *c, const struct csn_command_tool *t, csn_str input, csn_buf
 
 /* ---- what it said ---- */
 
-static void
-add_text(csn_call *c, csn_str text)
+void
+csn_tool_add_text(csn_call *c, csn_str text)
 {
   const csn_agent *a = csn_call_run(c)->agent;
   size_t most = (size_t)a->limits.output_tokens * 4;
@@ -162,7 +162,7 @@ tell(csn_call *c, csn_str said)
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(64u << 20);
   const csn_json *v = NULL;
   if (csn_json_parse(a, csn_str_trim(said), &v, NULL) < 0) {
-    add_text(c, said);
+    csn_tool_add_text(c, said);
     return;
   }
   const csn_json *output = v->kind == CSN_JSON_OBJECT ? csn_json_get(v, "output") : NULL;
@@ -174,11 +174,11 @@ tell(csn_call *c, csn_str said)
     v = error;
   }
   if (v->kind == CSN_JSON_STRING)
-    add_text(c, v->text);
+    csn_tool_add_text(c, v->text);
   else if (output && v->kind == CSN_JSON_ARRAY && v->n && csn_json_get(v->child, "type"))
     csn_call_set_content(c, v->raw);
   else
-    add_text(c, v->raw);
+    csn_tool_add_text(c, v->raw);
 }
 
 int
@@ -200,7 +200,7 @@ csn_command_tool_call(csn_call *c, void *user, csn_err *err)
     return 0;
   }
   csn_buf_addf(csn_call_out(c), "The call failed: %s ended with exit code %d.\n", t->argv[0], rc);
-  add_text(c, csn_buf_str(&errors));
-  add_text(c, csn_buf_str(&out));
+  csn_tool_add_text(c, csn_buf_str(&errors));
+  csn_tool_add_text(c, csn_buf_str(&out));
   return 0;
 }

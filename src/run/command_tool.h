@@ -15,6 +15,8 @@ struct csn_command_tool {
   bool in_harness;                /* else in the sandbox, in its workspace */
 };
 
+/* Adds text to what the model gets, cut in the middle to limits.output. */
+void csn_tool_add_text(csn_call *c, csn_str text);
 /* csn_tool.call; user is a csn_command_tool. */
 int csn_command_tool_call(csn_call *c, void *user, csn_err *err);
 

@@ -29,6 +29,11 @@ typedef struct csn_http_req {
   int64_t timeout_ms; /* whole call; <= 0: none */
   int64_t idle_ms;    /* without a byte from the peer, connecting included; <= 0: none */
   bool is_last;       /* the caller returns after this: see csn_loop_post_last() */
+  /* Connects to public addresses of the internet only, whatever a name leads to,
+   * and to those of `allowed` ("ADDRESS:PORT", NULL at the end; may be NULL; must
+   * live until done); over a connection of its own and no proxy.  Else: CSN_E_DENIED. */
+  bool is_guarded;
+  const char *const *allowed;
 } csn_http_req;
 
 typedef struct csn_http_sink {

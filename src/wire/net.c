@@ -13,6 +13,9 @@
 #include <ctype.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
+
+#include "wire/address.h"
 
 enum {
   HEAD_MAX = 65536, /* bytes of all heads of one call, informational ones included */
@@ -33,6 +36,8 @@ struct csn_http_call {
   void *user;
   csn_str body;
   int64_t timeout_ms, idle_ms;
+  bool is_guarded;
+  const char *const *allowed;
   uint64_t heard_ms;          /* of uv_now: the peer's last byte */
   char *method, *url, *lines; /* lines: "name: value" with NUL after each */
   size_t n_lines, lines_size;
@@ -48,6 +53,7 @@ struct slot {
   int status;
   int stop; /* why a callback ended the transfer */
   char error[CURL_ERROR_SIZE];
+  char refused[CSN_ENDPOINT_TEXT + 40]; /* an address that may not be connected to; or "" */
 };
 
 static void
@@ -123,6 +129,54 @@ on_body(char *p, size_t size, size_t count, void *user)
   if (rc < 0)
     s->stop = rc;
   return rc < 0 ? 0 : n;
+}
+
+/* ---- where a guarded call may go ---- */
+
+static bool
+is_listed(const csn_http_call *c, const csn_address *a, uint16_t port)
+{
+  csn_address listed;
+  uint16_t listed_port;
+  for (const char *const *e = c->allowed; e && *e; e++)
+    if (csn_endpoint_parse(csn_cstr(*e), &listed, &listed_port) && listed_port == port &&
+        csn_address_eq(&listed, a))
+      return true;
+  return false;
+}
+
+/* libcurl asks for a socket for an address it has found: what is connected to is
+ * judged, so that no name can lead elsewhere in the meantime. */
+static curl_socket_t
+open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *to)
+{
+  struct slot *s = user;
+  struct sockaddr_storage where = {0};
+  csn_address a;
+  uint16_t port = 0;
+  memcpy(&where, &to->addr, to->addrlen < sizeof where ? to->addrlen : sizeof where);
+  bool is_known = csn_address_from_sockaddr(&where, &a, &port);
+  const char *why = is_known ? csn_address_refusal(&a) : "of no known kind";
+  (void)purpose;
+  if (why && !(is_known && is_listed(s->call, &a, port))) {
+    char text[CSN_ENDPOINT_TEXT] = "?";
+    if (is_known)
+      csn_endpoint_text(&a, port, text);
+    snprintf(s->refused, sizeof s->refused, "%s (%s)", text, why);
+    return CURL_SOCKET_BAD;
+  }
+  return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+static void
+set_guard(struct slot *s, bool is_on)
+{
+  s->refused[0] = '\0';
+  curl_easy_setopt(s->easy, CURLOPT_OPENSOCKETFUNCTION, is_on ? open_socket : NULL);
+  curl_easy_setopt(s->easy, CURLOPT_OPENSOCKETDATA, s);
+  curl_easy_setopt(s->easy, CURLOPT_FRESH_CONNECT, is_on ? 1L : 0L);
+  curl_easy_setopt(s->easy, CURLOPT_FORBID_REUSE, is_on ? 1L : 0L);
+  curl_easy_setopt(s->easy, CURLOPT_PROXY, is_on ? "" : NULL);
 }
 
 static void
@@ -223,6 +277,15 @@ fail_call(csn_http_call *c, enum csn_code code, const char *why)
   end_call(c, &err);
 }
 
+static void
+fail_denied(csn_http_call *c, const char *where)
+{
+  char text[200];
+  snprintf(text, sizeof text, "it leads to %s, which is not public and not in allow_private",
+           where);
+  fail_call(c, CSN_E_DENIED, text);
+}
+
 static enum csn_code
 code_of(CURLcode rc)
 {
@@ -248,6 +311,8 @@ on_finished(csn_http_call *c, CURLcode rc)
   struct slot *s = c->slot;
   if (rc == CURLE_OK)
     end_call(c, NULL);
+  else if (s->refused[0])
+    fail_denied(c, s->refused);
   else if (s->stop == CSN_E_LIMIT)
     fail_call(c, CSN_E_LIMIT, "the reply is larger than this program accepts");
   else if (s->stop < 0)
@@ -324,6 +389,7 @@ set_call_options(csn_http_call *c, struct slot *s)
   for (size_t i = 0; i < c->n_lines; i++, line += strlen(line) + 1)
     s->headers = curl_slist_append(s->headers, line);
   curl_easy_setopt(e, CURLOPT_HTTPHEADER, s->headers);
+  set_guard(s, c->is_guarded);
   curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, c->timeout_ms > 0 ? (long)c->timeout_ms : 0L);
   /* Many calls at once to one https host wait for the first to tell whether
    * they can share its connection. */
@@ -443,6 +509,8 @@ copy_request(const csn_http_req *req)
   c->body = req->body;
   c->timeout_ms = req->timeout_ms;
   c->idle_ms = req->idle_ms;
+  c->is_guarded = req->is_guarded;
+  c->allowed = req->allowed;
   return c;
 }
 
