@@ -50,6 +50,8 @@ typedef struct csn_run_options {
   const char *session; /* a conversation that this run goes on with: what was said in it comes
                           before the input, what the run adds is appended; NULL: none */
   int64_t session_items, session_tokens; /* of it, at most; about; 0: all */
+  const char *after;     /* go on in the workspace of this run, which must have ended: it moves, and
+                            the manifest is not laid out again; NULL: a new workspace */
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
   const csn_tool *tools; /* resume only: the program's own tools, re-bound by name */
   size_t n_tools;

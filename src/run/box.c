@@ -264,16 +264,18 @@ csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err)
   struct csn_box *b = &r->box;
   pthread_mutex_lock(&b->lock);
   int rc = open_box_folder(r, err);
+  bool is_new = !r->opts.after;
   if (rc == 0) {
     csn_closep(&b->workspace_fd);
-    rc = b->workspace_fd = fresh_folder(b->folder_fd, "workspace", err);
+    rc = is_new ? fresh_folder(b->folder_fd, "workspace", err) : csn_box_take_over(r, err);
+    b->workspace_fd = is_new ? rc : -1;
   }
   if (rc >= 0)
     rc = open_machine(r, sc, err);
-  if (rc >= 0)
+  if (rc >= 0 && is_new)
     rc = fill_workspace(r, sc, err);
   if (rc < 0) /* half a workspace would look like one whose files were removed */
-    end_box(r, "");
+    end_box(r, is_new ? "" : NULL);
   pthread_mutex_unlock(&b->lock);
   if (rc < 0)
     return rc;

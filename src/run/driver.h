@@ -12,7 +12,8 @@
  *   callback.c    the callback job
  *   session.c     the jobs that read a session and append to it
  *   call.c        the tool_call job, and the C API inside a tool
- *   box.c         the run's sandbox: its folder, making, closing
+ *   box.c         the run's sandbox: its folder, making, closing (box.h)
+ *   box_after.c   a workspace taken over from an earlier run
  *   box_ports.c   the ports it exposes
  *   box_network.c its network policy, its connections as notes
  *   resume.c      from a journal back to a run
@@ -34,6 +35,7 @@
 #include "caisson/run.h"
 #include "core/cancel.h"
 #include "run/agent_impl.h"
+#include "run/box.h"
 #include "run/context.h"
 #include "run/decision.h"
 #include "run/fault.h"
@@ -278,23 +280,5 @@ int csn_decided_keep(csn_run *r, const csn_record *rec, const csn_json *v, csn_e
 bool csn_decided_stands(const csn_run *r, const csn_record *rec, const csn_json *v);
 /* Delivers what was decided while the run was at rest. */
 void csn_decided_deliver(csn_run *r);
-
-/* ---- box.c ---- */
-void csn_box_init(struct csn_box *b);
-/* Makes folder and workspace anew, applies the manifest, opens the sandbox.
- * What could not be made whole is removed again. */
-int csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MUST;
-/* Whose box a run uses: a child its parent's. */
-csn_run *csn_box_owner(csn_run *r);
-/* The open sandbox and its shell, opened over the kept workspace if need be. */
-int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
-/* Collects the declared outputs; report: a JSON list. */
-int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
-/* Ends every process; removes the folder unless it is worth keeping. */
-void csn_box_close(csn_run *r, bool is_over);
-/* What a process that died after the end of the run could not remove. */
-void csn_box_sweep(csn_run *r);
-/* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
-int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
 
 #endif

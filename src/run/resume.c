@@ -54,6 +54,8 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
   if (!csn_str_eq(csn_json_str(v, "agent_sha256", CSN_STR("")), csn_cstr(hex)))
     return differs(rec, "the agent does not match its hash", err);
   r->opts.keep_workspace = r->opts.keep_workspace || csn_json_bool(v, "keep_workspace", false);
+  if (csn_json_get(v, "after"))
+    r->opts.after = csn_arena_dup(r->keep, csn_json_str(v, "after", CSN_STR(""))).p;
   rc = csn_agent_from_json(&r->own_agent, agent, "record 0", ".", err);
   if (rc < 0)
     return rc;

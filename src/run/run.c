@@ -553,6 +553,10 @@ record_zero(csn_run *r, struct zero *z, csn_err *err)
     csn_jw_key(&w, "keep_workspace");
     csn_jw_bool(&w, true);
   }
+  if (r->opts.after) {
+    csn_jw_key(&w, "after");
+    csn_jw_strz(&w, r->opts.after);
+  }
   csn_jw_end(&w);
   rc = csn_jw_done(&w, err);
   if (rc < 0)

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * caisson run - give an agent a task and wait for its answer. */
-#include <limits.h>
 #include <unistd.h>
 
 #include "commands.h"
 #include "core/fd.h"
-#include "run/driver.h"
 #include "running.h"
+#include "starting.h"
 
 enum { TASK_MAX_BYTES = 16 << 20 };
 
 struct run_opts {
-  const char *model, *out, *session;
+  const char *model, *out, *session, *after;
   int64_t session_items, session_tokens;
   bool json, keep, no_stream, harness_tools;
 };
@@ -26,6 +25,8 @@ static const cli_opt opts[] = {
      CLI_INT(struct run_opts, session_items)},
     {"session-tokens", 0, "N", "Read at most about the newest N tokens of it",
      CLI_INT(struct run_opts, session_tokens)},
+    {"after", 0, "RUN", "Go on in the workspace of that run, which moves to this one",
+     CLI_STR(struct run_opts, after)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct run_opts, keep)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct run_opts, json)},
@@ -34,38 +35,6 @@ static const cli_opt opts[] = {
      CLI_BOOL(struct run_opts, harness_tools)},
     {0},
 };
-
-static bool
-is_agent_file(const char *arg)
-{
-  csn_str s = csn_cstr(arg);
-  return csn_str_ends(s, CSN_STR(".yaml")) || csn_str_ends(s, CSN_STR(".yml"));
-}
-
-/* Without a file: an engineer with the current folder. */
-static int
-default_agent(csn_agent **out, csn_err *err)
-{
-  csn_auto(csn_freep) char *cwd = getcwd(NULL, 0);
-  if (!cwd)
-    return csn_fail_errno(err, "the current folder");
-  const char *slash = strrchr(cwd, '/');
-  const char *name = slash && slash[1] ? slash + 1 : "folder";
-  csn_auto(csn_agent_freep) csn_agent *a = csn_agent_new("caisson");
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(PATH_MAX + 1000);
-  csn_buf_addf(&text,
-               "You are an engineer at work in a sandbox. The folder %s in your workspace is a "
-               "copy of the user's; change files only as the task needs, and check what you did "
-               "by running it. If it holds an AGENTS.md, follow it.",
-               name);
-  csn_agent_set_instructions(a, csn_buf_str(&text));
-  int rc = csn_agent_add_folder(a, name, cwd, err);
-  if (rc < 0)
-    return rc;
-  csn_agent_set_sandbox(a, "jail");
-  *out = csn_steal(a);
-  return 0;
-}
 
 static int
 read_task(const char *arg, csn_buf *out, csn_err *err)
@@ -78,23 +47,10 @@ read_task(const char *arg, csn_buf *out, csn_err *err)
 }
 
 static int
-choose_model(cli *c, csn_agent *a, const char *wanted, const csn_rt *rt)
-{
-  csn_auto(csn_freep) char *cwd = wanted ? getcwd(NULL, 0) : NULL;
-  const char *model = cwd ? csn_model_beside(c->arena, wanted, cwd) : wanted;
-  if (!model && !*csn_agent_model(a))
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the runtime was made before */
-    model = csn_project_model(rt->project);
-  if (model)
-    csn_agent_set_model(a, model);
-  return 0;
-}
-
-static int
 run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
 {
   const struct run_opts *v = o;
-  bool has_file = is_agent_file(argv[0]);
+  bool has_file = cli_is_agent_file(argv[0]);
   if (has_file && argc < 2)
     return csn_fail(err, CSN_E_INVALID,
                     "no task: write it after the agent file, or - to read it from stdin");
@@ -103,7 +59,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                     "'%s' is no agent file (its name must end in .yaml); put the task in quotes",
                     argv[0]);
   csn_auto(csn_agent_freep) csn_agent *agent = NULL;
-  int rc = has_file ? csn_agent_load(&agent, argv[0], err) : default_agent(&agent, err);
+  int rc = cli_agent_open(has_file ? argv[0] : NULL, &agent, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_buf_finip) csn_buf task = CSN_BUF(TASK_MAX_BYTES);
@@ -115,7 +71,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
     rc = cli_rt_open(c, &rt, err);
   if (rc < 0)
     return rc;
-  choose_model(c, agent, v->model, rt);
+  cli_choose_model(c, agent, v->model, rt);
   cli_show show = {.c = c, .json = v->json, .began_ns = csn_now_ns()};
   csn_run_options ro = {.listener = cli_show_event,
                         .user = &show,
@@ -124,7 +80,8 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .session = v->session,
                         .session_items = v->session_items,
                         .session_tokens = v->session_tokens,
-                        .keep_workspace = v->keep,
+                        .after = v->after,
+                        .keep_workspace = v->keep || v->after,
                         .harness_tools = v->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   if (csn_str_starts(csn_cstr(csn_agent_model(agent)), CSN_STR("script")))

@@ -6,6 +6,7 @@
 const cli_cmd *const cli_cmds[] = { /* in the order in which help lists them */
     &cmd_init,
     &cmd_run,
+    &cmd_chat,
     &cmd_resume,
     &cmd_runs,
     &cmd_show,

@@ -8,6 +8,7 @@
 extern const cli_cmd cmd_apply;
 extern const cli_cmd cmd_approve;
 extern const cli_cmd cmd_audit;
+extern const cli_cmd cmd_chat;
 extern const cli_cmd cmd_completion;
 extern const cli_cmd cmd_diff;
 extern const cli_cmd cmd_doctor;

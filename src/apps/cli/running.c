@@ -214,8 +214,8 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
 
 /* ---- its end ---- */
 
-static int
-exit_of(const csn_result *r)
+int
+cli_exit_of_result(const csn_result *r)
 {
   switch (r->state) {
   case CSN_RUN_DONE:
@@ -278,5 +278,5 @@ cli_await(cli_show *s, csn_run *r, csn_err *err)
   cli_note(c, "run %s: %s (%.*s), %lld turns, %lld tool calls, %lld tokens, %.1f s", res.run,
            csn_run_state_name(res.state), (int)res.reason.n, res.reason.p, (long long)res.turns,
            (long long)res.tool_calls, (long long)res.usage.total_tokens, seconds);
-  return exit_of(&res);
+  return cli_exit_of_result(&res);
 }

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * box_after.c - a run that goes on in the workspace of an earlier one.
+ *
+ * The workspace and its base are moved, not copied: two renames.  Whichever of
+ * them was done before a crash is found done when the run is resumed.  The
+ * earlier run's lease and lock are held meanwhile, so nothing of it is alive. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "core/fd.h"
+#include "run/driver.h"
+
+/* 1: moved now; 0: it is not there. */
+static int
+move(int from, int to, const char *name, csn_err *err)
+{
+  if (renameat(from, name, to, name) == 0)
+    return 1;
+  return errno == ENOENT ? 0 : csn_fail_errno(err, "cannot move %s", name);
+}
+
+static int
+move_all(csn_run *r, int from, csn_err *err)
+{
+  int to = r->box.folder_fd;
+  csn_auto(csn_closep) int lock = csn_open_beneath(from, "lock", O_RDWR, 0, err);
+  if (lock < 0)
+    return lock;
+  if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+    return csn_fail(err, CSN_E_CONFLICT, "processes of it still run; wait for their end");
+  int rc = move(from, to, "base", err);
+  return rc < 0 ? rc : move(from, to, "workspace", err);
+}
+
+int
+csn_box_take_over(csn_run *r, csn_err *err)
+{
+  const char *after = r->opts.after;
+  struct stat st;
+  if (fstatat(r->box.folder_fd, "workspace", &st, AT_SYMLINK_NOFOLLOW) == 0)
+    return 0; /* in an earlier life of this run */
+  csn_journal *j = NULL;
+  int rc = csn_journal_open(r->rt->store, csn_cstr(after), true, &j, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "the workspace of run %s", after);
+  csn_auto(csn_closep) int from = csn_box_folder(r->rt, csn_journal_id(j), err);
+  rc = from < 0 ? from : move_all(r, from, err);
+  if (rc == 0)
+    rc = csn_fail(err, CSN_E_NOT_FOUND, "nothing is left of it: it was removed, or moved on");
+  csn_journal_close(j);
+  return rc < 0 ? csn_wrap(err, rc, "the workspace of run %s", after) : 0;
+}
