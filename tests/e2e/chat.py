@@ -133,61 +133,78 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def end(self):
-        while True:
-            try:
-                if not os.read(self.fd, 65536):
-                    break
-            except OSError:
-                break
+        """Its exit status."""
+        done = until(self.ended, 60)
+        self.pid = 0
+        return os.waitstatus_to_exitcode(done[1])
+
+    def ended(self):
+        self.drain()
+        done = os.waitpid(self.pid, os.WNOHANG)
+        return done if done[0] else None
+
+    def drain(self):
+        try:
+            if select.select([self.fd], [], [], 0)[0]:
+                os.read(self.fd, 65536)
+        except OSError:  # nobody has the other end any more
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
         os.close(self.fd)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 @test
 def on_a_terminal_lines_are_edited_and_ctrl_c_empties_them():
     p = Place({"sandbox": {"backend": backend()}}, RULES)
-    t = Terminal(p)
-    t.see("> ")
-    t.type("never said\x03")
-    t.type("writX\x7fe\r")
-    t.see("notes: line")
-    t.see("> ")
-    t.type("\x1b[A\r")  # the line before
-    t.see("notes: line\r\nline")
-    t.see("> ")
-    t.type("\x04")
-    same(t.end(), 0)
+    with Terminal(p) as t:
+        t.see("> ")
+        t.type("never said\x03")
+        t.type("writX\x7fe\r")
+        t.see("notes: line")
+        t.see("> ")
+        t.type("\x1b[A\r")  # the line before
+        t.see("notes: line\r\nline")
+        t.see("> ")
+        t.type("\x04")
+        same(t.end(), 0)
 
 
 @test
 def ctrl_c_stops_the_answer_and_not_the_chat():
     p = Place({"sandbox": {"backend": backend()}}, RULES)
-    t = Terminal(p)
-    t.see("> ")
-    t.type("slowly\r")
-    until(lambda: any((p.dir / ".caisson/sandboxes").glob("*/workspace/began")))
-    t.type("\x03")
-    t.see("stopped")
-    t.see("> ")
-    t.type("hello\r")
-    t.see("hello there")
-    t.see("> ")
-    t.type("\x04")
-    same(t.end(), 0)
-    same(sorted(r["state"] for r in p.runs()), ["cancelled", "done"])
+    with Terminal(p) as t:
+        t.see("> ")
+        t.type("slowly\r")
+        until(lambda: any((p.dir / ".caisson/sandboxes").glob("*/workspace/began")))
+        t.type("\x03")
+        t.see("stopped")
+        t.see("> ")
+        t.type("hello\r")
+        t.see("hello there")
+        t.see("> ")
+        t.type("\x04")
+        same(t.end(), 0)
+        same(sorted(r["state"] for r in p.runs()), ["cancelled", "done"])
 
 
 @test
 def a_signal_leaves_a_run_that_can_be_resumed():
     p = Place({"sandbox": {"backend": backend()}}, RULES)
-    t = Terminal(p)
-    t.see("> ")
-    t.type("slowly\r")
-    until(lambda: any((p.dir / ".caisson/sandboxes").glob("*/workspace/began")))
-    os.kill(t.pid, signal.SIGTERM)
-    t.see("caisson resume")
-    same(t.end(), 130)
-    assert p.runs()[0]["state"] in ("interrupted", "running"), p.runs()
+    with Terminal(p) as t:
+        t.see("> ")
+        t.type("slowly\r")
+        until(lambda: any((p.dir / ".caisson/sandboxes").glob("*/workspace/began")))
+        os.kill(t.pid, signal.SIGTERM)
+        t.see("caisson resume")
+        same(t.end(), 130)
+        assert p.runs()[0]["state"] in ("interrupted", "running"), p.runs()
 
 
 sys.exit(finish())

@@ -84,6 +84,7 @@ read_line(void *editor, const char *prompt, csn_str *line)
   HistEvent ev;
   int n = 0;
   e->prompt = prompt;
+  el_set(e->el, EL_PREP_TERM, 1); /* before the prompt: what is typed at once is edited, too */
   const char *text = el_gets(e->el, &n);
   if (!text || n <= 0)
     return 0;
