@@ -106,14 +106,15 @@ def commands_tell_what_they_do_and_mistakes_end_nothing():
 
 
 class Terminal:
-    """A chat on a terminal of its own, its text as it arrives."""
+    """The program on a terminal of its own, its text as it arrives."""
 
     def __init__(self, p, *args):
+        args = args or ("chat", "agent.yaml")
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(p.dir)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            os.execve(caisson, [caisson, "chat", "agent.yaml", *args], {**p.env, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
+            os.execve(caisson, [caisson, *args], {**p.env, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
         self.text = ""
 
     def see(self, what, seconds=60):
@@ -192,6 +193,19 @@ def ctrl_c_stops_the_answer_and_not_the_chat():
         t.type("\x04")
         same(t.end(), 0)
         same(sorted(r["state"] for r in p.runs()), ["cancelled", "done"])
+
+
+@test
+def a_run_says_where_it_is():
+    p = Place({"name": "fixer", "sandbox": {"backend": backend()}, "limits": {"wall": "10m"}},
+              [{"name": "begin", "when": {"first": True}, "reply": [{"exec_command": {"cmd": "until [ -e end ]; do sleep 0.02; done", "yield_time_ms": 30000}}]}, {"name": "end", "reply": "done"}])
+    with Terminal(p, "run", "agent.yaml", "go") as t:
+        t.see("fixer  turn 1  exec_command: until")
+        t.see(" tokens  $0.0000  9:5")  # drawn anew although nothing happens
+        (p.workspace() / "end").touch()
+        t.see("fixer  turn 2")
+        t.see("done (final)")
+        same(t.end(), 0)
 
 
 @test

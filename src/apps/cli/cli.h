@@ -12,6 +12,7 @@
 #ifndef CSN_APPS_CLI_H
 #define CSN_APPS_CLI_H
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -73,16 +74,17 @@ struct cli_cmd {
   const cli_cmd *const *sub; /* instead of main: subcommands, NULL-terminated */
 };
 
-/* What a command gets.  One thread, except scope, which a signal may cancel. */
+/* What a command gets.  One thread, except scope, which a signal may cancel, and what is said. */
 struct cli {
   const cli_cmd *const *cmds; /* all of them, NULL-terminated */
   const char *state_dir;      /* --state or CAISSON_STATE; NULL: the nearest .caisson/ upward */
   const char *state_url;      /* likewise, when it is the URL of a database; or NULL */
   csn_log *log;
-  csn_arena *arena;    /* dies with the process */
-  csn_scope scope;     /* of the whole command; see cli_catch_signals() */
-  bool err_tty, color; /* stderr is a terminal; colours are wanted there */
-  bool has_status;     /* a status line is on the screen */
+  csn_arena *arena;         /* dies with the process */
+  csn_scope scope;          /* of the whole command; see cli_catch_signals() */
+  bool err_tty, color;      /* stderr is a terminal; colours are wanted there */
+  pthread_mutex_t speaking; /* stderr: one line at a time */
+  bool has_status;          /* locked: a status line is on the screen */
 };
 
 /* ---- parsing (table.c) */

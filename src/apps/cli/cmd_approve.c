@@ -133,7 +133,8 @@ approve_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   int rc = cli_rt_open(c, &rt, err);
   if (rc < 0)
     return rc;
-  cli_show show = {.c = c, .began_ns = csn_now_ns()};
+  csn_auto(cli_show_fini) cli_show show;
+  cli_show_init(&show, c, false);
   csn_run_options ro = {.listener = v->resume ? cli_show_event : NULL,
                         .user = &show,
                         .harness_tools = v->harness_tools};

@@ -222,7 +222,7 @@ say(struct chat *h, csn_str text, csn_err *err)
                        .harness_tools = h->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   csn_result res = {0};
-  h->show.began_ns = csn_now_ns();
+  h->show.live.began_ns = csn_now_ns();
   csn_buf_clear(&h->said);
   int rc = csn_run_start(h->rt, h->agent, text, &o, &r, err);
   if (rc < 0)
@@ -307,11 +307,11 @@ chat_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                     .rt = rt,
                     .agent = agent,
                     .session = v->session ? v->session : name_session(c),
-                    .show = {.c = c},
                     .said = CSN_BUF(SAID_MAX),
                     .no_stream = v->no_stream,
                     .harness_tools = v->harness_tools,
                     .lock = PTHREAD_MUTEX_INITIALIZER};
+  cli_show_init(&h.show, c, false);
   if (v->after)
     snprintf(h.place, sizeof h.place, "%s", v->after);
   cli_no_sigpipe();

@@ -72,7 +72,8 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   if (rc < 0)
     return rc;
   cli_choose_model(c, agent, v->model, rt);
-  cli_show show = {.c = c, .json = v->json, .began_ns = csn_now_ns()};
+  csn_auto(cli_show_fini) cli_show show;
+  cli_show_init(&show, c, v->json);
   csn_run_options ro = {.listener = cli_show_event,
                         .user = &show,
                         .no_stream = v->no_stream,

@@ -60,6 +60,7 @@ main(int argc, char **argv)
   static cli c; /* not on the stack: the signal thread may look at it until the very end */
   setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* or each character shown is a system call */
   c.cmds = cli_cmds;
+  pthread_mutex_init(&c.speaking, NULL);
   c.arena = csn_arena_new(0);
   c.err_tty = isatty(STDERR_FILENO);
   c.color = wants_color();

@@ -54,11 +54,13 @@ say(cli *c, const char *head, const char *fmt, va_list ap)
 {
   csn_buf text = CSN_BUF(64 << 10);
   csn_buf_addv(&text, fmt, ap);
+  pthread_mutex_lock(&c->speaking);
   erase_status(c);
   fputs(head, stderr);
   cli_put(stderr, csn_str_trim(csn_buf_str(&text)));
   fputc('\n', stderr);
   fflush(stderr);
+  pthread_mutex_unlock(&c->speaking);
   csn_buf_fini(&text);
 }
 
@@ -96,8 +98,10 @@ void
 cli_status(cli *c, const char *fmt, ...)
 {
   if (!fmt) {
+    pthread_mutex_lock(&c->speaking);
     erase_status(c);
     fflush(stderr);
+    pthread_mutex_unlock(&c->speaking);
     return;
   }
   va_list ap;
@@ -114,6 +118,7 @@ cli_status(cli *c, const char *fmt, ...)
     if ((unsigned char)text.p[i] < ' ')
       text.p[i] = ' ';
   struct winsize w = {0};
+  pthread_mutex_lock(&c->speaking);
   unsigned columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 8 ? w.ws_col : 80;
   erase_status(c);
   if (c->color)
@@ -123,6 +128,7 @@ cli_status(cli *c, const char *fmt, ...)
     fputs("\033[0m", stderr);
   c->has_status = true;
   fflush(stderr);
+  pthread_mutex_unlock(&c->speaking);
   csn_buf_fini(&text);
 }
 

@@ -15,6 +15,19 @@ cli_rt_open(cli *c, csn_rt **out, csn_err *err)
   return csn_rt_new(out, &o, err);
 }
 
+void
+cli_show_init(cli_show *s, cli *c, bool json)
+{
+  *s = (cli_show){.c = c, .json = json};
+  cli_live_init(&s->live, c, csn_now_ns());
+}
+
+void
+cli_show_fini(cli_show *s)
+{
+  cli_live_fini(&s->live);
+}
+
 /* ---- a run while it goes ---- */
 
 /* A run whose events nobody reads any more is stopped as by a signal: it can
@@ -188,16 +201,6 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
     show_tool_call(s->c, v);
   } else if (strcmp(type, "model_replied") == 0) {
     show_reply(s->c, v);
-  } else if (strcmp(type, "model_call") == 0) {
-    if (csn_json_get(v, "for"))
-      cli_note(s->c, "the conversation is long; its beginning is summed up");
-    else if (s->c->err_tty)
-      cli_status(s->c, "turn %lld: the model thinks", (long long)csn_json_int(v, "turn", 0));
-  } else if (strcmp(type, "progress") == 0) {
-    csn_str what = csn_json_str(v, "what", CSN_STR(""));
-    if (s->c->err_tty)
-      cli_status(s->c, "workspace: %.*s, %lld files", (int)what.n, what.p,
-                 (long long)csn_json_int(v, "files", 0));
   } else if (strcmp(type, "port") == 0) {
     csn_str address = csn_json_str(v, "address", CSN_STR(""));
     cli_note(s->c, "port %lld of the sandbox is at %.*s", (long long)csn_json_int(v, "port", 0),
@@ -210,6 +213,7 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
       cli_note(s->c, "%.*s; again in %lld ms", (int)why.n, why.p,
                (long long)csn_json_int(v, "retry_in_ms", 0));
   }
+  cli_live_event(&s->live, type, v);
 }
 
 /* ---- its end ---- */
@@ -253,10 +257,13 @@ cli_await(cli_show *s, csn_run *r, csn_err *err)
   if (rc < 0)
     return rc;
   csn_waker_add(&w, &c->scope, on_signal, r);
+  if (!s->json)
+    cli_live_start(&s->live);
   if (csn_scope_check(&c->scope, NULL) < 0)
     csn_run_interrupt(r);
   rc = csn_run_wait(r, NULL, &res, err);
   csn_waker_drop(&w);
+  cli_live_stop(&s->live);
   cli_status(c, NULL);
   if (rc < 0)
     return rc;
@@ -274,9 +281,12 @@ cli_await(cli_show *s, csn_run *r, csn_err *err)
   }
   if (res.state == CSN_RUN_INTERRUPTED)
     cli_note(c, "stopped; go on with: caisson resume %s", res.run);
-  double seconds = (double)(csn_now_ns() - s->began_ns) / 1e9;
-  cli_note(c, "run %s: %s (%.*s), %lld turns, %lld tool calls, %lld tokens, %.1f s", res.run,
+  double seconds = (double)(csn_now_ns() - s->live.began_ns) / 1e9;
+  char cost[40] = "";
+  if (res.cost_usd > 0)
+    snprintf(cost, sizeof cost, " $%.4f,", res.cost_usd);
+  cli_note(c, "run %s: %s (%.*s), %lld turns, %lld tool calls, %lld tokens,%s %.1f s", res.run,
            csn_run_state_name(res.state), (int)res.reason.n, res.reason.p, (long long)res.turns,
-           (long long)res.tool_calls, (long long)res.usage.total_tokens, seconds);
+           (long long)res.tool_calls, (long long)res.usage.total_tokens, cost, seconds);
   return cli_exit_of_result(&res);
 }

@@ -8,12 +8,16 @@
 
 #include "caisson/run.h"
 #include "cli.h"
+#include "live.h"
 
 typedef struct cli_show {
   cli *c;
   bool json, is_unread; /* is_unread: nobody takes what is printed */
-  int64_t began_ns;
+  cli_live live;
 } cli_show;
+
+void cli_show_init(cli_show *s, cli *c, bool json);
+void cli_show_fini(cli_show *s);
 
 int cli_rt_open(cli *c, csn_rt **out, csn_err *err) CSN_MUST;
 /* A csn_listener; user is a cli_show. */
