@@ -200,8 +200,8 @@ def a_run_says_where_it_is():
     p = Place({"name": "fixer", "sandbox": {"backend": backend()}, "limits": {"wall": "10m"}},
               [{"name": "begin", "when": {"first": True}, "reply": [{"exec_command": {"cmd": "until [ -e end ]; do sleep 0.02; done", "yield_time_ms": 30000}}]}, {"name": "end", "reply": "done"}])
     with Terminal(p, "run", "agent.yaml", "go") as t:
-        t.see("fixer  turn 1  exec_command: until")
-        t.see(" tokens  $0.0000  9:5")  # drawn anew although nothing happens
+        t.see("fixer  turn 1  0 tokens  $0.0000  10:00 left  exec_command: until")
+        t.see("$0.0000  9:5")  # drawn anew although nothing happens
         (p.workspace() / "end").touch()
         t.see("fixer  turn 2")
         t.see("done (final)")

@@ -54,7 +54,7 @@ draw(cli_live *l)
   int64_t seconds = (csn_now_ns() - l->began_ns) / 1000000000;
   if (!*l->doing)
     return;
-  csn_buf_addf(&text, "%s  turn %lld  %s  ", l->agent, (long long)l->turn, l->doing);
+  csn_buf_addf(&text, "%s  turn %lld  ", l->agent, (long long)l->turn);
   add_number(&text, l->tokens);
   csn_buf_addz(&text, " tokens  ");
   if (l->is_priced)
@@ -66,6 +66,7 @@ draw(cli_live *l)
   } else {
     add_time(&text, seconds);
   }
+  csn_buf_addf(&text, "  %s", l->doing); /* last: a narrow terminal cuts it */
   cli_status(l->c, "%s", text.p);
 }
 
