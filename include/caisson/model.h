@@ -117,6 +117,9 @@ typedef struct csn_model_ops {
    * or is not what this API sends (a proxy's page). */
   int (*finish)(csn_decoder *d, csn_model_reply *out, csn_err *err);
   void (*close)(csn_decoder *d);
+  /* The last event was fed, so that nothing more is waited for; NULL: the end of
+   * the bytes tells. */
+  bool (*is_done)(const csn_decoder *d);
   /* Instead of the four above: answers at once, deterministically.  `source`
    * is what follows the prefix in the model's name (a file). */
   int (*answer)(csn_arena *arena, csn_str source, const csn_model_request *rq, csn_model_reply *out,

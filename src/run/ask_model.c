@@ -12,6 +12,7 @@
 #include "run/context_run.h"
 #include "run/glob.h"
 #include "run/items.h"
+#include "run/refusal.h"
 
 enum {
   BODY_MAX_BYTES = 256 << 20,
@@ -46,6 +47,8 @@ struct ask {
   bool has_other; /* another takes its place when it fails or refuses */
   csn_gate *gate; /* of the provider; NULL: no server */
   csn_gate_call pass;
+  csn_buf frame;  /* the request as a WebSocket's message */
+  bool by_socket; /* this attempt */
   csn_str url;
   int64_t max_output; /* cap of the reply; 0: as the settings say */
   const csn_json *settings;
@@ -85,6 +88,7 @@ ask_free(csn_job *j)
   free(a->without);
   free(a->model);
   free(a->filter);
+  csn_buf_fini(&a->frame);
   csn_buf_fini(&a->composed);
   csn_route_fini(&a->route);
   csn_arena_free(a->arena);
@@ -168,7 +172,8 @@ on_body(void *user, csn_str bytes)
 {
   struct ask *a = user;
   a->feed_rc = a->route.ops->feed(a->decoder, bytes, &a->err);
-  return a->feed_rc;
+  bool is_enough = a->feed_rc == 0 && a->by_socket && a->route.ops->is_done(a->decoder);
+  return is_enough ? CSN_HTTP_ENOUGH : a->feed_rc;
 }
 
 static void
@@ -379,53 +384,12 @@ give_up(struct ask *a)
   return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
 }
 
-/* ---- refusals ---- */
-
-/* A reply that refuses and calls no tool; why is what it says. */
-static bool
-refuses(struct ask *a, const csn_model_reply *reply, csn_buf *why)
-{
-  const csn_json *v;
-  csn_jw w;
-  csn_auto(csn_buf_finip) csn_buf items = CSN_BUF(REPLY_MAX_BYTES);
-  if (!a->has_other)
-    return false;
-  csn_jw_init(&w, &items);
-  csn_jw_arr(&w);
-  csn_jw_raws(&w, reply->items, reply->n_items);
-  csn_jw_end(&w);
-  if (csn_jw_done(&w, NULL) < 0 || csn_json_parse(a->arena, csn_buf_str(&items), &v, NULL) < 0)
-    return false;
-  struct csn_reply_shape shape = csn_reply_shape_of(v);
-  csn_buf_add(why, shape.refusal);
-  return shape.refusal.n && !shape.n_calls;
-}
-
-/* Another model is asked, so what this one said does not join. */
+/* Another model is asked. */
 static csn_job *
 deliver_refusal(struct ask *a, const csn_model_reply *reply, csn_str why)
 {
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(16384);
-  csn_err said;
-  csn_fail(&said, CSN_E_MODEL, "model %s refused: %.*s", model_of(a),
-           (int)(why.n < 300 ? why.n : 300), why.p);
-  csn_jw w;
-  csn_jw_init(&w, &b);
-  csn_jw_obj(&w);
-  csn_jw_key(&w, "effect");
-  csn_jw_int(&w, a->base.seq);
-  csn_jw_key(&w, "error");
-  csn_jw_obj(&w);
-  csn_jw_key(&w, "code");
-  csn_jw_strz(&w, csn_code_name(said.code));
-  csn_jw_key(&w, "message");
-  csn_jw_strz(&w, said.msg);
-  csn_jw_end(&w);
-  csn_jw_key(&w, "refused");
-  csn_jw_bool(&w, true);
-  csn_jw_key(&w, "usage");
-  csn_usage_to_json(&reply->usage, &w);
-  csn_jw_end(&w);
+  csn_refusal_write(&b, a->base.seq, model_of(a), why, &reply->usage);
   drop_shown(a);
   return csn_run_deliver(a->base.run, CSN_EV_MODEL_FAILED, csn_buf_str(&b), true);
 }
@@ -454,7 +418,7 @@ static csn_job *
 deliver_reply(struct ask *a, const csn_model_reply *reply)
 {
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(REPLY_MAX_BYTES), why = CSN_BUF(REPLY_MAX_BYTES);
-  if (refuses(a, reply, &why))
+  if (a->has_other && csn_refusal_of(reply, a->arena, &why))
     return deliver_refusal(a, reply, csn_buf_str(&why));
   csn_jw w;
   csn_jw_init(&w, &b);
@@ -579,6 +543,12 @@ after_wire(csn_job *j)
   leave_gate(a, reply.usage.total_tokens);
   if (is_good)
     return deliver_reply(a, &reply);
+  if (a->by_socket && a->err.code == CSN_E_UNSUPPORTED && !is_cancelled(a)) {
+    csn_logf(j->run->rt->log, CSN_LOG_INFO, "%s; it is asked over HTTP", a->err.msg);
+    csn_gate_forgo_sockets(a->gate);
+    a->attempt--; /* it has not been asked yet */
+    return try_once(j);
+  }
   if (is_cancelled(a)) {
     csn_fail(&a->err, CSN_E_CANCELLED, "cancelled");
     return give_up(a);
@@ -608,7 +578,8 @@ send_request(csn_job *j)
   csn_err err;
   csn_http_req req = {.method = "POST",
                       .url = a->url,
-                      .body = csn_buf_str(&a->body),
+                      .body = csn_buf_str(a->by_socket ? &a->frame : &a->body),
+                      .is_ws = a->by_socket,
                       .timeout_ms = a->route.timeout_ms,
                       .idle_ms = IDLE_MS,
                       .is_last = true};
@@ -663,6 +634,17 @@ write_request(struct ask *a, csn_err *err)
   return rc;
 }
 
+/* The body as what a WebSocket takes: an object with its kind before the rest. */
+static void
+write_message(struct ask *a)
+{
+  csn_str body = csn_buf_str(&a->body);
+  a->frame.cap = BODY_MAX_BYTES + 100;
+  csn_buf_clear(&a->frame);
+  csn_buf_addz(&a->frame, "{\"type\":\"response.create\",");
+  csn_buf_add(&a->frame, csn_strn(body.p + 1, body.n - 1));
+}
+
 /* Writes the request and sends it when the provider has room for it. */
 static csn_job *
 start_wire(struct ask *a)
@@ -674,6 +656,9 @@ start_wire(struct ask *a)
     rc = csn_rt_need_gate(r->rt, &a->route, &gate, &a->err);
   if (rc < 0)
     return give_up(a);
+  a->by_socket = a->route.by_socket && a->rq.stream && csn_gate_has_sockets(gate);
+  if (a->by_socket)
+    write_message(a);
   a->pass = (csn_gate_call){
       .group = csn_box_owner(r), .tokens = tokens_of(a), .wake = on_turn, .user = a};
   a->base.fn = send_request;

@@ -2,6 +2,8 @@
  * gate.c - see gate.h. */
 #include "run/gate.h"
 
+#include <stdatomic.h>
+
 #include "caisson/mem.h"
 
 #define WINDOW_NS (60 * INT64_C(1000000000))
@@ -14,6 +16,7 @@ struct entry {
 struct csn_gate {
   pthread_mutex_t lock;
   char *name;
+  atomic_bool has_no_sockets;
   csn_gate_limits limits;
   csn_gate_call *waiting; /* by turn, then by arrival */
   int64_t turn;           /* of the one that went in last */
@@ -47,6 +50,18 @@ csn_gate_free(csn_gate *g)
   free(g->entries);
   free(g->name);
   free(g);
+}
+
+void
+csn_gate_forgo_sockets(csn_gate *g)
+{
+  atomic_store(&g->has_no_sockets, true);
+}
+
+bool
+csn_gate_has_sockets(const csn_gate *g)
+{
+  return !atomic_load(&g->has_no_sockets);
 }
 
 csn_str

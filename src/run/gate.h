@@ -57,6 +57,9 @@ int csn_gate_refusal(csn_gate *g, int64_t now_ns, csn_err *err);
 void csn_gate_leave(csn_gate *g, csn_gate_call *c, int64_t tokens, int64_t now_ns);
 /* Takes it out of the queue; false: it is not there any more. */
 bool csn_gate_drop(csn_gate *g, csn_gate_call *c, int64_t now_ns);
+/* The provider speaks no WebSocket: known from now on. */
+void csn_gate_forgo_sockets(csn_gate *g);
+bool csn_gate_has_sockets(const csn_gate *g);
 /* Nobody goes in before. */
 void csn_gate_hold(csn_gate *g, int64_t until_ns, int64_t now_ns);
 /* Lets in whose turn it is.  Returns when to call it again, INT64_MAX for when

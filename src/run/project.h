@@ -75,6 +75,7 @@ struct csn_route {
   csn_str key_header;   /* that carries the key as it is; empty: "Authorization: Bearer KEY" */
   csn_str api_version;  /* of the query; empty: none */
   bool has_deployments; /* the model's name is a part of the path */
+  bool by_socket;       /* over a WebSocket, when the reply is streamed */
   bool compacts;        /* the server sums a long conversation up by itself */
   int64_t timeout_ms;   /* of one attempt; 0: none */
   csn_aws_keys aws;     /* requests are signed with them when there is an id */

@@ -31,7 +31,8 @@ check_kinds(const struct entry *e)
                {"api_version", CSN_JSON_STRING}, {"deployments", CSN_JSON_BOOL},
                {"custom_tools", CSN_JSON_BOOL},  {"null_content", CSN_JSON_BOOL},
                {"timeout", CSN_JSON_NUMBER},     {"limits", CSN_JSON_OBJECT},
-               {"aws", CSN_JSON_OBJECT},         {"compaction", CSN_JSON_BOOL}};
+               {"aws", CSN_JSON_OBJECT},         {"transport", CSN_JSON_STRING},
+               {"compaction", CSN_JSON_BOOL}};
   if (!csn_json_is(e->v, CSN_JSON_OBJECT))
     return complain(e, e->v, "providers", "an object");
   csn_json_each (m, e->v) {
@@ -83,6 +84,23 @@ check_aws(const struct entry *e)
   return aws && !csn_json_get(aws, "region") ? complain(e, aws, "aws.region", "us-east-1, say") : 0;
 }
 
+/* Of the Responses API, whose services these are where no api is named. */
+static int
+check_transport(const struct entry *e)
+{
+  static const char *const services[] = {"openai", "azure"};
+  const csn_json *m = csn_json_get(e->v, "transport");
+  bool is_fit = csn_str_eq(csn_json_str(e->v, "api", CSN_STR("")), CSN_STR("responses"));
+  for (size_t i = 0; i < CSN_COUNT(services); i++)
+    is_fit =
+        is_fit || (!csn_json_get(e->v, "base_url") && csn_str_eq(e->v->key, csn_cstr(services[i])));
+  if (!m || csn_str_eq(m->text, CSN_STR("http")))
+    return 0;
+  if (!is_fit || !csn_str_eq(m->text, CSN_STR("websocket")))
+    return complain(e, m, "transport", "http, or websocket for the Responses API");
+  return 0;
+}
+
 static bool
 is_api(csn_str api)
 {
@@ -97,7 +115,8 @@ static int
 check_service(const struct entry *e)
 {
   csn_json_each (m, e->v)
-    if (!csn_str_eq(m->key, CSN_STR("limits")) && !csn_str_eq(m->key, CSN_STR("timeout")))
+    if (!csn_str_eq(m->key, CSN_STR("limits")) && !csn_str_eq(m->key, CSN_STR("transport")) &&
+        !csn_str_eq(m->key, CSN_STR("timeout")))
       return complain(e, m, "base_url", "http:// or https://");
   if (!csn_service_is_known(e->v->key))
     return complain(e, e->v, "base_url", "http:// or https://");
@@ -113,6 +132,8 @@ csn_provider_check(const csn_json *v, const char *file, csn_err *err)
     rc = check_limits(&e);
   if (rc == 0)
     rc = check_aws(&e);
+  if (rc == 0)
+    rc = check_transport(&e);
   if (rc < 0)
     return rc;
   const csn_json *timeout = csn_json_get(v, "timeout");

@@ -99,6 +99,8 @@ read_common(struct csn_route *r, const csn_json *v)
 {
   const csn_json *limits = csn_json_get(v, "limits");
   r->timeout_ms = csn_json_int(v, "timeout", 0) * 1000;
+  r->by_socket = csn_str_eq(csn_json_str(v, "transport", CSN_STR("")), CSN_STR("websocket")) &&
+                 r->ops->is_done;
   r->limits = (csn_gate_limits){.requests = csn_json_int(limits, "requests", 0),
                                 .tokens = csn_json_int(limits, "tokens", 0),
                                 .concurrency = csn_json_int(limits, "concurrency", 0)};

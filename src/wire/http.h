@@ -34,7 +34,14 @@ typedef struct csn_http_req {
    * live until done); over a connection of its own and no proxy.  Else: CSN_E_DENIED. */
   bool is_guarded;
   const char *const *allowed;
+  /* Over a WebSocket, kept for later calls with the same address and headers: the
+   * body is one text message, and each that comes back is given to the sink as an
+   * event of an event stream, until body() returns CSN_HTTP_ENOUGH.  A server that
+   * speaks none: CSN_E_UNSUPPORTED. */
+  bool is_ws;
 } csn_http_req;
+
+enum { CSN_HTTP_ENOUGH = 1 };
 
 typedef struct csn_http_sink {
   /* Head of the final response.  Header names are lower case. */

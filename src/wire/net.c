@@ -12,10 +12,7 @@
 
 #include <ctype.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
-
-#include "wire/address.h"
 
 enum {
   HEAD_MAX = 65536, /* bytes of all heads of one call, informational ones included */
@@ -24,36 +21,6 @@ enum {
   SPARE_MAX = 64,        /* slots kept; each holds about 30 KiB */
   CONNECTIONS_MAX = 256, /* resting ones kept */
   IDLE_STEP_MS = 10,     /* idle times are checked no more often */
-};
-
-struct csn_http_call {
-  csn_net *net;
-  csn_http_call *next, **link; /* in net->calls */
-  atomic_int refs;             /* the loop, and each cancel on its way */
-  bool is_done;
-  struct slot *slot; /* while it runs */
-  csn_http_sink sink;
-  void *user;
-  csn_str body;
-  int64_t timeout_ms, idle_ms;
-  bool is_guarded;
-  const char *const *allowed;
-  uint64_t heard_ms;          /* of uv_now: the peer's last byte */
-  char *method, *url, *lines; /* lines: "name: value" with NUL after each */
-  size_t n_lines, lines_size;
-};
-
-struct slot {
-  CURL *easy;
-  struct slot *next;
-  csn_http_call *call;
-  struct curl_slist *headers;
-  csn_buf head;
-  size_t head_bytes;
-  int status;
-  int stop; /* why a callback ended the transfer */
-  char error[CURL_ERROR_SIZE];
-  char refused[CSN_ENDPOINT_TEXT + 40]; /* an address that may not be connected to; or "" */
 };
 
 static void
@@ -198,16 +165,10 @@ set_fixed_options(csn_net *n, struct slot *s)
   csn_net_poll_setup(n, e);
 }
 
-static struct slot *
-slot_take(csn_net *n)
+struct slot *
+csn_net_slot_new(csn_net *n)
 {
-  struct slot *s = n->spare;
-  if (s) {
-    n->spare = s->next;
-    n->n_spare--;
-    return s;
-  }
-  s = csn_alloc(sizeof *s);
+  struct slot *s = csn_alloc(sizeof *s);
   s->head = CSN_BUF(HEAD_MAX);
   s->easy = curl_easy_init();
   if (!s->easy)
@@ -216,8 +177,19 @@ slot_take(csn_net *n)
   return s;
 }
 
-static void
-slot_free(struct slot *s)
+static struct slot *
+slot_take(csn_net *n)
+{
+  struct slot *s = n->spare;
+  if (!s)
+    return csn_net_slot_new(n);
+  n->spare = s->next;
+  n->n_spare--;
+  return s;
+}
+
+void
+csn_net_slot_free(struct slot *s)
 {
   curl_easy_cleanup(s->easy);
   csn_buf_fini(&s->head);
@@ -234,7 +206,7 @@ slot_give_back(csn_net *n, struct slot *s)
   s->headers = NULL;
   s->call = NULL;
   if (n->n_spare == SPARE_MAX || n->is_closing) {
-    slot_free(s);
+    csn_net_slot_free(s);
     return;
   }
   s->next = n->spare;
@@ -243,27 +215,30 @@ slot_give_back(csn_net *n, struct slot *s)
 }
 
 /* The call is over; `done` is called last, when nothing refers to it. */
-static void
-end_call(csn_http_call *c, const csn_err *err)
+void
+csn_net_end(csn_http_call *c, const csn_err *err)
 {
   csn_net *n = c->net;
   struct slot *s = c->slot;
   c->is_done = true;
-  if (s) {
-    curl_multi_remove_handle(n->multi, s->easy);
+  csn_net_ws_leave(c);
+  if (c->link) {
     *c->link = c->next;
     if (c->next)
       c->next->link = c->link;
+    n->host.loop_hold(n->host.loop, -1);
+  }
+  if (s) {
+    curl_multi_remove_handle(n->multi, s->easy);
     c->slot = NULL;
     slot_give_back(n, s);
-    n->host.loop_hold(n->host.loop, -1);
   }
   c->sink.done(c->user, err);
   unref(c);
 }
 
-static void
-fail_call(csn_http_call *c, enum csn_code code, const char *why)
+void
+csn_net_fail(csn_http_call *c, enum csn_code code, const char *why)
 {
   csn_err err;
   csn_str url = csn_cstr(c->url);
@@ -274,7 +249,7 @@ fail_call(csn_http_call *c, enum csn_code code, const char *why)
   n -= (size_t)(name - (c->url + host));
   csn_fail(&err, code, "%s %.*s%.*s: %s", c->method, (int)host, c->url, (int)(n < 200 ? n : 200),
            name, why);
-  end_call(c, &err);
+  csn_net_end(c, &err);
 }
 
 static void
@@ -283,11 +258,11 @@ fail_denied(csn_http_call *c, const char *where)
   char text[200];
   snprintf(text, sizeof text, "it leads to %s, which is not public and not in allow_private",
            where);
-  fail_call(c, CSN_E_DENIED, text);
+  csn_net_fail(c, CSN_E_DENIED, text);
 }
 
-static enum csn_code
-code_of(CURLcode rc)
+enum csn_code
+csn_net_code_of(CURLcode rc)
 {
   /* Everything else that libcurl reports is the network's or the peer's fault. */
   static const struct {
@@ -310,15 +285,15 @@ on_finished(csn_http_call *c, CURLcode rc)
 {
   struct slot *s = c->slot;
   if (rc == CURLE_OK)
-    end_call(c, NULL);
+    csn_net_end(c, NULL);
   else if (s->refused[0])
     fail_denied(c, s->refused);
   else if (s->stop == CSN_E_LIMIT)
-    fail_call(c, CSN_E_LIMIT, "the reply is larger than this program accepts");
+    csn_net_fail(c, CSN_E_LIMIT, "the reply is larger than this program accepts");
   else if (s->stop < 0)
-    fail_call(c, (enum csn_code)s->stop, "the reply was refused");
+    csn_net_fail(c, (enum csn_code)s->stop, "the reply was refused");
   else
-    fail_call(c, code_of(rc), s->error[0] ? s->error : curl_easy_strerror(rc));
+    csn_net_fail(c, csn_net_code_of(rc), s->error[0] ? s->error : curl_easy_strerror(rc));
 }
 
 void
@@ -328,7 +303,7 @@ csn_net_check(csn_net *n)
   for (CURLMsg *m; (m = curl_multi_info_read(n->multi, &left));) {
     struct slot *s;
     if (m->msg == CURLMSG_DONE && curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &s) == 0)
-      on_finished(s->call, m->data.result);
+      (s->ws ? csn_net_ws_connected(s, m->data.result) : on_finished(s->call, m->data.result));
   }
 }
 
@@ -350,8 +325,9 @@ on_idle_timer(uv_timer_t *t)
     if (c->idle_ms <= 0)
       continue;
     uint64_t due = c->heard_ms + (uint64_t)c->idle_ms;
+    due = c->due_ms && c->due_ms < due ? c->due_ms : due;
     if (due <= now)
-      fail_call(c, CSN_E_TIMEOUT, "the peer sent nothing for too long");
+      csn_net_fail(c, CSN_E_TIMEOUT, "the peer sent nothing for too long");
     else if (due < next)
       next = due;
   }
@@ -365,8 +341,11 @@ watch_idle(csn_net *n, const csn_http_call *c)
   if (c->idle_ms <= 0)
     return;
   uv_handle_t *h = (uv_handle_t *)&n->idle_timer;
-  if (!uv_is_active(h) || uv_timer_get_due_in(&n->idle_timer) > (uint64_t)c->idle_ms)
-    uv_timer_start(&n->idle_timer, on_idle_timer, (uint64_t)c->idle_ms, 0);
+  uint64_t wait = (uint64_t)c->idle_ms;
+  if (c->due_ms && c->due_ms - c->heard_ms < wait)
+    wait = c->due_ms - c->heard_ms;
+  if (!uv_is_active(h) || uv_timer_get_due_in(&n->idle_timer) > wait)
+    uv_timer_start(&n->idle_timer, on_idle_timer, wait, 0);
 }
 
 static void
@@ -402,7 +381,21 @@ start_in_loop(void *user)
   csn_http_call *c = user;
   csn_net *n = c->net;
   if (n->is_closing) {
-    fail_call(c, CSN_E_CANCELLED, "the client is closing");
+    csn_net_fail(c, CSN_E_CANCELLED, "the client is closing");
+    return;
+  }
+  c->heard_ms = uv_now(n->uv);
+  c->next = n->calls;
+  c->link = &n->calls;
+  if (c->next)
+    c->next->link = &c->next;
+  n->calls = c;
+  n->host.loop_hold(n->host.loop, 1);
+  if (c->is_ws && c->timeout_ms > 0)
+    c->due_ms = c->heard_ms + (uint64_t)c->timeout_ms;
+  watch_idle(n, c);
+  if (c->is_ws) {
+    csn_net_ws_start(c);
     return;
   }
   struct slot *s = slot_take(n);
@@ -412,16 +405,8 @@ start_in_loop(void *user)
   s->error[0] = '\0';
   set_call_options(c, s);
   c->slot = s;
-  c->heard_ms = uv_now(n->uv);
-  c->next = n->calls;
-  c->link = &n->calls;
-  if (c->next)
-    c->next->link = &c->next;
-  n->calls = c;
-  n->host.loop_hold(n->host.loop, 1);
-  watch_idle(n, c);
   if (curl_multi_add_handle(n->multi, s->easy) != CURLM_OK)
-    fail_call(c, CSN_E_UNAVAILABLE, "libcurl refuses the call");
+    csn_net_fail(c, CSN_E_UNAVAILABLE, "libcurl refuses the call");
   csn_net_kick(n);
 }
 
@@ -430,7 +415,7 @@ cancel_in_loop(void *user)
 {
   csn_http_call *c = user;
   if (!c->is_done)
-    fail_call(c, CSN_E_CANCELLED, "cancelled");
+    csn_net_fail(c, CSN_E_CANCELLED, "cancelled");
   unref(c);
 }
 
@@ -510,6 +495,7 @@ copy_request(const csn_http_req *req)
   c->timeout_ms = req->timeout_ms;
   c->idle_ms = req->idle_ms;
   c->is_guarded = req->is_guarded;
+  c->is_ws = req->is_ws;
   c->allowed = req->allowed;
   return c;
 }
@@ -574,11 +560,12 @@ close_net(csn_net *n, csn_loop_fn *gone, void *user)
 {
   n->is_closing = true;
   while (n->calls)
-    fail_call(n->calls, CSN_E_CANCELLED, "the client is closing");
+    csn_net_fail(n->calls, CSN_E_CANCELLED, "the client is closing");
   for (struct slot *s = n->spare, *next; s; s = next) {
     next = s->next;
-    slot_free(s);
+    csn_net_slot_free(s);
   }
+  csn_net_ws_close(n);
   curl_multi_cleanup(n->multi);
   curl_share_cleanup(n->share);
   curl_global_cleanup();

@@ -21,8 +21,8 @@ struct sock {
   bool is_resting;
 };
 
-static void
-finish_close(csn_net *n)
+void
+csn_net_poll_gone(csn_net *n)
 {
   if (--n->n_handles || !n->gone)
     return;
@@ -39,13 +39,13 @@ on_sock_closed(uv_handle_t *h)
   struct sock *s = (struct sock *)h;
   csn_net *n = s->net;
   free(s);
-  finish_close(n);
+  csn_net_poll_gone(n);
 }
 
 static void
 on_timer_closed(uv_handle_t *h)
 {
-  finish_close(h->data);
+  csn_net_poll_gone(h->data);
 }
 
 static void

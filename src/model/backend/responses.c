@@ -411,6 +411,12 @@ finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
   return 0;
 }
 
+static bool
+is_done(const csn_decoder *d)
+{
+  return d->reply.is_done;
+}
+
 static void
 close_decoder(csn_decoder *d)
 {
@@ -432,4 +438,5 @@ const csn_model_ops csn_model_responses = {
     .feed = feed,
     .finish = finish,
     .close = close_decoder,
+    .is_done = is_done,
 };
