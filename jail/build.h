@@ -27,7 +27,7 @@ _Noreturn void csn_jail_fail(const char *what, const char *name);
 void csn_jail_tell(csn_jail_note *note);
 
 /* What all jails of a kind share (jail/skeleton.c): makes it in a mount
- * namespace that is a copy of the host's, and ends with it as "/", read-only.
+ * namespace that is a copy of the host's, and ends with it as ".", read-only.
  * rootfs: a detached tree, or -1 for the host's programs; taken. */
 void csn_jail_skeleton(const char *root, int rootfs);
 

@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 
 #include "jail/proto.h"
 #include "jail/sys.h"
@@ -137,8 +136,7 @@ void
 csn_ids_release(pid_t pid)
 {
   int e = errno;
-  kill(pid, SIGKILL);
-  waitpid(pid, NULL, 0);
+  kill(pid, SIGKILL); /* and csn_jails_reap() collects it */
   errno = e;
 }
 
@@ -243,20 +241,11 @@ map_lent(char to[200], unsigned long us)
     map_line(to + strlen(to), b + 1, b + 1, CSN_JAIL_RANGE - b - 1);
 }
 
-/* The holder is cloned from the blank mount namespace, for one of its own. */
 static const char *
-make_range(struct csn_ids *ids, int blank)
+make_range(struct csn_ids *ids)
 {
   char uids[200], gids[200];
-  int here = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-  if (here < 0 || setns(blank, CLONE_NEWNS) < 0)
-    return "enter the blank mount namespace";
-  pid_t pid = csn_ids_hold(CLONE_NEWUSER | CLONE_NEWNS);
-  int e = errno;
-  if (setns(here, CLONE_NEWNS) < 0)
-    _exit(1); /* without /proc there is nothing more to do */
-  close(here);
-  errno = e;
+  pid_t pid = csn_ids_hold(CLONE_NEWUSER);
   if (pid < 0)
     return "make user, process and mount namespaces";
   if (ids->base) {
@@ -269,9 +258,8 @@ make_range(struct csn_ids *ids, int blank)
   const char *failed = NULL;
   if (!write_maps(pid, uids, gids))
     failed = "map the user ids of the jail";
-  else if ((ids->users = csn_ids_open(pid, "/ns/user")) < 0 ||
-           (ids->blank = csn_ids_open(pid, "/ns/mnt")) < 0)
-    failed = "hold the namespaces of the user ids";
+  else if ((ids->users = csn_ids_open(pid, "/ns/user")) < 0)
+    failed = "hold the namespace of the user ids";
   csn_ids_release(pid);
   return failed;
 }
@@ -292,10 +280,10 @@ make(struct csn_ids_list *list, unsigned long base, const uint32_t inside[2], co
                           .ranged = list->kind != CSN_IDS_ONE,
                           .busy = true,
                           .users = -1,
-                          .blank = list->blank,
+                          .blank = -1,
                           .owner = -1,
                           .inside = {inside[0], inside[1]}};
-  *failed = ids->ranged ? make_range(ids, list->blank) : make_single(ids);
+  *failed = ids->ranged ? make_range(ids) : make_single(ids);
   if (!*failed)
     return list->all[list->n++] = ids;
   if (ids->users >= 0)

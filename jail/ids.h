@@ -21,7 +21,7 @@ struct csn_ids {
   bool ranged;        /* 0..65535 exist */
   bool busy;
   int users; /* a user namespace: 0..65535 are the range, or 1000 is 1000 */
-  int blank; /* an empty mount namespace that belongs to the range */
+  int blank; /* an empty mount namespace that belongs to the range; -1: not yet */
   int owner; /* a user namespace for id-mapped mounts: `uid` and `gid` outside are */
   uid_t uid; /* user and group `inside` of the range; -1 when there is none yet */
   gid_t gid;
@@ -33,7 +33,6 @@ struct csn_ids_list {
   struct csn_ids **all;
   size_t n;
   enum csn_ids_kind kind;
-  int blank; /* mount namespace that those of ranges are copied from, or of all */
 };
 
 /* Whether the ids exist where we are. */

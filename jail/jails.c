@@ -169,7 +169,7 @@ static bool
 take_spare(struct csn_jails *s, struct csn_spare *spare)
 {
   if (s->n_spares == 0)
-    return csn_spare_end(spare);
+    return csn_spare_end(&s->home, spare);
   *spare = s->spares[--s->n_spares];
   return true;
 }
@@ -323,13 +323,15 @@ void
 csn_jails_reap(struct csn_jails *s, int flags)
 {
   pid_t pid;
-  while ((pid = waitpid(-1, NULL, flags)) > 0)
+  while ((pid = waitpid(-1, NULL, flags)) > 0) {
+    csn_home_reaped(pid);
     for (size_t i = 0; i < s->n; i++)
       if (s->all[i].pid == pid) {
         bury(s, &s->all[i]);
         s->all[i] = s->all[--s->n];
         break;
       }
+  }
 }
 
 int

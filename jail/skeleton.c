@@ -10,7 +10,8 @@
  *
  * It is built under /tmp of a copy of the host's mount namespace, with the new
  * root as the folder at hand, so names without a leading slash are the
- * jail's and those with one the host's, until pivot_root drops the host.
+ * jail's and those with one the host's.  Then it is taken out of there as a
+ * detached tree and laid over the root of an empty namespace (jail/start.c).
  */
 #include <dirent.h>
 #include <limits.h>
@@ -31,13 +32,15 @@ copy_small(const char *source, const char *path)
 {
   struct stat st;
   char target[PATH_MAX];
-  ssize_t n = readlink(source, target, sizeof target - 1);
-  if (n > 0) {
-    target[n] = '\0';
-    csn_make_link(target, path);
+  int from = open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (from < 0 && errno == ELOOP) {
+    ssize_t n = readlink(source, target, sizeof target - 1);
+    if (n > 0) {
+      target[n] = '\0';
+      csn_make_link(target, path);
+    }
     return;
   }
-  int from = open(source, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (from < 0)
     return;
   if (fstat(from, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & S_IROTH &&
@@ -256,11 +259,13 @@ read_host(const char *path, char text[STAT_MAX])
   return text;
 }
 
+/* The first get a text of ours, the others are empty. */
+enum { TEXTS = 4 };
 const char *const csn_jail_covered[] = {
-    "acpi",       "asound",     "bus",      "cmdline", "diskstats",   "fs",
-    "interrupts", "irq",        "kallsyms", "keys",    "loadavg",     "meminfo",
-    "modules",    "partitions", "pressure", "scsi",    "sched_debug", "softirqs",
-    "stat",       "vmstat",     "zoneinfo", NULL,
+    "cmdline",  "loadavg",   "meminfo",    "stat",       "acpi", "asound",
+    "bus",      "diskstats", "fs",         "interrupts", "irq",  "kallsyms",
+    "keys",     "modules",   "partitions", "pressure",   "scsi", "sched_debug",
+    "softirqs", "vmstat",    "zoneinfo",   NULL,
 };
 
 /* An own /proc must be there for the kernel to let the jails mount theirs over
@@ -273,7 +278,8 @@ processes(void)
   csn_make_folder("proc");
   csn_mount_new("proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
   csn_make_folder("tmp");
-  for (const char *const *name = csn_jail_covered; *name; name++) {
+  csn_make_file("tmp/empty", "");
+  for (const char *const *name = csn_jail_covered + TEXTS; *name; name++) {
     char path[40], cover[40];
     snprintf(path, sizeof path, "proc/%s", *name);
     snprintf(cover, sizeof cover, "tmp/%s", *name);
@@ -281,8 +287,8 @@ processes(void)
       continue;
     if (S_ISDIR(st.st_mode))
       csn_make_folder(cover);
-    else
-      csn_make_file(cover, "");
+    else if (link("tmp/empty", cover) < 0)
+      csn_jail_fail("link", cover);
   }
   csn_make_file("tmp/cmdline", "caisson\n");
   csn_make_file("tmp/loadavg", "0.00 0.00 0.00 1/1 1\n");
@@ -312,8 +318,4 @@ csn_jail_skeleton(const char *root, int rootfs)
   csn_make_folders(root + 1); /* it is absolute */
   if (mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
     csn_jail_fail("make the root read-only", "");
-  if (syscall(SYS_pivot_root, ".", ".") < 0)
-    csn_jail_fail("pivot_root", "");
-  if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
-    csn_jail_fail("drop the host's root", "");
 }

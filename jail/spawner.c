@@ -161,6 +161,7 @@ prepare(struct csn_jails *s)
 {
   csn_jail_note why = {0};
   csn_cgroups_prepare(&s->groups);
+  csn_home_rest(&s->home);
   if (!s->served && !s->templates)
     return !csn_home_open(&s->home) &&
            csn_template_find(&s->home, &s->templates, &(struct csn_wanted){.root = "/workspace"},
@@ -168,9 +169,9 @@ prepare(struct csn_jails *s)
   if (csn_pool_refill(s))
     return true;
   size_t wanted = s->served > 1 ? CSN_JAIL_SPARES : 1;
-  if (s->home.blank <= 0 || s->n_spares >= wanted)
+  if (!s->home.is_open || s->n_spares >= wanted)
     return false;
-  return csn_spare_make(&s->spares[s->n_spares]) && ++s->n_spares;
+  return csn_spare_make(&s->home, &s->spares[s->n_spares]) && ++s->n_spares;
 }
 
 /* The harness that made our socket; its end must not be missed when its
@@ -217,16 +218,18 @@ run(struct csn_jails *s, struct pollfd fds[3])
 }
 
 /* The first jail is often asked for already: its network is made beside us
- * while we do the rest.  An ordinary user's must belong to our user namespace. */
+ * while we do the rest.  An ordinary user looks for control groups as who it
+ * is, before it enters the user namespace that all it makes must belong to. */
 static void
 begin(struct csn_jails *s)
 {
   bool is_root = geteuid() == 0 && csn_ids_exist();
+  if (!is_root)
+    csn_cgroups_open(&s->groups);
+  if (!csn_home_open(&s->home))
+    csn_spare_begin(&s->home);
   if (is_root)
-    csn_spare_begin();
-  csn_cgroups_open(&s->groups);
-  if (!is_root && !csn_home_open(&s->home))
-    csn_spare_begin();
+    csn_cgroups_open(&s->groups);
 }
 
 int

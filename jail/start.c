@@ -35,14 +35,10 @@ enum { HELPER_STACK = 256 * 1024 };
 int
 csn_start_beside(int (*go)(void *), void *arg, unsigned long more, char *stack, size_t size)
 {
-  int status;
-  pid_t pid =
-      clone(go, stack + size, (int)(CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD | more), arg);
-  if (pid < 0)
-    return -1;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-    continue;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+  return clone(go, stack + size, (int)(CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD | more),
+               arg) < 0
+             ? -1
+             : 0;
 }
 
 static int
@@ -63,33 +59,86 @@ enter_ids(const struct csn_ids *ids, bool keep_groups)
 
 /* ---- home ---- */
 
+/* In a helper, which leaves it behind. */
 static const char *
-make_blank(struct csn_home *home)
+make_blank(const struct csn_home *home, int *mounts)
 {
   if (unshare(CLONE_NEWNS) < 0)
     return "make user, process and mount namespaces";
-  const char *failed = NULL;
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
       mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
             "size=4k,nr_inodes=1,mode=555") < 0 ||
       mount(NULL, "/tmp", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
             NULL) < 0 ||
       chdir("/tmp") < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0)
-    failed = "make the blank mount namespace";
-  else if ((home->blank = openat(home->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC)) < 0)
-    failed = "hold the blank mount namespace";
-  int e = errno;
-  if (setns(home->mounts, CLONE_NEWNS) < 0)
-    _exit(1);
-  errno = e;
-  return failed;
+    return "make the blank mount namespace";
+  *mounts = openat(home->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  return *mounts < 0 ? "hold the blank mount namespace" : NULL;
+}
+
+struct blanking {
+  const struct csn_home *home;
+  int mounts, error;
+  const char *failed;
+};
+
+static int
+blank_main(void *arg)
+{
+  struct blanking *b = arg;
+  b->failed = make_blank(b->home, &b->mounts);
+  b->error = errno;
+  _exit(0);
+}
+
+/* What is being made on another processor, while we do something else. */
+static struct {
+  pid_t pid; /* 0: nothing */
+  bool is_over;
+  struct csn_spare spare;
+  struct blanking blank;
+} aside = {.spare = {-1, -1}};
+
+void
+csn_home_reaped(pid_t pid)
+{
+  aside.is_over |= pid == aside.pid;
+}
+
+/* Waits for it. */
+static void
+collect(struct csn_home *home)
+{
+  if (aside.pid <= 0)
+    return;
+  while (!aside.is_over && waitpid(aside.pid, NULL, 0) < 0 && errno == EINTR)
+    continue;
+  aside.pid = 0;
+  if (home->blank <= 0 && aside.blank.mounts > 0)
+    home->blank = aside.blank.mounts;
+}
+
+/* The blank mount namespace, from which others are copied. */
+static const char *
+need_blank(struct csn_home *home)
+{
+  static _Alignas(16) char stack[HELPER_STACK];
+  collect(home);
+  if (home->blank > 0)
+    return NULL;
+  struct blanking b = {.home = home, .mounts = -1};
+  if (beside(blank_main, &b, 0, stack) < 0)
+    return "start a process";
+  home->blank = b.mounts;
+  errno = b.error;
+  return b.failed;
 }
 
 const char *
 csn_home_open(struct csn_home *home)
 {
   const char *failed;
-  if (home->blank > 0)
+  if (home->is_open)
     return NULL;
   if (home->proc <= 0) {
     home->is_root = home->ranged = geteuid() == 0 && csn_ids_exist();
@@ -97,20 +146,22 @@ csn_home_open(struct csn_home *home)
     if (home->proc < 0)
       return "open /proc";
   }
-  if (home->mounts <= 0) {
-    if (!home->is_root && geteuid() != 0)
-      home->ranged = csn_lent_enter(home->why, sizeof home->why);
-    failed = home->ranged ? NULL : csn_ids_single();
-    if (failed)
-      return failed;
-    home->mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-    if (home->mounts < 0)
-      return "hold the mount namespace";
-  }
-  failed = make_blank(home);
-  home->ids.blank = home->blank;
+  if (!home->is_root && geteuid() != 0)
+    home->ranged = csn_lent_enter(home->why, sizeof home->why);
+  failed = home->ranged ? NULL : csn_ids_single();
+  if (failed)
+    return failed;
+  home->is_open = true;
   home->ids.kind = home->is_root ? CSN_IDS_OWN : home->ranged ? CSN_IDS_LENT : CSN_IDS_ONE;
-  return failed;
+  return NULL;
+}
+
+void
+csn_home_rest(struct csn_home *home)
+{
+  if (home->around > 0)
+    close(home->around);
+  home->around = -1;
 }
 
 /* Where we see the host's mounts as a copy, as
@@ -206,10 +257,11 @@ csn_home_let_go(int whole)
 
 struct making {
   const char *root;
-  const struct csn_ids *ids;
+  struct csn_ids *ids;
   int *trees;
   size_t n;
-  int mounts; /* what comes of it */
+  int tree;   /* what comes of it, detached */
+  int around; /* the mount namespace that it was built in */
 };
 
 static int
@@ -219,8 +271,9 @@ make_skeleton(void *arg)
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   umask(022);
   csn_jail_skeleton(m->root, m->n ? csn_layers_join(m->trees, m->n) : -1);
-  m->mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-  if (m->mounts < 0)
+  m->tree = sys_open_tree(AT_FDCWD, "", AT_EMPTY_PATH | TREE_RECURSIVE);
+  m->around = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  if (m->tree < 0)
     csn_jail_fail("hold the template", "");
   _exit(0);
 }
@@ -233,9 +286,55 @@ make_template(void *arg)
   struct making *m = arg;
   if (!enter_ids(m->ids, false))
     csn_jail_fail("become user 0 of the jail", "");
-  if (beside(make_skeleton, m, CLONE_NEWNS | CLONE_NEWPID, stack) < 0)
+  if (beside(make_skeleton, m, CLONE_NEWNS | CLONE_NEWPID | CLONE_PARENT, stack) < 0)
     csn_jail_fail("make user, process and mount namespaces", "");
   _exit(0);
+}
+
+struct placing {
+  const struct csn_home *home;
+  struct csn_ids *ids;
+  int tree;   /* -1: only the ids' blank namespace is wanted */
+  int mounts; /* the namespace with the tree as its root */
+  int error;
+};
+
+/* A mount namespace of the ids' that is empty, and a copy of it in which the
+ * tree lies over the root: nothing must be unmounted for that, which would wait
+ * for all processors. */
+static int
+place_main(void *arg)
+{
+  struct placing *p = arg;
+  bool done = setns(p->home->blank, CLONE_NEWNS) == 0 && enter_ids(p->ids, false);
+  if (done && p->ids->blank <= 0) {
+    done = !p->ids->ranged || unshare(CLONE_NEWNS) == 0;
+    p->ids->blank = done ? openat(p->home->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC) : -1;
+    done = p->ids->blank > 0;
+  }
+  if (done && p->tree >= 0 && unshare(CLONE_NEWNS) == 0 &&
+      sys_move_mount(p->tree, AT_FDCWD, "/") == 0)
+    p->mounts = openat(p->home->proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC);
+  p->error = errno;
+  _exit(0);
+}
+
+/* The namespace, or with no tree whether the ids have theirs; -1 with *failed
+ * and errno. */
+static int
+place(struct csn_home *home, struct csn_ids *ids, int tree, const char **failed)
+{
+  static _Alignas(16) char stack[HELPER_STACK];
+  struct placing p = {.home = home, .ids = ids, .tree = tree, .mounts = -1, .error = EAGAIN};
+  if ((*failed = need_blank(home)))
+    return -1;
+  bool started = beside(place_main, &p, 0, stack) >= 0;
+  if (!started || ids->blank <= 0 || (tree >= 0 && p.mounts < 0)) {
+    *failed = "place the mount namespace";
+    errno = started ? p.error : errno;
+    return -1;
+  }
+  return tree >= 0 ? p.mounts : 0;
 }
 
 /* Detached trees of the layers, read-only; as root, what belongs to root there
@@ -269,7 +368,9 @@ build(struct csn_home *home, const struct csn_wanted *want, csn_jail_note *why)
                      .ids = want->ids ? want->ids : own,
                      .trees = trees,
                      .n = want->n,
-                     .mounts = -1};
+                     .tree = -1,
+                     .around = -1};
+  int mounts = -1;
   memset(trees, -1, sizeof trees);
   if (failed) {
     why->error = errno;
@@ -279,14 +380,20 @@ build(struct csn_home *home, const struct csn_wanted *want, csn_jail_note *why)
     if (beside(make_template, &m, 0, stack) < 0)
       step_name(why->step, sizeof why->step, "start a process", "");
     csn_jail_tell(NULL);
-    if (m.mounts < 0 && !why->error)
+    if (m.tree >= 0 && (mounts = place(home, m.ids, m.tree, &failed)) < 0)
+      step_name(why->step, sizeof why->step, failed, "");
+    if (mounts < 0 && !why->error)
       why->error = errno ? errno : EIO;
   }
+  if (m.tree >= 0)
+    close(m.tree);
+  csn_home_rest(home);
+  home->around = m.around;
   for (size_t i = 0; i < want->n; i++)
     if (trees[i] >= 0)
       close(trees[i]);
   csn_ids_drop(own);
-  return m.mounts;
+  return mounts;
 }
 
 static void
@@ -379,45 +486,38 @@ csn_template_find(struct csn_home *home, struct csn_template **list, const struc
 
 /* ---- spare namespaces ---- */
 
-/* The one that is being made. */
-static struct {
-  struct csn_spare spare;
-  pid_t pid; /* 0: none */
-} making;
-
 /* Our memory is changed meanwhile, and nothing is told: a jail that finds no
  * spare makes its own namespaces, and says what fails. */
 static int
-make_spare(void *arg)
+make_aside(void *arg)
 {
-  struct csn_spare *spare = arg;
+  struct csn_spare *spare = &aside.spare;
   if (unshare(CLONE_NEWNET | CLONE_NEWIPC) == 0 && csn_jail_loopback()) {
-    spare->net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    spare->ipc = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
+    spare->net = openat(aside.blank.home->proc, "self/ns/net", O_RDONLY | O_CLOEXEC);
+    spare->ipc = openat(aside.blank.home->proc, "self/ns/ipc", O_RDONLY | O_CLOEXEC);
   }
+  if (aside.blank.home->blank <= 0)
+    (void)!make_blank(aside.blank.home, &aside.blank.mounts);
   _exit(0);
 }
 
 void
-csn_spare_begin(void)
+csn_spare_begin(struct csn_home *home)
 {
   static _Alignas(16) char stack[HELPER_STACK];
-  if (making.pid > 0)
+  if (aside.pid > 0 || aside.spare.net >= 0)
     return;
-  making.spare = (struct csn_spare){-1, -1};
-  making.pid =
-      clone(make_spare, stack + HELPER_STACK, CLONE_VM | CLONE_FILES | SIGCHLD, &making.spare);
+  aside.blank = (struct blanking){.home = home, .mounts = -1};
+  aside.is_over = false;
+  aside.pid = clone(make_aside, stack + HELPER_STACK, CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
 }
 
 bool
-csn_spare_end(struct csn_spare *spare)
+csn_spare_end(struct csn_home *home, struct csn_spare *spare)
 {
-  if (making.pid <= 0)
-    return false;
-  while (waitpid(making.pid, NULL, 0) < 0 && errno == EINTR) /* or it was collected: ECHILD */
-    continue;
-  making.pid = 0;
-  *spare = making.spare;
+  collect(home);
+  *spare = aside.spare;
+  aside.spare = (struct csn_spare){-1, -1};
   if (spare->net >= 0 && spare->ipc >= 0)
     return true;
   csn_spare_drop(spare);
@@ -425,10 +525,10 @@ csn_spare_end(struct csn_spare *spare)
 }
 
 bool
-csn_spare_make(struct csn_spare *spare)
+csn_spare_make(struct csn_home *home, struct csn_spare *spare)
 {
-  csn_spare_begin();
-  return csn_spare_end(spare);
+  csn_spare_begin(home);
+  return csn_spare_end(home, spare);
 }
 
 void
@@ -492,8 +592,6 @@ beside_in_group(int group, const struct cloning *c, struct cloning *out)
   if (pid == 0)
     clone_first(shared);
   int e = errno;
-  while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-    continue;
   *out = *shared;
   munmap(shared, sizeof *shared);
   errno = e;
@@ -501,10 +599,13 @@ beside_in_group(int group, const struct cloning *c, struct cloning *out)
 }
 
 pid_t
-csn_jail_clone(struct csn_home *home, const struct csn_template *t, const struct csn_ids *ids,
+csn_jail_clone(struct csn_home *home, const struct csn_template *t, struct csn_ids *ids,
                const struct csn_spare *spare, int group, struct csn_jail_plan *plan, int *pidfd)
 {
   static _Alignas(16) char stack[HELPER_STACK];
+  const char *failed;
+  if (ids->blank <= 0 && place(home, ids, -1, &failed) < 0)
+    return -1;
   struct cloning c = {.t = t, .ids = ids, .spare = spare, .plan = plan, .pid = -1, .pidfd = -1};
   plan->ranged = home->ranged;
   plan->spare = spare;

@@ -12,18 +12,23 @@
 
 /* Where we are: what a root harness's spawner and an ordinary user's have. */
 struct csn_home {
-  bool is_root;    /* of this machine: mounts and user ids are ours */
-  bool ranged;     /* a jail has 65536 user ids */
-  char why[120];   /* it has not */
-  int mounts;      /* the host's mounts as we see them: a namespace */
+  bool is_root;  /* of this machine: mounts and user ids are ours */
+  bool ranged;   /* a jail has 65536 user ids */
+  char why[120]; /* it has not */
+  bool is_open;
   int proc;        /* the host's /proc */
-  int blank;       /* an empty, read-only mount namespace */
+  int blank;       /* an empty, read-only mount namespace, when it was needed */
+  int around;      /* a mount namespace whose end takes time */
   uint64_t serial; /* of the template that was made last */
   struct csn_ids_list ids;
 };
 
 /* Finds out, once; NULL or what failed, with errno.  Safe to call again. */
 const char *csn_home_open(struct csn_home *home);
+/* Lets go of what is better let go of when nobody waits. */
+void csn_home_rest(struct csn_home *home);
+/* A process that is no jail's has ended and was collected. */
+void csn_home_reaped(pid_t pid);
 
 /* One folder that programs come from: of a rootfs, or /etc of the host. */
 struct csn_origin {
@@ -46,9 +51,9 @@ struct csn_template {
 /* What a template is wanted for. */
 struct csn_wanted {
   const char *root;
-  const struct csn_ids *ids; /* of the jail; may be NULL */
-  const int *layers;         /* folders, the lowest first; borrowed */
-  size_t n;                  /* 0: the host's programs */
+  struct csn_ids *ids; /* of the jail; may be NULL */
+  const int *layers;   /* folders, the lowest first; borrowed */
+  size_t n;            /* 0: the host's programs */
 };
 
 /* Gives a template, made when there is none; NULL: *why says what failed. */
@@ -68,26 +73,29 @@ const char *csn_home_stack(const struct csn_home *home, int ids, const int *laye
 /* Closes what may be the last descriptor of such a whole in a process beside
  * us: the kernel then forgets each of its files, which takes its time. */
 void csn_home_let_go(int whole);
-/* Runs `go` in a process beside us, whose memory and descriptors are ours, and
- * waits for its end; the processes it clones with CLONE_PARENT are ours.  Its
- * exit status, or -1. */
+/* Runs `go` in a process beside us, whose memory and descriptors are ours, until
+ * it has let go of the memory; that it gives back its namespaces takes longer,
+ * and nobody waits for it: csn_jails_reap() collects it.  The processes it clones
+ * with CLONE_PARENT are ours.  0, or -1. */
 int csn_start_beside(int (*go)(void *), void *arg, unsigned long more, char *stack, size_t size);
 
-/* Network and IPC namespaces that nobody is in yet. */
+/* Network and IPC namespaces that nobody is in yet.  Beside the first comes the
+ * blank mount namespace. */
 struct csn_spare {
   int net, ipc;
 };
-bool csn_spare_make(struct csn_spare *spare);
+bool csn_spare_make(struct csn_home *home, struct csn_spare *spare);
 /* The same in two steps, one at a time: what is begun goes on while we do
  * something else, on another processor where there is one. */
-void csn_spare_begin(void);
-bool csn_spare_end(struct csn_spare *spare); /* waits; false also when none was begun */
+void csn_spare_begin(struct csn_home *home);
+bool csn_spare_end(struct csn_home *home,
+                   struct csn_spare *spare); /* waits; false also when none was begun */
 void csn_spare_drop(struct csn_spare *spare);
 
 /* Clones the first process of a jail: it builds plan->open on the template and
  * becomes the warden.  spare may be NULL, and group,
  * a control group, -1.  The pid, or -1 with errno. */
-pid_t csn_jail_clone(struct csn_home *home, const struct csn_template *t, const struct csn_ids *ids,
+pid_t csn_jail_clone(struct csn_home *home, const struct csn_template *t, struct csn_ids *ids,
                      const struct csn_spare *spare, int group, struct csn_jail_plan *plan,
                      int *pidfd);
 

@@ -33,7 +33,7 @@ csn_make_file(const char *path, const char *text)
 {
   size_t n = strlen(text);
   int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-  if (fd < 0 || write(fd, text, n) != (ssize_t)n)
+  if (fd < 0 || (n && write(fd, text, n) != (ssize_t)n))
     csn_jail_fail("write", path);
   close(fd);
 }
