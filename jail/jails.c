@@ -156,8 +156,8 @@ set_limits(const struct csn_jails *s, const struct csn_cgroup *group, csn_jail_l
     l->memory = -1;
 }
 
-static int64_t
-now_ms(void)
+int64_t
+csn_jails_now_ms(void)
 {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -233,7 +233,7 @@ csn_jails_keep(int view)
 int64_t
 csn_jails_deadline_ms(const csn_jail_limits *l)
 {
-  return l->wall_ms < 0 ? INT64_MAX : now_ms() + l->wall_ms;
+  return l->wall_ms < 0 ? INT64_MAX : csn_jails_now_ms() + l->wall_ms;
 }
 
 /* t: NULL where the template depends on the jail's ids, which are taken here. */
@@ -337,7 +337,7 @@ csn_jails_reap(struct csn_jails *s, int flags)
 int
 csn_jails_end_late(struct csn_jails *s)
 {
-  int64_t next = INT64_MAX, now = now_ms();
+  int64_t next = INT64_MAX, now = csn_jails_now_ms();
   for (size_t i = 0; i < s->n; i++) {
     struct csn_jail *j = &s->all[i];
     if (j->deadline_ms <= now) {

@@ -62,7 +62,8 @@ const char *csn_jails_start(struct csn_jails *s, const struct csn_template *t,
                             struct csn_jail_plan *plan, struct csn_jail j, csn_jail_opened *a,
                             int fds[4]);
 int64_t csn_jails_deadline_ms(const csn_jail_limits *l);
-int csn_jails_keep(int view); /* what a jail remembers of a request's view */
+int64_t csn_jails_now_ms(void); /* of a clock that only runs */
+int csn_jails_keep(int view);   /* what a jail remembers of a request's view */
 
 /* ---- the pool (jail/pool.c) ---- */
 

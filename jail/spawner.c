@@ -152,26 +152,35 @@ serve(struct csn_jails *s)
 
 /* ---- the loop ---- */
 
-/* Many a harness wants one jail, and has it to itself for a while. */
-enum { SOON_MS = 50 };
+/* Many a harness wants one jail, and has it to itself for a while.  Where there
+ * is a pool, all who ask at once get theirs before others are made. */
+enum { ALONE_MS = 50, BUSY_MS = 5, NOTHING = -1 };
 
-/* A piece of what the next jails will need, or false when all is there. */
-static bool
-prepare(struct csn_jails *s)
+/* Makes a piece of what the next jails will need; in how many milliseconds to
+ * go on, or NOTHING. */
+static int
+prepare(struct csn_jails *s, int64_t asked_ms)
 {
   csn_jail_note why = {0};
   csn_cgroups_prepare(&s->groups);
-  csn_home_rest(&s->home);
   if (!s->served && !s->templates)
     return !csn_home_open(&s->home) &&
-           csn_template_find(&s->home, &s->templates, &(struct csn_wanted){.root = "/workspace"},
-                             &why);
-  if (csn_pool_refill(s))
-    return true;
+                   csn_template_find(&s->home, &s->templates,
+                                     &(struct csn_wanted){.root = "/workspace"}, &why)
+               ? 0
+               : NOTHING;
+  csn_home_rest(&s->home);
+  int64_t since_ms = csn_jails_now_ms() - asked_ms;
+  if (s->kinds && since_ms < BUSY_MS)
+    return (int)(BUSY_MS - since_ms);
   size_t wanted = s->served > 1 ? CSN_JAIL_SPARES : 1;
-  if (!s->home.is_open || s->n_spares >= wanted)
-    return false;
-  return csn_spare_make(&s->home, &s->spares[s->n_spares]) && ++s->n_spares;
+  if (csn_pool_refill(s))
+    return 0;
+  if (!s->home.is_open || s->n_spares >= wanted ||
+      !csn_spare_make(&s->home, &s->spares[s->n_spares]))
+    return NOTHING;
+  s->n_spares++;
+  return 0;
 }
 
 /* The harness that made our socket; its end must not be missed when its
@@ -192,18 +201,16 @@ watch_harness(void)
 static void
 run(struct csn_jails *s, struct pollfd fds[3])
 {
-  for (bool alive = true, more = true, rested = true; alive;) {
+  int64_t asked_ms = 0;
+  int next_ms = 0; /* until something is prepared */
+  for (bool alive = true; alive;) {
     struct signalfd_siginfo info;
-    int wait_ms = csn_jails_end_late(s);
-    if (more && rested)
-      wait_ms = 0;
-    else if (more && (wait_ms < 0 || wait_ms > SOON_MS))
-      wait_ms = SOON_MS;
+    int late_ms = csn_jails_end_late(s), wait_ms = next_ms;
+    if (wait_ms == NOTHING || (late_ms >= 0 && late_ms < wait_ms))
+      wait_ms = late_ms;
     int n = poll(fds, 3, wait_ms);
-    if (n == 0 && (more || s->groups.n_doomed)) {
-      rested = true;
-      more = prepare(s);
-    }
+    if (n == 0 && (next_ms != NOTHING || s->groups.n_doomed))
+      next_ms = prepare(s, asked_ms);
     if (n <= 0)
       continue;
     if (fds[1].revents) {
@@ -212,8 +219,9 @@ run(struct csn_jails *s, struct pollfd fds[3])
       csn_jails_reap(s, WNOHANG);
     }
     alive = fds[2].revents == 0 && (fds[0].revents == 0 || serve(s));
-    more |= fds[0].revents != 0 || fds[1].revents != 0;
-    rested = s->served != 1;
+    if (fds[0].revents)
+      asked_ms = csn_jails_now_ms();
+    next_ms = s->served == 1 ? ALONE_MS : 0;
   }
 }
 

@@ -24,6 +24,7 @@
 #include "core/fd.h"
 #include "importing.h"
 #include "networking.h"
+#include "sandbox/jail.h"
 #include "sandbox/limits.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/rootfs_word.h"
@@ -317,6 +318,9 @@ static int
 run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
   const struct run_opts *o = opt;
+  csn_err unheard; /* the sandbox says so as well, when it is opened */
+  if (!o->backend || strcmp(o->backend, "jail") == 0)
+    (void)!csn_jail_start(&unheard);
   for (size_t i = 0; i < o->env.n; i++)
     if (!strchr(o->env.v[i], '=') || o->env.v[i][0] == '=')
       return csn_fail(err, CSN_E_INVALID, "option --env: '%s' should be NAME=VALUE", o->env.v[i]);

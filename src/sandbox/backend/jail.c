@@ -335,6 +335,8 @@ static int
 jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
   int rc = csn_jail_spec_check(spec, err);
+  if (rc == 0)
+    rc = csn_jail_start(err); /* so that it gets ready while we do */
   if (rc < 0)
     return rc;
   csn_auto(jail_closep) struct jail *j = csn_alloc(sizeof *j);
