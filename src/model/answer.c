@@ -243,7 +243,7 @@ check_sizes(const csn_answer *a, csn_err *err)
 }
 
 int
-csn_answer_items(csn_answer *a, csn_reply *r, csn_err *err)
+csn_answer_finish(csn_answer *a, csn_reply *r, csn_model_reply *out, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(2 * (size_t)TEXT_MAX);
   size_t calls = 0;
@@ -261,6 +261,8 @@ csn_answer_items(csn_answer *a, csn_reply *r, csn_err *err)
                                       : add_call(a, p, calls++, &b, r, err);
     i++;
   }
+  if (rc == 0)
+    *out = r->out;
   return rc;
 }
 

@@ -46,11 +46,11 @@ bool csn_answer_says_something(const csn_answer *a);
 /* The provider says that max_tokens were reached.  CSN_E_MODEL when nothing
  * usable came before that: no answer at all, or a call that was cut. */
 int csn_answer_limit(const csn_answer *a, csn_arena *scratch, csn_err *err);
-/* Adds the items to the reply: neighbouring texts and refusals are one message;
- * an answer that says nothing is an empty message.  A call without an id, or
+/* Adds the items to the reply and gives it out: neighbouring texts and refusals
+ * are one message; an answer that says nothing is an empty message.  A call without an id, or
  * with one that occurred before, gets one made from the length of the
  * conversation and its place, the same in every replay. */
-int csn_answer_items(csn_answer *a, csn_reply *r, csn_err *err) CSN_MUST;
+int csn_answer_finish(csn_answer *a, csn_reply *r, csn_model_reply *out, csn_err *err) CSN_MUST;
 
 /* The member of an item's provider_data when it is of this API, else empty. */
 csn_str csn_item_provided(const csn_json *item, const char *api, const char *key);

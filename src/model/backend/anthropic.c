@@ -24,6 +24,7 @@
 #include "model/backends.h"
 #include "model/items.h"
 #include "model/request.h"
+#include "model/walk.h"
 
 enum { MAX_TOKENS = 8192 };
 
@@ -32,7 +33,8 @@ enum { MAX_TOKENS = 8192 };
 struct writer {
   csn_jw *w;
   csn_arena *scratch;
-  bool marks_end;   /* the item that is written is the last: its last block is marked */
+  bool is_marked;   /* the last block is */
+  size_t left;      /* items after the one that is written */
   const char *role; /* of the open message, or NULL */
 };
 
@@ -80,7 +82,7 @@ static const char user[] = "user", assistant[] = "assistant";
 static void
 close_block(struct writer *m, bool is_last)
 {
-  if (is_last && m->marks_end)
+  if (is_last && m->is_marked && !m->left)
     mark(m->w);
   csn_jw_end(m->w);
 }
@@ -112,13 +114,6 @@ write_source(csn_jw *w, csn_str url)
   csn_jw_end(w);
 }
 
-static bool
-is_text_part(csn_str type)
-{
-  return csn_str_eq(type, CSN_STR("input_text")) || csn_str_eq(type, CSN_STR("output_text")) ||
-         csn_str_eq(type, CSN_STR("text"));
-}
-
 /* Image or document parts, in a message or in a tool's result. */
 static int
 write_media(csn_jw *w, const csn_json *part, csn_err *err)
@@ -147,8 +142,9 @@ media_type(const csn_json *part)
 }
 
 static int
-add_message(struct writer *m, const csn_json *item, csn_err *err)
+add_message(void *writer, const csn_json *item, csn_err *err)
 {
+  struct writer *m = writer;
   bool is_answer = csn_str_eq(csn_json_str(item, "role", CSN_STR("")), CSN_STR("assistant"));
   const char *role = is_answer ? assistant : user;
   const csn_json *content = csn_json_get(item, "content");
@@ -158,7 +154,7 @@ add_message(struct writer *m, const csn_json *item, csn_err *err)
   csn_json_each (part, content) {
     if (rc < 0)
       return rc;
-    if (is_text_part(csn_json_str(part, "type", CSN_STR("")))) {
+    if (csn_part_is_text(part)) {
       add_text(m, role, csn_json_str(part, "text", CSN_STR("")), !part->next);
     } else if (is_answer) {
       add_text(m, role, csn_json_str(part, "refusal", CSN_STR("")), false);
@@ -189,8 +185,9 @@ call_id(struct writer *m, const csn_json *item)
 }
 
 static void
-add_call(struct writer *m, const csn_json *item, bool is_custom)
+add_call(void *writer, const csn_json *item, bool is_custom)
 {
+  struct writer *m = writer;
   csn_jw *w = m->w;
   open_block(m, assistant, "tool_use");
   member(w, "id", call_id(m, item));
@@ -207,7 +204,7 @@ write_result(csn_jw *w, const csn_json *output, csn_err *err)
   csn_jw_arr(w);
   csn_json_each (part, output) {
     csn_str text = csn_json_str(part, "text", CSN_STR(""));
-    bool is_text = is_text_part(csn_json_str(part, "type", CSN_STR("")));
+    bool is_text = csn_part_is_text(part);
     if (rc < 0 || (is_text && !csn_str_trim(text).n))
       continue;
     csn_jw_obj(w);
@@ -223,8 +220,9 @@ write_result(csn_jw *w, const csn_json *output, csn_err *err)
 }
 
 static int
-add_output(struct writer *m, const csn_json *item, csn_err *err)
+add_output(void *writer, const csn_json *item, csn_err *err)
 {
+  struct writer *m = writer;
   const csn_json *output = csn_json_get(item, "output");
   int rc = 0;
   open_block(m, user, "tool_result");
@@ -239,8 +237,9 @@ add_output(struct writer *m, const csn_json *item, csn_err *err)
 }
 
 static void
-add_thought(struct writer *m, const csn_json *item)
+add_thought(void *writer, const csn_json *item)
 {
+  struct writer *m = writer;
   csn_str seal = csn_json_str(item, "encrypted_content", CSN_STR(""));
   csn_str api = csn_json_str(csn_json_get(item, "provider_data"), "api", CSN_STR(""));
   if (!seal.n || !csn_str_eq(api, CSN_STR(CSN_ANTHROPIC)))
@@ -257,46 +256,19 @@ add_thought(struct writer *m, const csn_json *item)
   csn_jw_end(m->w);
 }
 
-static int
-add_item(struct writer *m, const csn_json *item, csn_err *err)
-{
-  csn_str type = csn_json_str(item, "type", CSN_STR("message"));
-  if (csn_str_eq(type, CSN_STR("message")))
-    return add_message(m, item, err);
-  if (csn_str_eq(type, CSN_STR("function_call_output")) ||
-      csn_str_eq(type, CSN_STR("custom_tool_call_output")))
-    return add_output(m, item, err);
-  if (csn_str_eq(type, CSN_STR("function_call")))
-    add_call(m, item, false);
-  else if (csn_str_eq(type, CSN_STR("custom_tool_call")))
-    add_call(m, item, true);
-  else if (csn_str_eq(type, CSN_STR("reasoning")))
-    add_thought(m, item);
-  else if (csn_str_eq(type, CSN_STR("item_reference")) || csn_str_eq(type, CSN_STR("compaction")))
-    return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "the Messages API cannot take an item of type %.*s; it belongs to the "
-                    "Responses API",
-                    (int)type.n, type.p);
-  return 0; /* records of another provider's own tools */
-}
+static const csn_item_writer items = {.api = "the Messages API",
+                                      .message = add_message,
+                                      .output = add_output,
+                                      .call = add_call,
+                                      .thought = add_thought};
 
 static int
 write_messages(csn_body *b, bool is_marked, csn_err *err)
 {
-  const csn_model_request *rq = b->rq;
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
-  struct writer m = {.w = &b->w, .scratch = scratch};
-  int rc = 0;
+  struct writer m = {.w = &b->w, .scratch = scratch, .is_marked = is_marked};
   csn_jw_arr(m.w);
-  for (size_t i = 0; i < rq->n_items && rc == 0; i++) {
-    const csn_json *item;
-    csn_arena_clear(scratch);
-    rc = csn_json_parse(scratch, rq->items[i], &item, err);
-    m.marks_end = is_marked && i + 1 == rq->n_items;
-    if (rc == 0)
-      rc = add_item(&m, item, err);
-    csn_wrap(err, rc, "input item %zu", i);
-  }
+  int rc = csn_items_write(&items, &m, b->rq, scratch, &m.left, err);
   close_message(&m);
   csn_jw_end(m.w);
   return rc;
@@ -322,28 +294,28 @@ write_tools(csn_body *b)
   csn_jw_end(w);
 }
 
-/* "auto", "required", "none", a tool's name, or an object in wire form. */
 static void
 write_tool_choice(csn_body *b)
 {
+  static const char *const words[] = {
+      [CSN_CHOICE_NONE_GIVEN] = "auto", [CSN_CHOICE_AUTO] = "auto", [CSN_CHOICE_NONE] = "none",
+      [CSN_CHOICE_ANY] = "any",         [CSN_CHOICE_TOOL] = "tool", [CSN_CHOICE_WIRE] = NULL};
   csn_jw *w = &b->w;
-  const csn_json *choice = csn_json_get(b->rq->settings, "tool_choice");
+  const csn_json *value;
+  enum csn_choice choice = csn_choice_of(b->rq, &value);
   bool is_single = !csn_json_bool(b->rq->settings, "parallel_tool_calls", true);
-  bool is_given = choice && choice->kind != CSN_JSON_NULL;
-  if (b->rq->n_tools == 0 || (!is_given && !is_single) || !csn_body_key(b, "tool_choice"))
+  if (b->rq->n_tools == 0 || (choice == CSN_CHOICE_NONE_GIVEN && !is_single) ||
+      !csn_body_key(b, "tool_choice"))
     return;
-  if (is_given && choice->kind != CSN_JSON_STRING) {
-    csn_jw_value(w, choice);
+  if (choice == CSN_CHOICE_WIRE) {
+    csn_jw_value(w, value);
     return;
   }
-  csn_str word = is_given ? choice->text : CSN_STR("auto");
-  bool is_mode = csn_str_eq(word, CSN_STR("auto")) || csn_str_eq(word, CSN_STR("none"));
-  bool is_any = csn_str_eq(word, CSN_STR("required"));
   csn_jw_obj(w);
-  member(w, "type", is_any ? CSN_STR("any") : is_mode ? word : CSN_STR("tool"));
-  if (!is_any && !is_mode)
-    member(w, "name", word);
-  if (is_single && !csn_str_eq(word, CSN_STR("none"))) {
+  member(w, "type", csn_cstr(words[choice]));
+  if (choice == CSN_CHOICE_TOOL)
+    member(w, "name", value->text);
+  if (is_single && choice != CSN_CHOICE_NONE) {
     csn_jw_key(w, "disable_parallel_tool_use");
     csn_jw_bool(w, true);
   }

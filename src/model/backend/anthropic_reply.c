@@ -203,11 +203,7 @@ csn_anthropic_finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
   if (rc == 0)
     rc = check_stop(d, err);
   mark_refusal(d);
-  if (rc == 0)
-    rc = csn_answer_items(&d->answer, r, err);
-  if (rc == 0)
-    *out = r->out;
-  return rc;
+  return rc < 0 ? rc : csn_answer_finish(&d->answer, r, out, err);
 }
 
 void

@@ -21,6 +21,7 @@
 #include "model/backends.h"
 #include "model/items.h"
 #include "model/request.h"
+#include "model/walk.h"
 
 enum { TEXT_MAX = 256 << 20 };
 
@@ -88,13 +89,6 @@ flush_images(struct writer *m)
   csn_buf_clear(&m->images);
 }
 
-static bool
-is_text_part(csn_str type)
-{
-  return csn_str_eq(type, CSN_STR("input_text")) || csn_str_eq(type, CSN_STR("output_text")) ||
-         csn_str_eq(type, CSN_STR("text"));
-}
-
 /* Adds the text parts of a content, joined by newlines; returns how many. */
 static size_t
 add_texts(csn_buf *out, const csn_json *content)
@@ -105,7 +99,7 @@ add_texts(csn_buf *out, const csn_json *content)
   }
   size_t n = 0;
   csn_json_each (part, content) {
-    if (!is_text_part(csn_json_str(part, "type", CSN_STR(""))))
+    if (!csn_part_is_text(part))
       continue;
     if (n++)
       csn_buf_addc(out, '\n');
@@ -156,7 +150,7 @@ write_user_part(csn_jw *w, const csn_json *part, csn_err *err)
   csn_str type = csn_json_str(part, "type", CSN_STR(""));
   if (csn_str_eq(type, CSN_STR("input_image")))
     return write_image(w, part, err);
-  if (is_text_part(type)) {
+  if (csn_part_is_text(part)) {
     csn_jw_obj(w);
     write_member(w, "type", CSN_STR("text"));
     write_member(w, "text", csn_json_str(part, "text", CSN_STR("")));
@@ -178,8 +172,7 @@ write_user(struct writer *m, const csn_json *item, csn_err *err)
 {
   const csn_json *content = csn_json_get(item, "content");
   bool is_plain = csn_json_is(content, CSN_JSON_STRING) ||
-                  (content && content->n == 1 &&
-                   is_text_part(csn_json_str(content->child, "type", CSN_STR(""))));
+                  (content && content->n == 1 && csn_part_is_text(content->child));
   int rc = 0;
   csn_jw_obj(m->w);
   write_member(m->w, "role", CSN_STR("user"));
@@ -213,8 +206,9 @@ add_assistant(struct writer *m, const csn_json *item)
 }
 
 static int
-add_message(struct writer *m, const csn_json *item, csn_err *err)
+add_message(void *writer, const csn_json *item, csn_err *err)
 {
+  struct writer *m = writer;
   csn_str role = csn_json_str(item, "role", CSN_STR(""));
   flush_images(m);
   if (csn_str_eq(role, CSN_STR("assistant"))) {
@@ -281,8 +275,9 @@ add_images(struct writer *m, csn_str call_id, const csn_json *output, csn_err *e
 }
 
 static int
-add_output(struct writer *m, const csn_json *item, csn_err *err)
+add_output(void *writer, const csn_json *item, csn_err *err)
 {
+  struct writer *m = writer;
   flush_assistant(m);
   csn_str call_id = csn_json_str(item, "call_id", CSN_STR(""));
   const csn_json *output = csn_json_get(item, "output");
@@ -301,40 +296,35 @@ add_output(struct writer *m, const csn_json *item, csn_err *err)
   return 0;
 }
 
-static int
-add_item(struct writer *m, const csn_json *item, csn_err *err)
+static void
+add_any_call(void *writer, const csn_json *item, bool is_custom)
 {
-  csn_str type = csn_json_str(item, "type", CSN_STR("message"));
-  csn_str call_id = csn_json_str(item, "call_id", CSN_STR(""));
-  csn_str name = csn_json_str(item, "name", CSN_STR(""));
-  if (csn_str_eq(type, CSN_STR("message")))
-    return add_message(m, item, err);
-  if (csn_str_eq(type, CSN_STR("function_call_output")) ||
-      csn_str_eq(type, CSN_STR("custom_tool_call_output")))
-    return add_output(m, item, err);
-  if (csn_str_eq(type, CSN_STR("function_call"))) {
-    add_call(m, call_id, name, csn_json_str(item, "arguments", CSN_STR("")));
-  } else if (csn_str_eq(type, CSN_STR("custom_tool_call"))) {
-    csn_auto(csn_buf_finip) csn_buf arguments = CSN_BUF(TEXT_MAX);
+  csn_auto(csn_buf_finip) csn_buf arguments = CSN_BUF(TEXT_MAX);
+  if (is_custom)
     csn_item_custom_arguments(&arguments, csn_json_str(item, "input", CSN_STR("")));
-    add_call(m, call_id, name, csn_buf_str(&arguments));
-  } else if (csn_str_eq(type, CSN_STR("reasoning"))) {
-    if (m->keeps_reasoning) {
-      flush_images(m);
-      if (m->is_open && m->calls.n == 0)
-        flush_assistant(m);
-      csn_json_each (part, csn_json_get(item, "summary"))
-        csn_buf_add(&m->reasoning, csn_json_str(part, "text", CSN_STR("")));
-    }
-  } else if (csn_str_eq(type, CSN_STR("item_reference")) ||
-             csn_str_eq(type, CSN_STR("compaction"))) {
-    return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "Chat Completions cannot take an item of type %.*s; it belongs to the "
-                    "Responses API",
-                    (int)type.n, type.p);
-  }
-  return 0;
+  add_call(writer, csn_json_str(item, "call_id", CSN_STR("")),
+           csn_json_str(item, "name", CSN_STR("")),
+           is_custom ? csn_buf_str(&arguments) : csn_json_str(item, "arguments", CSN_STR("")));
 }
+
+static void
+add_thought(void *writer, const csn_json *item)
+{
+  struct writer *m = writer;
+  if (!m->keeps_reasoning)
+    return;
+  flush_images(m);
+  if (m->is_open && m->calls.n == 0)
+    flush_assistant(m);
+  csn_json_each (part, csn_json_get(item, "summary"))
+    csn_buf_add(&m->reasoning, csn_json_str(part, "text", CSN_STR("")));
+}
+
+static const csn_item_writer items = {.api = "Chat Completions",
+                                      .message = add_message,
+                                      .output = add_output,
+                                      .call = add_any_call,
+                                      .thought = add_thought};
 
 static bool
 holds_word(csn_str s, const char *word)
@@ -360,7 +350,6 @@ write_messages(csn_body *b, bool no_null, csn_err *err)
                      .calls = CSN_BUF(TEXT_MAX),
                      .reasoning = CSN_BUF(TEXT_MAX),
                      .images = CSN_BUF(TEXT_MAX)};
-  int rc = 0;
   csn_jw_arr(m.w);
   if (rq->instructions.n) {
     csn_jw_obj(m.w);
@@ -368,14 +357,7 @@ write_messages(csn_body *b, bool no_null, csn_err *err)
     write_member(m.w, "content", rq->instructions);
     csn_jw_end(m.w);
   }
-  for (size_t i = 0; i < rq->n_items && rc == 0; i++) {
-    const csn_json *item;
-    csn_arena_clear(scratch);
-    rc = csn_json_parse(scratch, rq->items[i], &item, err);
-    if (rc == 0)
-      rc = add_item(&m, item, err);
-    csn_wrap(err, rc, "input item %zu", i);
-  }
+  int rc = csn_items_write(&items, &m, rq, scratch, NULL, err);
   flush_assistant(&m);
   flush_images(&m);
   csn_jw_end(m.w);
@@ -416,19 +398,17 @@ write_tools(csn_body *b)
     }
     csn_jw_end(w);
   }
-  const csn_json *choice = csn_json_get(b->rq->settings, "tool_choice");
-  if (choice && choice->kind != CSN_JSON_NULL && csn_body_key(b, "tool_choice")) {
-    bool is_mode = csn_str_eq(choice->text, CSN_STR("auto")) ||
-                   csn_str_eq(choice->text, CSN_STR("required")) ||
-                   csn_str_eq(choice->text, CSN_STR("none"));
-    if (choice->kind != CSN_JSON_STRING || is_mode) {
-      csn_jw_value(w, choice);
+  const csn_json *value;
+  enum csn_choice choice = csn_choice_of(b->rq, &value);
+  if (choice != CSN_CHOICE_NONE_GIVEN && csn_body_key(b, "tool_choice")) {
+    if (choice != CSN_CHOICE_TOOL) {
+      csn_jw_value(w, value);
     } else {
       csn_jw_obj(w);
       write_member(w, "type", CSN_STR("function"));
       csn_jw_key(w, "function");
       csn_jw_obj(w);
-      write_member(w, "name", choice->text);
+      write_member(w, "name", value->text);
       csn_jw_end(w);
       csn_jw_end(w);
     }

@@ -16,6 +16,7 @@
 #include "model/backends.h"
 #include "model/items.h"
 #include "model/request.h"
+#include "model/walk.h"
 
 enum { TEXT_MAX = 256 << 20 };
 
@@ -93,13 +94,6 @@ add_text(struct writer *m, const char *role, csn_str text, csn_str seal)
   close_part(m, seal);
 }
 
-static bool
-is_text_part(csn_str type)
-{
-  return csn_str_eq(type, CSN_STR("input_text")) || csn_str_eq(type, CSN_STR("output_text")) ||
-         csn_str_eq(type, CSN_STR("text"));
-}
-
 /* An image or a file: data URLs travel inside, others as a reference. */
 static int
 write_media(csn_jw *w, const csn_json *part, csn_err *err)
@@ -139,8 +133,9 @@ add_media(struct writer *m, const csn_json *part, csn_err *err)
 }
 
 static int
-add_message(struct writer *m, const csn_json *item, csn_err *err)
+add_message(void *writer, const csn_json *item, csn_err *err)
 {
+  struct writer *m = writer;
   bool is_answer = csn_str_eq(csn_json_str(item, "role", CSN_STR("")), CSN_STR("assistant"));
   const char *role = is_answer ? model : user;
   const csn_json *content = csn_json_get(item, "content");
@@ -152,7 +147,7 @@ add_message(struct writer *m, const csn_json *item, csn_err *err)
   csn_json_each (part, content) {
     csn_str mine = part->next ? CSN_STR("") : seal; /* it came with the last part */
     int rc = 0;
-    if (is_text_part(csn_json_str(part, "type", CSN_STR(""))))
+    if (csn_part_is_text(part))
       add_text(m, role, csn_json_str(part, "text", CSN_STR("")), mine);
     else if (is_answer)
       add_text(m, role, csn_json_str(part, "refusal", CSN_STR("")), mine);
@@ -175,8 +170,9 @@ remember_call(struct writer *m, struct call c)
 }
 
 static void
-add_call(struct writer *m, const csn_json *item, bool is_custom)
+add_call(void *writer, const csn_json *item, bool is_custom)
 {
+  struct writer *m = writer;
   struct call c = {.id = csn_json_str(item, "call_id", CSN_STR("")),
                    .name = csn_json_str(item, "name", CSN_STR("")),
                    .wire_id = csn_item_provided(item, CSN_GEMINI, "id")};
@@ -215,8 +211,9 @@ delay_media(struct writer *m, const csn_json *part, csn_err *err)
 }
 
 static int
-add_output(struct writer *m, const csn_json *item, csn_err *err)
+add_output(void *writer, const csn_json *item, csn_err *err)
 {
+  struct writer *m = writer;
   const csn_json *output = csn_json_get(item, "output");
   struct call c = call_of(m, csn_json_str(item, "call_id", CSN_STR("")));
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(TEXT_MAX);
@@ -224,7 +221,7 @@ add_output(struct writer *m, const csn_json *item, csn_err *err)
     csn_buf_add(&text, output->text);
   else
     csn_json_each (part, output)
-      if (is_text_part(csn_json_str(part, "type", CSN_STR(""))))
+      if (csn_part_is_text(part))
         csn_buf_add(&text, csn_json_str(part, "text", CSN_STR("")));
   open_part(m, user);
   csn_jw_obj(m->w);
@@ -242,47 +239,24 @@ add_output(struct writer *m, const csn_json *item, csn_err *err)
   int rc = csn_buf_done(&text, "a tool's output", err);
   if (csn_json_is(output, CSN_JSON_ARRAY))
     csn_json_each (part, output)
-      if (rc == 0 && !is_text_part(csn_json_str(part, "type", CSN_STR(""))))
+      if (rc == 0 && !csn_part_is_text(part))
         rc = delay_media(m, part, err);
   return rc;
 }
 
-static int
-add_item(struct writer *m, const csn_json *item, csn_err *err)
-{
-  csn_str type = csn_json_str(item, "type", CSN_STR("message"));
-  if (csn_str_eq(type, CSN_STR("message")))
-    return add_message(m, item, err);
-  if (csn_str_eq(type, CSN_STR("function_call_output")) ||
-      csn_str_eq(type, CSN_STR("custom_tool_call_output")))
-    return add_output(m, item, err);
-  if (csn_str_eq(type, CSN_STR("function_call")))
-    add_call(m, item, false);
-  else if (csn_str_eq(type, CSN_STR("custom_tool_call")))
-    add_call(m, item, true);
-  else if (csn_str_eq(type, CSN_STR("item_reference")) || csn_str_eq(type, CSN_STR("compaction")))
-    return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "the Gemini API cannot take an item of type %.*s; it belongs to the "
-                    "Responses API",
-                    (int)type.n, type.p);
-  return 0; /* thoughts, records of another provider's own tools */
-}
+static const csn_item_writer items = {.api = "the Gemini API",
+                                      .keeps_items = true, /* results look for their calls */
+                                      .message = add_message,
+                                      .output = add_output,
+                                      .call = add_call};
 
 static int
 write_contents(csn_body *b, csn_err *err)
 {
-  const csn_model_request *rq = b->rq;
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
   struct writer m = {.w = &b->w, .scratch = scratch, .media = CSN_BUF(TEXT_MAX)};
-  int rc = 0;
   csn_jw_arr(m.w);
-  for (size_t i = 0; i < rq->n_items && rc == 0; i++) {
-    const csn_json *item;
-    rc = csn_json_parse(scratch, rq->items[i], &item, err);
-    if (rc == 0)
-      rc = add_item(&m, item, err);
-    csn_wrap(err, rc, "input item %zu", i);
-  }
+  int rc = csn_items_write(&items, &m, b->rq, scratch, NULL, err);
   close_content(&m);
   csn_jw_end(m.w);
   csn_buf_fini(&m.media);
@@ -315,30 +289,29 @@ write_tools(csn_body *b)
   csn_jw_end(w);
 }
 
-/* "auto", "required", "none", a tool's name, or an object in wire form. */
 static void
 write_tool_choice(csn_body *b)
 {
   csn_jw *w = &b->w;
-  const csn_json *choice = csn_json_get(b->rq->settings, "tool_choice");
-  if (b->rq->n_tools == 0 || !choice || choice->kind == CSN_JSON_NULL ||
-      !csn_body_key(b, "toolConfig"))
+  const csn_json *value;
+  enum csn_choice choice = csn_choice_of(b->rq, &value);
+  if (choice == CSN_CHOICE_NONE_GIVEN || !csn_body_key(b, "toolConfig"))
     return;
-  if (choice->kind != CSN_JSON_STRING) {
-    csn_jw_value(w, choice);
+  if (choice == CSN_CHOICE_WIRE) {
+    csn_jw_value(w, value);
     return;
   }
-  bool is_auto = csn_str_eq(choice->text, CSN_STR("auto"));
-  bool is_none = csn_str_eq(choice->text, CSN_STR("none"));
-  bool is_any = csn_str_eq(choice->text, CSN_STR("required"));
   csn_jw_obj(w);
   csn_jw_key(w, "functionCallingConfig");
   csn_jw_obj(w);
-  member(w, "mode", is_auto ? CSN_STR("AUTO") : is_none ? CSN_STR("NONE") : CSN_STR("ANY"));
-  if (!is_auto && !is_none && !is_any) {
+  member(w, "mode",
+         choice == CSN_CHOICE_AUTO   ? CSN_STR("AUTO")
+         : choice == CSN_CHOICE_NONE ? CSN_STR("NONE")
+                                     : CSN_STR("ANY"));
+  if (choice == CSN_CHOICE_TOOL) {
     csn_jw_key(w, "allowedFunctionNames");
     csn_jw_arr(w);
-    csn_jw_str(w, choice->text);
+    csn_jw_str(w, value->text);
     csn_jw_end(w);
   }
   csn_jw_end(w);

@@ -163,11 +163,7 @@ csn_gemini_finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
              : csn_reply_cut(r, err);
   if (rc == 0)
     rc = check_finish(d, err);
-  if (rc == 0)
-    rc = csn_answer_items(&d->answer, r, err);
-  if (rc == 0)
-    *out = r->out;
-  return rc;
+  return rc < 0 ? rc : csn_answer_finish(&d->answer, r, out, err);
 }
 
 void
