@@ -182,10 +182,21 @@ csn_agent_tool_setting(const csn_agent *a, csn_str tool, const char *key)
 }
 
 static int
+read_flag(const struct csn_agent_reader *r, const csn_json *t, const char *key, csn_jw *w)
+{
+  const csn_json *m = csn_json_get(t, key);
+  if (!m)
+    return 0;
+  csn_jw_key(w, key);
+  csn_jw_value(w, m);
+  return csn_agent_want(r, m, key, CSN_JSON_BOOL);
+}
+
+static int
 read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 {
   static const char *const keys[] = {"tool",    "enabled", "timeout", "timeout_ms",
-                                     "retries", "defer",   NULL};
+                                     "retries", "defer",   "cache",   NULL};
   csn_str tool = CSN_STR("");
   int rc = csn_agent_want(r, t, "tool_settings", CSN_JSON_OBJECT);
   if (rc == 0)
@@ -201,13 +212,10 @@ read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
     rc = read_enabled(r, enabled, w);
   if (rc == 0)
     rc = read_timeout(r, t, w);
-  const csn_json *defer = csn_json_get(t, "defer");
-  if (rc == 0 && defer)
-    rc = csn_agent_want(r, defer, "tool_settings.defer", CSN_JSON_BOOL);
-  if (defer) {
-    csn_jw_key(w, "defer");
-    csn_jw_value(w, defer);
-  }
+  if (rc == 0)
+    rc = read_flag(r, t, "defer", w);
+  if (rc == 0)
+    rc = read_flag(r, t, "cache", w);
   csn_jw_end(w);
   return rc;
 }

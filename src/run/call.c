@@ -23,6 +23,10 @@ struct csn_call {
   int64_t timeout_ms, retries; /* of tool_settings; -1 and 0: none */
   csn_str answer;              /* not empty: of a call that is not made */
   bool is_custom, recovers, is_edited, is_held;
+  bool is_cacheable, may_stand; /* its result, for later calls like `same` */
+  csn_digest same;
+  csn_str kept; /* the item with which an earlier one was answered; or empty */
+  int64_t kept_seq;
   enum csn_call_how how;
   const csn_json *args;
   csn_scope scope;
@@ -206,6 +210,15 @@ deliver_output(csn_call *c)
     csn_jw_key(&w, "held");
     csn_jw_bool(&w, true);
   }
+  if (c->kept.n) {
+    csn_jw_key(&w, "cached");
+    csn_jw_int(&w, c->kept_seq);
+  } else if (c->may_stand) {
+    char hex[65];
+    csn_digest_hex(&c->same, hex);
+    csn_jw_key(&w, "call");
+    csn_jw_strz(&w, hex);
+  }
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
   struct csn_call_answer answer = {.how = c->how,
@@ -253,9 +266,17 @@ parse_args(csn_call *c, csn_err *err)
   return 0;
 }
 
+/* What a tool itself says of its failure begins like explain(). */
+static bool
+is_failure(csn_str text)
+{
+  return csn_str_starts(text, CSN_STR("The call failed"));
+}
+
 static csn_job *
 after_call(csn_call *c, int rc, const csn_err *err)
 {
+  c->may_stand = c->is_cacheable && rc == 0 && !c->out.over && !is_failure(csn_buf_str(&c->out));
   if (rc < 0) {
     csn_err why = *err; /* a tool may return a code and say nothing */
     why.code = (enum csn_code)rc;
@@ -319,11 +340,30 @@ perform_again(csn_call *c)
   return deliver_output(c);
 }
 
+/* With what an earlier one brought. */
+static csn_job *
+answer_again(csn_call *c)
+{
+  csn_err err;
+  const csn_json *item;
+  int rc = csn_json_parse(c->arena, c->kept, &item, &err);
+  if (rc < 0)
+    return after_call(c, rc, &err);
+  const csn_json *output = csn_json_get(item, "output");
+  if (csn_json_is(output, CSN_JSON_ARRAY))
+    csn_call_set_content(c, output->raw);
+  else
+    csn_buf_add(&c->out, csn_json_str(item, "output", CSN_STR("")));
+  return deliver_output(c);
+}
+
 static csn_job *
 call_run(csn_job *j)
 {
   csn_call *c = call_of(j);
   csn_err err;
+  if (c->kept.n)
+    return answer_again(c);
   if (c->answer.n) {
     csn_buf_add(&c->out, c->answer);
     return deliver_output(c);
@@ -347,6 +387,23 @@ call_run(csn_job *j)
     return deliver_output(c);
   }
   return c->recovers ? perform_again(c) : perform(c);
+}
+
+/* The run's lock is held.  What a human or a guardrail has a word in is of this call only. */
+static void
+look_for_same(csn_call *c, csn_run *r)
+{
+  const csn_json *cache = csn_agent_tool_setting(c->agent, c->name, "cache");
+  if (!csn_json_is(cache, CSN_JSON_BOOL) || !cache->truth || !c->tool || c->answer.n || c->how ||
+      c->is_custom || c->is_edited || c->is_held || parse_args(c, NULL) < 0)
+    return;
+  c->same = csn_result_call(csn_cstr(csn_agent_name(c->agent)), c->name, c->args);
+  c->is_cacheable = true;
+  const struct csn_kept_result *k = csn_results_find(&r->results, &c->same);
+  if (k) {
+    c->kept = k->item;
+    c->kept_seq = k->seq;
+  }
 }
 
 csn_job *
@@ -380,5 +437,6 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
   csn_scope_init(&c->scope, &r->scope, c->timeout_ms > 0 ? (int64_t)c->timeout_ms : -1);
   if (p->is_cancelled)
     csn_scope_mark(&c->scope);
+  look_for_same(c, r);
   return &c->base;
 }

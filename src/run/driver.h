@@ -41,6 +41,7 @@
 #include "run/fault.h"
 #include "run/ports.h"
 #include "run/project.h"
+#include "run/result_cache.h"
 #include "run/step.h"
 #include "sandbox/shell.h"
 #include "store/journal.h"
@@ -151,6 +152,7 @@ struct csn_run {
   struct csn_noted *notes;
   struct csn_decided *decided;
   struct csn_held *held;
+  csn_results results;  /* that stand for later, same calls */
   csn_str session;      /* data of the input when it names one; else empty */
   int64_t history;      /* items that the session had before this run */
   csn_str instructions; /* what a callback gave last */

@@ -150,6 +150,7 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
   r->history = csn_json_int(data, "history", r->history);
   if (!csn_json_bool(data, "held", false)) {
     keep_items(r, seq, data);
+    csn_results_keep(&r->results, seq, data);
   } else if (items && items->child && (h = csn_arena_alloc(r->keep, sizeof *h))) {
     *h = (struct csn_held){.next = r->held, .seq = seq, .item = items->child->raw};
     r->held = h;
@@ -753,6 +754,7 @@ csn_run_free(csn_run *r)
   if (r->journal)
     csn_journal_close(r->journal);
   csn_state_fini(&r->state);
+  csn_results_fini(&r->results);
   csn_effects_fini(&r->effects);
   csn_buf_fini(&r->request);
   csn_buf_fini(&r->state_text);

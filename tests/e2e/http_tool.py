@@ -163,6 +163,54 @@ def a_server_that_hangs_is_left_after_the_time_out():
     assert time.monotonic() - began < 5
 
 
+def ask_often(web, asked, settings, more=None, tool=None):
+    """Calls of one tool, a turn each; the place, after the run."""
+    agent = {"capabilities": [], "tools": [{"name": "ask", "schema": {"type": "object", "properties": {}, "additionalProperties": True}, "strict": False, "http": web.url, "allow_private": [web.at], **(tool or {})}],
+             "tool_settings": settings, **(more or {})}
+    entries = [{"name": f"e{i}", "when": {"turn": i + 1}, "reply": [{"ask": args}]} for i, args in enumerate(asked)]
+    p = Place(agent, entries + [{"name": "end", "reply": "done"}])
+    p.done = p.run("--harness-tools")
+    return p
+
+
+def told(p):
+    return [(r["data"].get("cached"), r["data"]["items"][0]["output"]) for r in p.records() if r["kind"] == "tool_returned"]
+
+
+@test
+def the_same_call_is_answered_by_an_earlier_result():
+    def answer(m, p, heads, body):
+        n = len(web.seen)
+        return (500, {}, b"no") if "fail" in p else (200, {"Content-Type": "image/png"}, b"x") if "png" in p else (200, {"Content-Type": "text/plain"}, f"result {n}".encode())
+
+    for cache, others in ((True, []), (False, [{"tool": "x*", "cache": True}])):
+        web = Web(answer)
+        asked = [{"q": 1}, {"q": 2}, {"q": 1}, {"q": "fail"}, {"q": "fail"}, {"q": "png"}, {"q": "png"}]
+        p = ask_often(web, asked, others + [{"tool": "a*", "cache": cache}])
+        expect(p.done, 0)
+        said = told(p)
+        first = [r["seq"] for r in p.records() if r["kind"] == "tool_returned"]
+        if not cache:
+            same(([s[0] for s in said], len(web.seen)), ([None] * 7, 7))
+            assert not any("call" in r["data"] for r in p.records() if r["kind"] == "tool_returned")
+            continue
+        same([s[0] for s in said], [None, None, first[0], None, None, None, first[5]])
+        same((said[0][1], said[2][1], said[6][1]), ("result 1", "result 1", said[5][1]))
+        assert said[4][1].startswith("The call failed: HTTP 500"), said
+        same(len(web.seen), 5)
+
+
+@test
+def a_run_that_goes_on_finds_what_it_found_before():
+    web = Web(lambda *a: (200, {"Content-Type": "text/plain"}, b"result %d" % len(web.seen)))
+    rules = [{"tool": "ask", "match": {"q": "stop"}, "do": "ask"}]
+    p = ask_often(web, [{"q": 1}, {"q": "stop"}, {"q": 1}], [{"tool": "ask", "cache": True}], {"approvals": rules})
+    expect(p.done, 3)
+    expect(p.call("approve", p.only_run(), "--as", "ann", "--resume", "--harness-tools"), 0, "done")
+    same([s[1] for s in told(p)], ["result 1", "result 2", "result 1"])
+    same(len(web.seen), 2)
+
+
 @test
 def mistakes_are_told_with_their_line():
     p = Place({"capabilities": []})
