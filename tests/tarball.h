@@ -44,7 +44,7 @@ tar_add_n(csn_buf *b, const struct tar_item *i, size_t size)
   snprintf(h + 100, 8, "%07o", (i->mode ? i->mode : 0755) & 07777777);
   snprintf(h + 108, 8, "%07o", i->uid & 07777777);
   snprintf(h + 116, 8, "%07o", i->uid & 07777777);
-  snprintf(h + 124, 12, "%011zo", size);
+  snprintf(h + 124, 12, "%011zo", size & 0777777777);
   snprintf(h + 136, 12, "%011o", 1000000000u);
   h[156] = i->type;
   strncpy(h + 157, i->link ? i->link : "", 100);

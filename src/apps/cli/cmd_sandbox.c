@@ -28,6 +28,7 @@
 #include "sandbox/limits.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/rootfs_word.h"
+#include "snapshotting.h"
 
 enum { CHUNK = 64 << 10 };
 
@@ -35,7 +36,7 @@ enum { CHUNK = 64 << 10 };
 enum { STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
 
 struct run_opts {
-  const char *backend, *rootfs, *user, *workspace, *cwd;
+  const char *backend, *rootfs, *user, *workspace, *cwd, *from, *snapshot;
   cli_list env, devices;
   const char *limits[CSN_LIMITS];
   bool strict;
@@ -62,6 +63,9 @@ static const cli_opt opts[] = {
      CLI_LIST(struct run_opts, devices)},
     {"workspace", 'w', "DIR", "Make DIR the workspace instead of an empty one",
      CLI_STR(struct run_opts, workspace)},
+    {"from", 0, "NAME", "Begin with what the snapshot NAME holds", CLI_STR(struct run_opts, from)},
+    {"snapshot", 0, "NAME", "Save the workspace as snapshot NAME when the command has ended",
+     CLI_STR(struct run_opts, snapshot)},
     {"chdir", 0, "PATH", "Start in PATH of the workspace", CLI_STR(struct run_opts, cwd)},
     {"env", 'e', "NAME=VALUE", "Set a variable; may be given several times",
      CLI_LIST(struct run_opts, env)},
@@ -366,9 +370,14 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   if (tty)
     window_size(&x.rows, &x.cols);
   cli_no_sigpipe();
+  cli_layered layered = {.from = o->from, .save = o->snapshot};
+  csn_auto(cli_layered_closep) cli_layered *l = &layered; /* after the sandbox */
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   csn_auto(cli_ports_close) cli_ports *ports = &want; /* before the sandbox */
-  rc = csn_sandbox_open(&sb, &c->scope, &spec, err);
+  rc = cli_layered_open(c, l, &spec, err);
+  if (rc == 0)
+    rc = csn_sandbox_open(&sb, &c->scope, &spec, err);
+  cli_layered_opened(l);
   if (rc == 0)
     rc = cli_ports_open(c, ports, sb, err);
   if (rc < 0)
@@ -394,7 +403,12 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   if (rc < 0)
     return rc;
   tell_limits(c, sb, &ended);
-  return ended.code;
+  if (o->snapshot) { /* nothing may run in it any more */
+    cli_ports_close(&ports);
+    csn_sandbox_close(csn_steal(sb));
+    rc = cli_layered_save(c, l, workspace, err);
+  }
+  return rc < 0 ? rc : ended.code;
 }
 
 static const cli_cmd sandbox_run = {
@@ -409,7 +423,9 @@ static const cli_cmd sandbox_run = {
         "When both stdin and stdout are a terminal the command gets one of its own and ours "
         "does what it says; else its control characters are shown on a terminal, not sent.\n\n"
         "What the command makes in a workspace belongs to the owner of the folder; what stands in "
-        "it and belongs to somebody else keeps its owner and can be read as its mode says.",
+        "it and belongs to somebody else keeps its owner and can be read as its mode says.\n\n"
+        "With --from the workspace begins with a snapshot's files and goes away at the end, with "
+        "--snapshot it is saved; processes that still run then are ended first.",
     .rest = true,
     .size = sizeof(struct run_opts),
     .opts = opts,

@@ -17,6 +17,7 @@ const cli_cmd *const cli_cmds[] = { /* in the order in which help lists them */
     &cmd_session,
     &cmd_sandbox,
     &cmd_image,
+    &cmd_snapshot,
     &cmd_patch,
     &cmd_doctor,
     &cmd_trust,

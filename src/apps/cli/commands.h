@@ -24,6 +24,7 @@ extern const cli_cmd cmd_sandbox_port;
 extern const cli_cmd cmd_schema;
 extern const cli_cmd cmd_session;
 extern const cli_cmd cmd_show;
+extern const cli_cmd cmd_snapshot;
 extern const cli_cmd cmd_trust;
 extern const cli_cmd cmd_version;
 

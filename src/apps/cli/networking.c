@@ -291,6 +291,6 @@ void
 cli_ports_close(cli_ports **p)
 {
   csn_ports_forget(&(*p)->told);
-  for (size_t i = 0; i < (*p)->n; i++)
-    csn_forward_close((*p)->forwards[i]);
+  while ((*p)->n) /* again is fine */
+    csn_forward_close((*p)->forwards[--(*p)->n]);
 }

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * snapshot_bench.c - snapshots of a workspace of many files, beside tar.
+ *
+ *   snapshot_bench FOLDER NAME N BYTES
+ *
+ * Samples, ms: snapshot-first-N-NAME, all of it for the first time;
+ * snapshot-10-N-NAME, from a sandbox in which ten files were changed;
+ * snapshot-0-N-NAME, in which none was; restore-N-NAME, until a command has
+ * run in a sandbox that begins with it.
+ */
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "bench.h"
+#include "caisson/sandbox.h"
+#include "sandbox/snapshots.h"
+
+enum { PER_FOLDER = 100 };
+
+struct run {
+  const char *name;
+  int64_t n, bytes;
+  char *path;
+  int dir;
+  csn_snapshots *s;
+  csn_arena *arena;
+};
+
+static void
+sample(const struct run *r, const char *what, const char *side, double ms)
+{
+  char text[100];
+  snprintf(text, sizeof text, "%s-%lld-%s", what, (long long)r->n, r->name);
+  bench_sample(text, side, ms);
+}
+
+/* Content that packs to a half or so, and differs from file to file. */
+static void
+fill(int folder, int64_t i, int64_t bytes, uint32_t seed)
+{
+  csn_err err;
+  char path[64];
+  csn_auto(csn_freep) char *text = csn_alloc((size_t)bytes);
+  uint32_t x = (uint32_t)i * 2654435761u + seed;
+  for (int64_t k = 0; k < bytes; k++) {
+    x = x * 1664525 + 1013904223;
+    text[k] = (char)('a' + (x >> 24) % 20);
+  }
+  snprintf(path, sizeof path, "d%lld", (long long)(i / PER_FOLDER));
+  bench_must(csn_mkdirs(folder, path, 0755, &err), &err);
+  snprintf(path, sizeof path, "d%lld/f%lld", (long long)(i / PER_FOLDER), (long long)i);
+  bench_must(csn_file_write(folder, path, csn_strn(text, (size_t)bytes), 0644, false, &err), &err);
+}
+
+static int
+folder_of(const struct run *r, const char *name)
+{
+  csn_err err;
+  bench_must(csn_mkdirs(r->dir, name, 0755, &err), &err);
+  return openat(r->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static csn_sandbox *
+open_from(const struct run *r, const char *folder, const char *const *names)
+{
+  static const char *const yes[] = {"/bin/true", NULL};
+  csn_err err;
+  csn_exit end;
+  csn_sandbox *sb;
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
+  csn_auto(csn_closep) int dir = folder_of(r, folder);
+  csn_layers l = {.store_fd = r->s->layers, .names = names};
+  csn_sandbox_spec spec = {.workspace_fd = dir, .lock_fd = -1, .layers = &l};
+  csn_exec x = {.argv = yes, .claim_fd = -1};
+  bench_must(csn_sandbox_open(&sb, NULL, &spec, &err), &err);
+  bench_must(csn_sandbox_exec(sb, NULL, &x, &out, NULL, &end, &err), &err);
+  return sb;
+}
+
+static void
+tar_ms(const struct run *r, const char *layer)
+{
+  extern char **environ;
+  csn_auto(csn_buf_finip) csn_buf from = CSN_BUF(4096), to = CSN_BUF(4096);
+  csn_buf_addf(&from, "%s/snapshots/layers/%s", r->path, layer);
+  csn_buf_addf(&to, "%s/all.tar", r->path);
+  char *argv[] = {"tar", "-C", from.p, "--zstd", "-cf", to.p, ".", NULL};
+  pid_t pid;
+  int status = 1;
+  int64_t began = csn_now_ns();
+  if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) == 0)
+    waitpid(pid, &status, 0);
+  if (status == 0)
+    sample(r, "snapshot-first", "tar-zstd", bench_ms_since(began));
+}
+
+/* From the snapshot `base`, with so many files changed, to another one. */
+static csn_snapshot
+change(const struct run *r, const csn_snapshot *base, const char *name, int files)
+{
+  csn_err err;
+  csn_snapshot out;
+  char what[40];
+  const char *const *names;
+  int64_t began = csn_now_ns();
+  bench_must(csn_snapshot_layers(r->s, NULL, base, r->arena, &names, &err), &err);
+  csn_sandbox *sb = open_from(r, name, names);
+  sample(r, "restore", "ours", bench_ms_since(began));
+  for (int i = 0; i < files; i++)
+    fill(sb->workspace_fd, r->n / files * i, r->bytes, 7);
+  csn_snapshot_saving how = {.name = name};
+  began = csn_now_ns();
+  bench_must(csn_sandbox_freeze(sb, NULL, &names, &err), &err);
+  bench_must(csn_snapshot_save_layers(r->s, NULL, &how, base, names, &out, &err), &err);
+  snprintf(what, sizeof what, "snapshot-%d", files);
+  sample(r, what, "ours", bench_ms_since(began));
+  csn_sandbox_close(sb);
+  return out;
+}
+
+int
+main(int argc, char **argv)
+{
+  if (argc != 5) {
+    fprintf(stderr, "usage: snapshot_bench FOLDER NAME N BYTES\n");
+    return 2;
+  }
+  struct run r = {.name = argv[2],
+                  .n = bench_number(argv[3], 10, 1000000),
+                  .bytes = bench_number(argv[4], 1, 1 << 20),
+                  .path = bench_folder(argv[1]),
+                  .arena = csn_arena_new(0)};
+  csn_err err;
+  csn_snapshot first;
+  const char *const *names;
+  r.dir = open(r.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  bench_must(csn_snapshots_open(&r.s, r.dir, &err), &err);
+  int from = folder_of(&r, "from");
+  for (int64_t i = 0; i < r.n; i++)
+    fill(from, i, r.bytes, 1);
+  csn_snapshot_saving how = {.name = "first"};
+  int64_t began = csn_now_ns();
+  bench_must(csn_snapshot_save(r.s, NULL, &how, from, &first, &err), &err);
+  sample(&r, "snapshot-first", "ours", bench_ms_since(began));
+  close(from);
+  bench_must(csn_snapshot_layers(r.s, NULL, &first, r.arena, &names, &err), &err);
+  tar_ms(&r, names[0]);
+  for (int i = 0; i < 5; i++) {
+    char name[20];
+    snprintf(name, sizeof name, "ten%d", i);
+    csn_snapshot next = change(&r, &first, name, 10);
+    snprintf(name, sizeof name, "none%d", i);
+    change(&r, &next, name, 0);
+  }
+  csn_snapshots_free(r.s);
+  csn_arena_free(r.arena);
+  close(r.dir);
+  bench_folder_drop(r.path);
+  return 0;
+}

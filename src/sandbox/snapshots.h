@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * snapshots.h - saved workspaces, in the folder snapshots/ of a state folder:
+ *   names/NAME        a snapshot: which tree, when, how much; JSON
+ *   packs/            the contents of all files and the trees (store/pack.h)
+ *   layers/           trees unpacked, and frozen workspaces (sandbox/stack.h)
+ *   unpacked/TREE     the layers that are that tree, and since which start of
+ *                     the machine: older ones may have lost what was not flushed
+ *   work/             workspaces of sandboxes that begin with a snapshot
+ *   lock              flock: shared by who reads or adds, exclusive for who drops
+ *
+ * A snapshot is on the disk before it has a name.  Layers are a cache: what
+ * counts is in the packs, whose contents are checked whenever they are read.
+ */
+#ifndef CSN_SANDBOX_SNAPSHOTS_H
+#define CSN_SANDBOX_SNAPSHOTS_H
+
+#include "caisson/json.h"
+#include "sandbox/snap_walk.h"
+
+typedef struct csn_snapshots {
+  int dir, names, layers, unpacked, work, packs_dir, lock;
+  csn_packs *packs;
+} csn_snapshots;
+
+enum { CSN_SNAPSHOT_NAME_MAX = 100 };
+
+typedef struct csn_snapshot {
+  char name[CSN_SNAPSHOT_NAME_MAX + 1];
+  csn_digest tree;
+  int64_t created_ms, files, bytes;
+  int64_t left_out, links_out; /* see csn_snap_walk */
+} csn_snapshot;
+
+/* Opens the store, made when missing, with the shared lock. */
+int csn_snapshots_open(csn_snapshots **out, int state_fd, csn_err *err) CSN_MUST;
+void csn_snapshots_free(csn_snapshots *s);
+CSN_FREER(snapshots)
+
+/* CSN_E_INVALID for what cannot be a name. */
+int csn_snapshot_name_check(const char *name, csn_err *err) CSN_MUST;
+/* CSN_E_NOT_FOUND; CSN_E_PARSE for one that is damaged. */
+int csn_snapshot_find(const csn_snapshots *s, const char *name, csn_snapshot *out,
+                      csn_err *err) CSN_MUST;
+/* In the order of names; those that are damaged are left out.  free() *list. */
+int csn_snapshot_list(const csn_snapshots *s, csn_snapshot **list, size_t *n,
+                      csn_err *err) CSN_MUST;
+int csn_snapshot_tree(const csn_snapshots *s, csn_scope *sc, const csn_digest *tree,
+                      csn_snap_tree *out, csn_err *err) CSN_MUST;
+void csn_snapshot_to_json(const csn_snapshot *r, csn_jw *w);
+
+/* What is told while one is saved; a line for each entry of concern. */
+typedef struct csn_snapshot_saving {
+  const char *name;        /* CSN_E_EXISTS when it is taken */
+  const char *const *omit; /* see csn_snap_walk */
+  csn_buf *told;
+} csn_snapshot_saving;
+
+/* Saves a folder as it is. */
+int csn_snapshot_save(csn_snapshots *s, csn_scope *sc, const csn_snapshot_saving *how, int folder,
+                      csn_snapshot *out, csn_err *err) CSN_MUST;
+/* Saves a frozen workspace, whose layers are in s->layers.  What of them is the
+ * unpacked form of `base` (may be NULL) is not looked at again. */
+int csn_snapshot_save_layers(csn_snapshots *s, csn_scope *sc, const csn_snapshot_saving *how,
+                             const csn_snapshot *base, const char *const *layers, csn_snapshot *out,
+                             csn_err *err) CSN_MUST;
+/* The layers of s->layers that are this snapshot; unpacked first when there
+ * are none.  NULL-terminated, in the arena. */
+int csn_snapshot_layers(csn_snapshots *s, csn_scope *sc, const csn_snapshot *r, csn_arena *a,
+                        const char *const **layers, csn_err *err) CSN_MUST;
+/* Into an empty folder. */
+int csn_snapshot_restore(csn_snapshots *s, csn_scope *sc, const csn_snapshot *r, int folder,
+                         csn_err *err) CSN_MUST;
+
+/* A tar archive that every tar reads; the same snapshot gives the same bytes. */
+int csn_snapshot_export(csn_snapshots *s, csn_scope *sc, const csn_snapshot *r, int fd,
+                        csn_err *err) CSN_MUST;
+/* An archive, packed or not, of anybody's: what would not stay inside, or is
+ * neither file nor folder nor link, is CSN_E_DENIED. */
+int csn_snapshot_import(csn_snapshots *s, csn_scope *sc, const csn_snapshot_saving *how, int fd,
+                        csn_snapshot *out, csn_err *err) CSN_MUST;
+
+/* Forgets the name; csn_snapshots_gc() gives back what it took. */
+int csn_snapshot_remove(csn_snapshots *s, const char *name, csn_err *err) CSN_MUST;
+
+typedef struct csn_snapshots_swept {
+  int64_t snapshots, layers, bytes; /* bytes: of packs */
+} csn_snapshots_swept;
+/* Forgets snapshots made before `before_ms` (0: none) and drops what none that
+ * is left needs.  CSN_E_CONFLICT while others use the store; CSN_E_PARSE, and
+ * nothing is dropped, when a snapshot cannot be read. */
+int csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, int64_t before_ms, csn_snapshots_swept *out,
+                     csn_err *err) CSN_MUST;
+/* Reads everything; fn gets a line for what is damaged, and which snapshot
+ * cannot be restored because of that.  The number of lines.  Unpacked layers
+ * that are not their tree are told and will not be used again. */
+int csn_snapshots_verify(csn_snapshots *s, csn_scope *sc, void (*fn)(void *user, const char *line),
+                         void *user, csn_err *err) CSN_MUST;
+
+/* Of the unpacked form, for gc and verify. */
+int csn_unpacked_read(const csn_snapshots *s, const csn_digest *tree, csn_buf *text,
+                      csn_err *err) CSN_MUST;
+bool csn_unpacked_next(csn_str *text, csn_str *layer);
+
+#endif
