@@ -53,6 +53,9 @@ typedef struct csn_run_options {
   const char *after;     /* go on in the workspace of this run, which must have ended: it moves, and
                             the manifest is not laid out again; NULL: a new workspace */
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
+  const char *snapshot;  /* save the workspace under this name when the run is over, however it
+                            ended (docs/snapshots.md); CSN_E_EXISTS when it is taken.  Outlives
+                            the run; a resumed one has its own */
   const csn_tool *tools; /* resume only: the program's own tools, re-bound by name */
   size_t n_tools;
   const csn_callback *callbacks; /* resume only: likewise */

@@ -13,6 +13,7 @@
 
 #include "core/fd.h"
 #include "run/box_network.h"
+#include "run/box_snapshot.h"
 #include "run/driver.h"
 #include "sandbox/accounts.h"
 #include "sandbox/guard.h"
@@ -194,10 +195,9 @@ on_progress(void *user, const char *what, int64_t files, int64_t bytes)
   csn_run_notify(r, "progress", csn_strn(text, (size_t)n));
 }
 
-/* Box locked: ends every process; then removes sandboxes/ID with `what`
- * appended, NULL for nothing. */
+/* Box locked: ends every process. */
 static void
-end_box(csn_run *r, const char *what)
+end_processes(csn_run *r)
 {
   struct csn_box *b = &r->box;
   csn_box_ports_close(r);
@@ -211,6 +211,14 @@ end_box(csn_run *r, const char *what)
   if (b->sb)
     csn_sandbox_close(csn_steal(b->sb));
   csn_box_network_settle(r);
+}
+
+/* The same; then removes sandboxes/ID with `what` appended, NULL for nothing. */
+static void
+end_box(csn_run *r, const char *what)
+{
+  struct csn_box *b = &r->box;
+  end_processes(r);
   csn_closep(&b->workspace_fd);
   csn_closep(&b->folder_fd);
   if (what) {
@@ -366,10 +374,20 @@ is_worth_keeping(const csn_run *r)
   return r->opts.keep_workspace || (r->agent->n_outputs && !r->opts.out_dir);
 }
 
+static void
+save_workspace(csn_run *r, bool is_over)
+{
+  if (!is_over || !r->opts.snapshot || r->box.folder_fd < 0)
+    return;
+  end_processes(r);
+  csn_box_snapshot_save(r);
+}
+
 void
 csn_box_close(csn_run *r, bool is_over)
 {
   pthread_mutex_lock(&r->box.lock);
+  save_workspace(r, is_over);
   end_box(r, !is_over ? NULL : is_worth_keeping(r) ? "/claims" : "");
   pthread_mutex_unlock(&r->box.lock);
 }
@@ -385,7 +403,9 @@ csn_box_sweep(csn_run *r)
     return; /* it was removed */
   csn_closep(&folder);
   pthread_mutex_lock(&r->box.lock);
-  if (open_box_folder(r, &err) == 0)
+  bool is_open = open_box_folder(r, &err) == 0;
+  save_workspace(r, is_open);
+  if (is_open)
     end_box(r, is_worth_keeping(r) ? "/claims" : "");
   else
     csn_logf(r->rt->log, CSN_LOG_WARN, "%s", err.msg);

@@ -56,6 +56,8 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
   r->opts.keep_workspace = r->opts.keep_workspace || csn_json_bool(v, "keep_workspace", false);
   if (csn_json_get(v, "after"))
     r->opts.after = csn_arena_dup(r->keep, csn_json_str(v, "after", CSN_STR(""))).p;
+  csn_str snapshot = csn_json_str(v, "snapshot", csn_strn(NULL, 0));
+  r->opts.snapshot = snapshot.n ? csn_arena_dup(r->keep, snapshot).p : NULL;
   rc = csn_agent_from_json(&r->own_agent, agent, "record 0", ".", err);
   if (rc < 0)
     return rc;

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "run/box_network.h"
+#include "run/box_snapshot.h"
 #include "run/driver.h"
 #include "run/items.h"
 #include "store/session.h"
@@ -558,6 +559,10 @@ record_zero(csn_run *r, struct zero *z, csn_err *err)
     csn_jw_key(&w, "after");
     csn_jw_strz(&w, r->opts.after);
   }
+  if (r->opts.snapshot) {
+    csn_jw_key(&w, "snapshot");
+    csn_jw_strz(&w, r->opts.snapshot);
+  }
   csn_jw_end(&w);
   rc = csn_jw_done(&w, err);
   if (rc < 0)
@@ -635,6 +640,8 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
     rc = csn_session_check(csn_cstr(o->session), err);
   if (rc == 0)
     rc = csn_agent_check_harness(agent, o && o->harness_tools, err);
+  if (rc == 0)
+    rc = csn_box_snapshot_check(rt, o, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_run_freep) csn_run *r = NULL;

@@ -10,6 +10,7 @@
  */
 #include "core/hash.h"
 #include "sandbox/manifest_read.h"
+#include "sandbox/snapshots.h"
 
 const char *const csn_entry_words[] = {"dir", "file", "local_file", "local_dir", "git_repo"};
 
@@ -350,6 +351,17 @@ read_top(csn_reader *r, const csn_json *v)
       csn_mr_leave(r, k);
   }
   return rc == 0 ? check_overlaps(r) : rc;
+}
+
+const char *const *
+csn_manifest_ephemeral(const csn_manifest *m, csn_arena *a)
+{
+  const char **list = csn_arena_alloc(a, (m->n_sorted + 1) * sizeof *list);
+  size_t n = 0;
+  for (size_t i = 0; i < m->n_sorted; i++)
+    if (m->sorted[i]->is_ephemeral)
+      list[n++] = m->sorted[i]->path.p;
+  return list;
 }
 
 int

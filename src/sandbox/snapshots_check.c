@@ -9,6 +9,7 @@
 #include <sys/file.h>
 
 #include "core/fd.h"
+#include "sandbox/jail.h"
 #include "sandbox/snapshots.h"
 
 enum { UNPACKED_MAX = 1 << 16 };
@@ -161,7 +162,7 @@ drop_folders(int dir, csn_str kept, int64_t *n, csn_err *err)
         openat(dir, e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
       continue;
-    rc = csn_remove_tree(dir, e->d_name, err);
+    rc = csn_jail_remove(dir, e->d_name, err); /* files may be of lent user ids */
     ++*n;
   }
   if (d)

@@ -105,6 +105,71 @@ else
   skip 'sandboxes begin with snapshots and end as them' 'no jail can be made here'
 fi
 
+if "$CAISSON" sandbox run -- true 2>/dev/null; then
+  cat >work.yaml <<'END'
+about: Writes a file and stops.
+rules:
+  - name: write
+    when: {first: true}
+    reply:
+      - exec_command: {cmd: "echo made >made; rm -f kept; mkfifo pipe; (sleep 60 &)"}
+  - name: answer
+    reply: Done.
+END
+  cat >refuse.yaml <<'END'
+about: Refuses.
+rules:
+  - name: refuse
+    fail: true
+    reply: I would rather not.
+END
+  cat >agent.yaml <<'END'
+name: worker
+capabilities: [shell]
+manifest:
+  entries:
+    in.txt: {type: file, content: given}
+    passing: {type: file, content: gone, ephemeral: true}
+    folder: {type: dir, children: {also: {type: file, content: x, ephemeral: true}}}
+END
+  check 'a run is saved when it is over' exits 0 "$CAISSON" run agent.yaml -m script:work.yaml \
+    --snapshot tenth 'Work.'
+  check 'without what is ephemeral' is "$(snap show tenth | sed 's/.* //')" 'folder
+in.txt
+made'
+  check 'and what is left out is told' has "$(cat .err)" 'left out: pipe'
+  check 'one that failed, too' exits 1 "$CAISSON" run agent.yaml -m script:refuse.yaml \
+    --snapshot eleventh 'Work.'
+  check 'with what there was' is "$(snap diff tenth eleventh)" 'D made'
+  cat >slow.yaml <<'END'
+about: Waits, and is done when it hears anything.
+rules:
+  - name: wait
+    when: {first: true}
+    reply:
+      - exec_command: {cmd: "echo 1 >begun; exec sleep 60"}
+  - name: answer
+    reply: Done.
+END
+  killed() { # while its command runs; then it goes on
+    "$CAISSON" run agent.yaml -m script:slow.yaml --snapshot twelfth 'Work.' >/dev/null 2>&1 &
+    for _ in $(seq 400); do
+      ls state/sandboxes/*/workspace/begun >/dev/null 2>&1 && break
+      sleep 0.05
+    done
+    kill -9 $!
+    wait $! 2>/dev/null
+    for run in state/sandboxes/*; do :; done
+    exits 0 "$CAISSON" resume "${run##*/}" && has "$(snap show twelfth)" begun
+  }
+  check 'one that was killed is saved when it was resumed' killed
+  check 'a name that is taken ends nothing that began' exits 1 "$CAISSON" run agent.yaml \
+    -m script:work.yaml --snapshot tenth 'Work.'
+  check 'a sandbox goes on from there' is "$("$CAISSON" sandbox run --from tenth -- cat in.txt)" given
+else
+  skip 'runs are saved' 'no jail can be made here'
+fi
+
 check 'all of it is sound' exits 0 snap verify
 for pack in state/snapshots/packs/*.pack; do
   truncate -s 10 "$pack"

@@ -10,7 +10,7 @@
 enum { TASK_MAX_BYTES = 16 << 20 };
 
 struct run_opts {
-  const char *model, *out, *session, *after;
+  const char *model, *out, *session, *after, *snapshot;
   int64_t session_items, session_tokens;
   bool json, keep, no_stream, harness_tools;
 };
@@ -29,6 +29,8 @@ static const cli_opt opts[] = {
      CLI_STR(struct run_opts, after)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct run_opts, keep)},
+    {"snapshot", 0, "NAME", "Save the workspace as snapshot NAME when the run is over",
+     CLI_STR(struct run_opts, snapshot)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct run_opts, json)},
     {"no-stream", 0, NULL, "Ask the model for whole replies", CLI_BOOL(struct run_opts, no_stream)},
     {"harness-tools", 0, NULL, "Let tools of the agent file run outside of the sandbox",
@@ -83,6 +85,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .session_tokens = v->session_tokens,
                         .after = v->after,
                         .keep_workspace = v->keep || v->after,
+                        .snapshot = v->snapshot,
                         .harness_tools = v->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   if (csn_str_starts(csn_cstr(csn_agent_model(agent)), CSN_STR("script")))

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box_snapshot.c - the workspace of a run, saved when the run is over. */
+#include "run/box_snapshot.h"
+
+#include <fcntl.h>
+
+#include "core/fd.h"
+#include "sandbox/snapshots.h"
+
+int
+csn_box_snapshot_check(const csn_rt *rt, const csn_run_options *o, csn_err *err)
+{
+  csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
+  csn_snapshot there;
+  if (!o || !o->snapshot)
+    return 0;
+  int rc = csn_snapshot_name_check(o->snapshot, err);
+  if (rc == 0)
+    rc = csn_snapshots_open(&s, rt->state_fd, err);
+  if (rc == 0 && csn_snapshot_find(s, o->snapshot, &there, NULL) != CSN_E_NOT_FOUND)
+    rc = csn_fail(err, CSN_E_EXISTS, "there is a snapshot %s already", o->snapshot);
+  return rc;
+}
+
+static int
+save(csn_run *r, csn_buf *told, csn_snapshot *out, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
+  csn_auto(csn_closep) int folder =
+      csn_open_beneath(r->box.folder_fd, "workspace", O_RDONLY | O_DIRECTORY, 0, err);
+  csn_snapshot_saving how = {.name = r->opts.snapshot, .told = told};
+  if (folder < 0)
+    return folder;
+  if (r->agent->manifest)
+    how.omit = csn_manifest_ephemeral(r->agent->manifest, a);
+  int rc = csn_snapshots_open(&s, r->rt->state_fd, err);
+  /* The run is over, so its scope may be, too: what there is is saved. */
+  return rc < 0 ? rc : csn_snapshot_save(s, NULL, &how, folder, out, err);
+}
+
+void
+csn_box_snapshot_save(csn_run *r)
+{
+  csn_auto(csn_buf_finip) csn_buf told = CSN_BUF(1 << 16);
+  csn_snapshot saved;
+  csn_err err;
+  csn_str line;
+  int rc = save(r, &told, &saved, &err);
+  for (csn_str rest = csn_buf_str(&told); csn_str_line(&rest, &line);)
+    csn_logf(r->rt->log, CSN_LOG_WARN, "snapshot %s: %.*s", r->opts.snapshot, (int)line.n, line.p);
+  if (rc == CSN_E_EXISTS) /* by a life of this run that ended right after */
+    return;
+  if (rc < 0)
+    csn_logf(r->rt->log, CSN_LOG_WARN, "snapshot %s: %s", r->opts.snapshot, err.msg);
+}
