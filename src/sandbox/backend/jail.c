@@ -198,8 +198,9 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   ask.layers = j->rootfs->layers;
   csn_jail_limits_ask(spec->limits, &ask.open.limits);
   rc = csn_devices_ask(&j->devices, &ask, err);
-  if (rc == 0)
-    rc = csn_jail_request(&ask, &got, err);
+  if (rc < 0)
+    return rc;
+  rc = csn_jail_request(&ask, &got, err);
   if (rc < 0)
     return rc;
   close(theirs); /* so that the end of the warden's is seen */
