@@ -4,175 +4,8 @@
 a secret is where it is sent and nowhere else. The hosts are servers on loopback. Prints TAP.
 
 usage: network.py CAISSON"""
-import base64, hashlib, http.server, io, pathlib, shutil, socket, sqlite3, ssl, subprocess, tarfile, zipfile
-from lib import *
-
-OK, EVIL, API = "ok.test", "evil.test", "api.test"  # evil.test is there, resolves, and is not listed
-SECRET = "tok-7f3a91c5e8d24b60-sEcReT"
-
-
-# ---- the hosts ----
-
-def certificates():
-    run = lambda *words: subprocess.run(["openssl", *words], cwd=WORK, check=True, capture_output=True)
-    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    run("req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test root", "-days", "2")
-    (WORK / "san").write_text("subjectAltName=" + ",".join("DNS:" + n for n in (OK, EVIL, API)))
-    run("req", "-new", *ec, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=host")
-    run("x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "host.pem",
-        "-days", "2", "-extfile", "san")
-
-
-def wheel():
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as z:
-        z.writestr("demo.py", "answer = 42\n")
-        z.writestr("demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
-        z.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        z.writestr("demo-1.0.dist-info/RECORD", "demo.py,,\ndemo-1.0.dist-info/METADATA,,\n"
-                   "demo-1.0.dist-info/WHEEL,,\ndemo-1.0.dist-info/RECORD,,\n")
-    return out.getvalue()
-
-
-def npm_package():
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as t:
-        for name, text in ("package.json", '{"name":"demo","version":"1.0.0"}'), ("index.js", "module.exports = 42\n"):
-            info = tarfile.TarInfo("package/" + name)
-            info.size = len(text)
-            t.addfile(info, io.BytesIO(text.encode()))
-    return out.getvalue()
-
-
-def repository():
-    """Files of a bare repository, as a server without git hands them out."""
-    top = WORK / "repo"
-    git = lambda *words: subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *words], cwd=top,
-                                        check=True, capture_output=True)
-    top.mkdir()
-    (top / "hello.txt").write_text("hello from the repository\n")
-    git("init", "-q", "-b", "main")
-    git("add", ".")
-    git("commit", "-qm", "one")
-    git("update-server-info")
-    return {str(p.relative_to(top / ".git")): p.read_bytes() for p in (top / ".git").rglob("*") if p.is_file()}
-
-
-class Hosts:
-    """One server for all names, so that only the policy tells them apart."""
-
-    def __init__(self):
-        certificates()
-        hosts, wheel_bytes, package, files = self, wheel(), npm_package(), repository()
-        self.heads, self.held, self.release = [], threading.Event(), threading.Event()
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args):
-                pass
-
-            def send(self, body, kind="text/plain", status=200):
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_GET(self):
-                hosts.heads.append(self.requestline + "\n" + str(self.headers))
-                path, here = self.path.split("?")[0], f"https://{OK}:{hosts.port}"
-                if path == "/hello":
-                    self.send(b"hello\n")
-                elif path == "/echo":
-                    self.send(hosts.heads[-1].encode())
-                elif path == "/hold":
-                    hosts.held.set()
-                    hosts.release.wait(60)
-                    self.send(hosts.heads[-1].encode())
-                elif path == "/simple/demo/":
-                    digest = hashlib.sha256(wheel_bytes).hexdigest()
-                    self.send(f'<a href="/demo-1.0-py3-none-any.whl#sha256={digest}">demo</a>'.encode(), "text/html")
-                elif path == "/demo-1.0-py3-none-any.whl":
-                    self.send(wheel_bytes, "application/octet-stream")
-                elif path == "/demo":
-                    dist = {"tarball": here + "/demo-1.0.0.tgz",
-                            "integrity": "sha512-" + base64.b64encode(hashlib.sha512(package).digest()).decode()}
-                    one = {"name": "demo", "version": "1.0.0", "dist": dist}
-                    self.send(json.dumps({"name": "demo", "dist-tags": {"latest": "1.0.0"},
-                                          "versions": {"1.0.0": one}}).encode(), "application/json")
-                elif path == "/demo-1.0.0.tgz":
-                    self.send(package, "application/octet-stream")
-                elif path.startswith("/repo.git/") and path[10:] in files:
-                    self.send(files[path[10:]])
-                else:
-                    self.send(b"no\n", status=404)
-
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                pass
-
-        server = Server(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(WORK / "host.pem", WORK / "host.key")
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        self.port = server.server_port
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.plain = socket.create_server(("127.0.0.1", 0))  # speaks first, as ssh and databases do
-        self.plain_port, self.said = self.plain.getsockname()[1], []
-        threading.Thread(target=self.greet, daemon=True).start()
-
-    def greet(self):
-        while True:
-            s, _ = self.plain.accept()
-            s.sendall(b"SSH-2.0-caisson-test\r\n")
-            s.settimeout(20)
-            try:
-                self.said.append(s.recv(200))
-            except OSError:
-                pass
-            s.close()
-
-
-hosts = Hosts()
-
-
-def sandbox(*command, secrets=(), env=None):
-    """Runs in a jail that may reach ok.test and api.test at our ports."""
-    ports = hosts.port, hosts.plain_port
-    words = ["sandbox", "run", "--network", "allow:" + ",".join(f"{h}:{p}" for h in (OK, API) for p in ports)]
-    words += [w for h in (OK, EVIL, API) for w in ("--resolve", f"{h}=127.0.0.1")]
-    words += [w for p in ports for w in ("--allow-private", f"127.0.0.1:{p}")]
-    words += ["--extra-roots", str(WORK / "ca.pem")] + [w for s in secrets for w in ("--secret", s)]
-    return subprocess.run([caisson, *words, "--", *command], env={**ENV, **(env or {})}, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=180)
-
-
-def missing():
-    if backend() != "jail":
-        return "no jail on this machine"
-    done = sandbox("true")
-    return None if done.returncode == 0 else f"no network here: {done.stderr.strip()}"
-
-
-def url(host, path):
-    return f"https://{host}:{hosts.port}{path}"
-
-
-def reaches(needs, good, bad, wanted):
-    """`good` prints `wanted`; `bad`, the same with the host that is not listed, fails, and its host hears nothing."""
-    if why := missing():
-        return why
-    if sandbox("sh", "-c", needs).returncode:
-        return f"not on this machine: {needs}"
-    done = expect(sandbox("sh", "-c", good), 0)
-    assert wanted in done.stdout, done.stdout + done.stderr
-    done = sandbox("sh", "-c", bad)
-    assert done.returncode != 0, f"{bad} went through: {done.stdout}"
-    assert not [h for h in hosts.heads if EVIL in h], hosts.heads
-    return None
+import base64, hashlib, pathlib, socket, sqlite3, subprocess
+from hosts import *
 
 
 @test
@@ -207,14 +40,6 @@ def git_clones_over_https():
     def clone(host):
         return f"git clone -q {url(host, '/repo.git')} /tmp/r && cat /tmp/r/hello.txt"
     return reaches("command -v git", clone(OK), clone(EVIL), "hello from the repository")
-
-
-@test
-def pythons_libraries_reach_it():
-    def fetch(host):
-        return (f"python3 -c 'import urllib.request as u; print(u.urlopen(\"{url(host, '/hello')}\", timeout=20).read())'"
-                f" && python3 -c 'from pip._vendor import requests as r; print(r.get(\"{url(host, '/hello')}\").text)'")
-    return reaches("python3 -c 'import pip._vendor.requests'", fetch(OK), fetch(EVIL), "hello")
 
 
 @test
@@ -263,8 +88,9 @@ def private_addresses_and_other_ports_are_refused():
 
 # ---- secrets ----
 
-FORMS = [SECRET.encode(), base64.b64encode(SECRET.encode()), base64.b64encode(b"u:" + SECRET.encode()),
-         SECRET[:16].encode()]
+FORMS = [SECRET.encode(), SECRET[:16].encode(), SECRET.encode().hex().encode(), SECRET.encode().hex().upper().encode(),
+         "".join(f"%{c:02x}" for c in SECRET.encode()).encode(), SECRET[::-1].encode(), SECRET.encode("utf-16-le")]
+FORMS += [base64.b64encode(b"u:x"[:n] + SECRET.encode())[4 * (n > 0):-4] for n in range(3)]  # wherever it begins
 
 
 def holds(data):
@@ -309,6 +135,33 @@ def memory_of(process):
     return b"".join(out)
 
 
+def files_of_jail(processes):
+    """How many files were read that a process of the jail sees and can write, beside devices and /proc."""
+    looked = 0
+    for process in processes:
+        for top in "tmp", "run", "etc", "home", "root", "var/tmp", "dev/shm", "workspace":
+            for folder, _, names in os.walk(process / "root" / top):
+                for path in (pathlib.Path(folder, n) for n in names):
+                    if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 24:
+                        looked += 1
+                        assert not holds(read(path)), f"in {path}"
+    return looked
+
+
+def new_files(since):
+    """What was written of late where programs put what they need for a moment."""
+    for top in "/dev/shm", "/tmp", "/var/tmp", os.environ.get("XDG_RUNTIME_DIR", "/run/user"):
+        for folder, folders, names in os.walk(top):
+            if folder.count("/") > 4:
+                folders.clear()
+            for path in (pathlib.Path(folder, n) for n in names):
+                try:
+                    if path.is_file() and path.stat().st_mtime >= since and path.stat().st_size < 1 << 24:
+                        yield path
+                except OSError:
+                    pass
+
+
 def agent(*commands, **more):
     rules = [{"name": f"r{i}", "when": {"turn": i + 1}, "reply": [{"exec_command": {"cmd": c, "yield_time_ms": 30000}}]}
              for i, c in enumerate(commands)]
@@ -325,6 +178,7 @@ def agent(*commands, **more):
 def a_secret_is_in_the_request_of_its_host_and_nowhere_else():
     if why := missing():
         return why
+    began = time.time()
     p = agent(f"curl -sS -H \"X-Key: $TOKEN\" '{url(API, '/hold')}' > reply.txt; cat reply.txt; env; set; cat /proc/*/environ",
               f"curl -sS -H \"X-Other: $TOKEN\" '{url(OK, '/echo')}'; curl -sS -u \"u:$TOKEN\" '{url(API, '/echo')}'")
     run = subprocess.Popen([caisson, "run", "agent.yaml", "go", "--json", "--log-level", "debug", "--log-file", "log"],
@@ -343,6 +197,13 @@ def a_secret_is_in_the_request_of_its_host_and_nowhere_else():
                 assert not holds(memory), f"in the memory of {read(process / 'cmdline')}"
                 assert b"csn-secret-" in memory or b"caisson" in read(process / "comm"), "this search finds nothing"
         assert seen or os.getuid() != 0, "no memory could be read"
+        looked = files_of_jail(inside)
+        assert looked or os.getuid() != 0, "no file of the jail could be read"
+        for process in pathlib.Path("/proc").glob("[0-9]*"):  # of this machine, the egress process among them
+            if process.name not in (str(run.pid), str(os.getpid())):
+                assert not holds(read(process / "cmdline") + read(process / "environ")), read(process / "cmdline")
+        for path in new_files(began):
+            assert not holds(read(path)), f"in {path}"
     finally:
         hosts.release.set()
         out = run.communicate(timeout=120)[0]
