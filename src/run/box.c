@@ -15,6 +15,7 @@
 #include "run/box_network.h"
 #include "run/box_snapshot.h"
 #include "run/driver.h"
+#include "run/redact.h"
 #include "sandbox/accounts.h"
 #include "sandbox/guard.h"
 #include "sandbox/jail.h"
@@ -141,9 +142,14 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
     csn_box_ports_close(r);
     csn_sandbox_close(csn_steal(b->sb));
   }
-  if (rc == 0)
-    b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
-  return rc;
+  if (rc < 0)
+    return rc;
+  b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
+  if (r->redact) {
+    csn_output_filter filter = csn_redact_filter(r->redact);
+    csn_shell_set_filter(b->shell, &filter);
+  }
+  return 0;
 }
 
 csn_run *

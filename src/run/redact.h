@@ -10,6 +10,7 @@
 #define CSN_RUN_REDACT_H
 
 #include "caisson/mem.h"
+#include "sandbox/output.h"
 
 typedef struct csn_redact csn_redact;
 
@@ -19,6 +20,9 @@ csn_redact *csn_redact_new(void);
 void csn_redact_add(csn_redact *r, csn_str name, csn_str value);
 /* Rewrites JSON text in place; r may be NULL.  True when something was found. */
 bool csn_redact_json(const csn_redact *r, csn_buf *text);
+/* For a command's output, as long as r lives: what it printed is one stream, in
+ * whatever pieces it came and to however many calls it is told. */
+csn_output_filter csn_redact_filter(const csn_redact *r);
 /* Overwrites what it holds. */
 void csn_redact_free(csn_redact *r);
 

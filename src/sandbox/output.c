@@ -25,6 +25,9 @@ struct csn_output {
   size_t held_n;
   char mended[4096];
   size_t mended_n;
+  csn_output_filter filter; /* begin NULL: none */
+  void *filtering;
+  csn_buf filtered;
 };
 
 csn_output *
@@ -46,9 +49,20 @@ csn_output_free(csn_output *o)
 {
   if (!o)
     return;
+  if (o->filtering)
+    o->filter.end(o->filtering);
+  csn_buf_fini(&o->filtered);
   csn_buf_fini(&o->head);
   free(o->ring);
   free(o);
+}
+
+void
+csn_output_set_filter(csn_output *o, const csn_output_filter *f)
+{
+  o->filter = *f;
+  o->filtering = f->begin(f->user);
+  o->filtered = CSN_BUF(SIZE_MAX / 4);
 }
 
 /* ---- counting lines ---- */
@@ -236,8 +250,8 @@ decode(csn_output *o, csn_str bytes)
   return left;
 }
 
-void
-csn_output_feed(csn_output *o, csn_str bytes)
+static void
+take(csn_output *o, csn_str bytes)
 {
   /* Finish a held sequence byte by byte: it is at most three bytes away. */
   while (o->held_n && bytes.n) {
@@ -253,6 +267,30 @@ csn_output_feed(csn_output *o, csn_str bytes)
   size_t left = decode(o, bytes);
   memcpy(o->held, bytes.p + bytes.n - left, left);
   o->held_n = left;
+}
+
+static void
+filter(csn_output *o, csn_str bytes, bool is_last)
+{
+  csn_buf_clear(&o->filtered);
+  o->filter.feed(o->filtering, bytes, is_last, &o->filtered);
+  take(o, csn_buf_str(&o->filtered));
+}
+
+void
+csn_output_feed(csn_output *o, csn_str bytes)
+{
+  if (o->filtering)
+    filter(o, bytes, false);
+  else
+    take(o, bytes);
+}
+
+void
+csn_output_end(csn_output *o)
+{
+  if (o->filtering)
+    filter(o, CSN_STR(""), true);
 }
 
 /* ---- the text ---- */

@@ -17,14 +17,28 @@
 
 typedef struct csn_output csn_output;
 
+/* Looks at what came before any of it is kept or cut. */
+typedef struct csn_output_filter {
+  void *(*begin)(const void *user); /* the state of one command's output */
+  /* Adds what may be kept to `out`; the rest comes with the next piece, at the
+   * latest with the last. */
+  void (*feed)(void *state, csn_str bytes, bool is_last, csn_buf *out);
+  void (*end)(void *state);
+  const void *user;
+} csn_output_filter;
+
 /* most_tokens: the largest budget that take will be asked for. */
 csn_output *csn_output_new(int64_t most_tokens);
+/* Before the first byte; copied. */
+void csn_output_set_filter(csn_output *o, const csn_output_filter *f);
 void csn_output_free(csn_output *o);
 CSN_FREER(output)
 
 /* Bytes as they come; a code point may be split between calls.  What is not
  * UTF-8 becomes U+FFFD, one for each maximal part of a broken sequence. */
 void csn_output_feed(csn_output *o, csn_str bytes);
+/* Nothing follows: what a filter held back is told. */
+void csn_output_end(csn_output *o);
 
 /* Appends the text to `out` and starts anew.  closed: no more bytes follow, so
  * an incomplete last sequence is broken; else it is kept for the next text.

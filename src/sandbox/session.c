@@ -39,12 +39,14 @@ struct csn_session_table {
 };
 
 csn_session *
-csn_session_new(csn_proc *p, int64_t most_tokens)
+csn_session_new(csn_proc *p, int64_t most_tokens, const csn_output_filter *filter)
 {
   csn_session *s = csn_alloc(sizeof *s);
   s->proc = p;
   s->refs = 1;
   s->output = csn_output_new(most_tokens);
+  if (filter)
+    csn_output_set_filter(s->output, filter);
   csn_scope_init(&s->life, NULL, -1);
   pthread_mutex_init(&s->lock, NULL);
   csn_cond_init(&s->changed);
@@ -108,6 +110,7 @@ csn_session_run(csn_session *s, csn_scope *sc, csn_err *err)
   if (rc < 0)
     return rc;
   pthread_mutex_lock(&s->lock);
+  csn_output_end(s->output);
   s->state.ended = true;
   s->state.exit = exit;
   pthread_cond_broadcast(&s->changed);

@@ -18,8 +18,8 @@ typedef struct csn_session_state {
   int64_t tokens; /* of the whole output if it was cut, or -1 */
 } csn_session_state;
 
-/* Takes the command over. */
-csn_session *csn_session_new(csn_proc *p, int64_t most_tokens);
+/* Takes the command over.  filter: for its output; may be NULL. */
+csn_session *csn_session_new(csn_proc *p, int64_t most_tokens, const csn_output_filter *filter);
 /* Ends the command if it runs; drops one reference. */
 void csn_session_free(csn_session *s);
 CSN_FREER(session)

@@ -27,6 +27,7 @@ struct csn_shell {
   csn_sandbox *sb;
   csn_session_table *sessions;
   int64_t ceiling;
+  csn_output_filter filter; /* begin NULL: none */
 };
 
 csn_shell *
@@ -39,6 +40,12 @@ csn_shell_new(csn_sandbox *sb, int64_t output_tokens)
   if (sh->ceiling > MOST_TOKENS)
     sh->ceiling = MOST_TOKENS;
   return sh;
+}
+
+void
+csn_shell_set_filter(csn_shell *sh, const csn_output_filter *f)
+{
+  sh->filter = *f;
 }
 
 void
@@ -280,7 +287,8 @@ csn_shell_exec(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd,
     return csn_buf_done(out, "the tool's result", err);
   }
 
-  csn_auto(csn_session_freep) csn_session *s = csn_session_new(p, sh->ceiling);
+  csn_auto(csn_session_freep) csn_session *s =
+      csn_session_new(p, sh->ceiling, sh->filter.begin ? &sh->filter : NULL);
   csn_scope yield;
   csn_scope_init(&yield, sc, c.yield_ms);
   rc = csn_session_run(s, &yield, err);

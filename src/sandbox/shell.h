@@ -15,12 +15,15 @@
 #define CSN_SANDBOX_SHELL_H
 
 #include "caisson/sandbox.h"
+#include "sandbox/output.h"
 
 typedef struct csn_shell csn_shell;
 
 /* output_tokens: the ceiling of every result, whatever the model asks for;
  * 0 or less: 10,000.  The sandbox is borrowed. */
 csn_shell *csn_shell_new(csn_sandbox *sb, int64_t output_tokens);
+/* For the output of every command; before the first one.  Copied. */
+void csn_shell_set_filter(csn_shell *sh, const csn_output_filter *f);
 /* Kills the commands of all sessions. */
 void csn_shell_free(csn_shell *sh);
 CSN_FREER(shell)

@@ -5,7 +5,7 @@ import base64, hashlib, http.server, io, socket, ssl, subprocess, tarfile, zipfi
 from lib import *
 
 OK, EVIL, API = "ok.test", "evil.test", "api.test"  # evil.test is there, resolves, and is not listed
-SECRET = "tok-7f3a91c5e8d24b60-sEcReT"
+SECRET = f"tok-{os.urandom(8).hex()}-sEcReT"
 
 
 # ---- the hosts ----

@@ -135,6 +135,13 @@ def memory_of(process):
     return b"".join(out)
 
 
+def program_of(process):
+    try:
+        return os.path.realpath(os.readlink(process / "exe"))
+    except OSError:
+        return ""
+
+
 def files_of_jail(processes):
     """How many files were read that a process of the jail sees and can write, beside devices and /proc."""
     looked = 0
@@ -200,7 +207,7 @@ def a_secret_is_in_the_request_of_its_host_and_nowhere_else():
         looked = files_of_jail(inside)
         assert looked or os.getuid() != 0, "no file of the jail could be read"
         for process in pathlib.Path("/proc").glob("[0-9]*"):  # of this machine, the egress process among them
-            if process.name not in (str(run.pid), str(os.getpid())):
+            if program_of(process) not in map(os.path.realpath, (caisson, sys.executable)):  # but harnesses, whose environment has it
                 assert not holds(read(process / "cmdline") + read(process / "environ")), read(process / "cmdline")
         for path in new_files(began):
             assert not holds(read(path)), f"in {path}"
@@ -275,6 +282,39 @@ def what_a_tool_returns_is_searched_for_secrets():
     expect(p.run(env={"MY_TOKEN": SECRET}), 0)
     outputs = [r["data"]["items"][0]["output"] for r in p.records() if r["kind"] == "tool_returned"]
     assert len(outputs) == 1 and outputs[0].count("[secret:TOKEN]") == 2 and not holds(outputs[0].encode()), outputs
+
+
+@test
+def a_secret_is_found_where_output_is_cut_and_where_calls_part_it():
+    if why := missing():
+        return why
+    part = "printf 'from here %s' \"$A\"; touch half; while [ ! -e go ]; do sleep 0.02; done; printf '%s to there' \"$B\""
+    p = agent()
+    text = json.loads((p.dir / "agent.yaml").read_text())
+    text["sandbox"]["environment"] = {"A": SECRET[:9], "B": SECRET[9:]}
+    p.write("agent.yaml", json.dumps(text))
+    flood = {"cmd": 'yes "$A$B" | head -n 7000', "max_output_tokens": 1003}
+    p.write("book.yaml", json.dumps({"rules": [
+        {"name": "half", "when": {"turn": 1}, "reply": [{"exec_command": {"cmd": part, "yield_time_ms": 250}}]},
+        {"name": "rest", "when": {"turn": 2}, "reply": [{"write_stdin": {"session_id": "${session}", "chars": ""}}]},
+        {"name": "flood", "when": {"turn": 3}, "reply": [{"exec_command": flood}]}, {"name": "end", "reply": "done"}]}))
+    run = subprocess.Popen([caisson, "run", "agent.yaml", "go"], cwd=p.dir, env={**p.env, "MY_TOKEN": SECRET},
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def returned():
+        try:
+            return [r["data"]["items"][0]["output"] for r in p.records() if r["kind"] == "tool_returned"]
+        except AssertionError:
+            return []
+    until(returned)
+    (p.workspace() / "go").write_text("")
+    run.communicate(timeout=120)
+    first, second, flooded = (o.split("Output:\n", 1)[1] for o in returned())
+    same(first, "from here ")
+    same(second, "[secret:TOKEN] to there")
+    assert "tokens truncated" in flooded and flooded.count("[secret:TOKEN]") > 100, flooded[:200]
+    for piece in flooded.replace("\u2026", "\n").splitlines():
+        assert SECRET[:5] not in piece and SECRET[-5:] not in piece, piece
 
 
 @test

@@ -60,5 +60,71 @@ TEST(every_occurrence_is_replaced_and_nothing_else)
   csn_redact_free(r);
 }
 
+/* The text fed in pieces that end at `cut` and, when it is not 0, every `step` bytes after it. */
+static void
+filter_cut(csn_redact *r, csn_str text, size_t cut, size_t step, csn_buf *out)
+{
+  csn_output_filter f = csn_redact_filter(r);
+  void *s = f.begin(f.user);
+  csn_buf_clear(out);
+  f.feed(s, csn_strn(text.p, cut), false, out);
+  for (size_t n; step && cut < text.n; cut += n) {
+    n = step < text.n - cut ? step : text.n - cut;
+    f.feed(s, csn_strn(text.p + cut, n), false, out);
+  }
+  f.feed(s, csn_strn(text.p + cut, text.n - cut), false, out);
+  f.feed(s, CSN_STR(""), true, out);
+  f.end(s);
+}
+
+TEST(a_value_is_found_in_a_stream_wherever_it_is_cut)
+{
+  csn_redact *r = csn_redact_new();
+  csn_redact_add(r, CSN_STR("TOKEN"), value);
+  csn_redact_add(r, CSN_STR("A"), CSN_STR("12345678"));
+  csn_redact_add(r, CSN_STR("B"), CSN_STR("1234567890ab"));
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1000), plain = CSN_BUF(100), out = CSN_BUF(1000);
+  csn_buf_addf(&text, "s3cr s3cr\"%.*s|%.*s%.*s s3cr%%22t%%2Fva%%2Blue~%%C3%%BC ", (int)value.n,
+               value.p, (int)value.n, value.p, (int)value.n, value.p);
+  csn_buf_addz(&plain, "user:");
+  csn_buf_add(&plain, value);
+  csn_base64_add(&text, csn_buf_str(&plain));
+  csn_buf_addz(&text, " 1212345678 1234567890 1234567890ab 1234567890a 1234567 s3cr\"t/v");
+  static const char want[] =
+      "s3cr s3cr\"[secret:TOKEN]|[secret:TOKEN][secret:TOKEN] [secret:TOKEN] dXNlcjp[secret:TOKEN] "
+      "12[secret:A] [secret:A]90 [secret:B] [secret:A]90a 1234567 s3cr\"t/v";
+  for (size_t step = 0; step < 4; step++)
+    for (size_t cut = 0; cut <= text.n; cut++) {
+      filter_cut(r, csn_buf_str(&text), cut, step, &out);
+      STR_EQ(csn_buf_str(&out), want);
+    }
+  csn_redact_free(r);
+}
+
+TEST(no_more_of_a_stream_is_held_back_than_may_begin_a_value)
+{
+  csn_redact *r = csn_redact_new();
+  csn_redact_add(r, CSN_STR("TOKEN"), CSN_STR("abcabcabd"));
+  csn_output_filter f = csn_redact_filter(r);
+  void *s = f.begin(f.user);
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
+  static const struct {
+    const char *piece, *out;
+  } rows[] = {{"prompt> ", "prompt> "},      {"abc", ""}, {"abcab", ""}, {"c", "abc"},
+              {"abd\n", "[secret:TOKEN]\n"}, {"ab", ""}};
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    csn_buf_clear(&out);
+    f.feed(s, csn_cstr(rows[i].piece), false, &out);
+    STR_EQ(csn_strn(out.p ? out.p : "", out.n), rows[i].out);
+  }
+  csn_buf_clear(&out);
+  f.feed(s, CSN_STR(""), true, &out);
+  STR_EQ(csn_buf_str(&out), "ab");
+  f.end(s);
+  csn_redact_free(r);
+}
+
 RUN_TESTS("run/redact", RUN(a_value_is_found_as_it_is_and_in_its_encodings),
-          RUN(every_occurrence_is_replaced_and_nothing_else))
+          RUN(every_occurrence_is_replaced_and_nothing_else),
+          RUN(a_value_is_found_in_a_stream_wherever_it_is_cut),
+          RUN(no_more_of_a_stream_is_held_back_than_may_begin_a_value))

@@ -291,7 +291,7 @@ TEST(the_sixty_fifth_session_pushes_out_the_least_used)
   for (int i = 0; i < CSN_SESSIONS_MAX; i++) {
     /* Number 3 ends at once, all others run on. */
     csn_exec x = i == 3 ? SH("exit 0") : SH("exec sleep $MARK");
-    csn_session *s = csn_session_new(machine_spawn(&b.m, x), 10);
+    csn_session *s = csn_session_new(machine_spawn(&b.m, x), 10, NULL);
     ids[i] = csn_session_table_add(t, s, &b.m.err);
     OK(ids[i], &b.m.err);
   }
@@ -304,7 +304,7 @@ TEST(the_sixty_fifth_session_pushes_out_the_least_used)
   for (int k = 0; k < 3; k++) {
     for (int i = 10; k == 1 && i < 10 + CSN_SESSIONS_KEPT; i++)
       csn_session_free(csn_session_table_find(t, ids[i]));
-    csn_session *s = csn_session_new(machine_spawn(&b.m, SH("exec sleep $MARK")), 10);
+    csn_session *s = csn_session_new(machine_spawn(&b.m, SH("exec sleep $MARK")), 10, NULL);
     ids[CSN_SESSIONS_MAX + k] = csn_session_table_add(t, s, &b.m.err);
     OK(ids[CSN_SESSIONS_MAX + k], &b.m.err);
     csn_session *victim = csn_session_table_find(t, ids[gone[k]]);
