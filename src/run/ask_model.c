@@ -260,11 +260,12 @@ is_of_user(const csn_json *item)
 /* What another provider said, as this one can read it: without its thoughts and
  * without its names for things.  Empty: nothing is left. */
 static csn_str
-translate(struct ask *a, const struct csn_item_ref *item)
+translate(struct ask *a, const struct csn_item_ref *item, csn_str model)
 {
   const csn_json *v;
-  csn_str from = csn_model_prefix(item->model), to = csn_model_prefix(csn_cstr(model_of(a)));
-  if (!item->model.n || csn_str_eq(from, to) || csn_json_parse(a->arena, item->raw, &v, NULL) < 0)
+  if (!item->model.n || csn_str_eq(item->model, model) || /* as a rule */
+      csn_str_eq(csn_model_prefix(item->model), csn_model_prefix(model)) ||
+      csn_json_parse(a->arena, item->raw, &v, NULL) < 0)
     return item->raw;
   return csn_item_foreign(a->arena, v);
 }
@@ -276,6 +277,7 @@ select_items(struct ask *a, const csn_run *r, struct csn_item_ref *out)
 {
   size_t n = 0, first = SIZE_MAX;
   bool only_last = a->filter && strcmp(a->filter, "last") == 0;
+  csn_str model = csn_cstr(model_of(a));
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
   for (size_t i = 0; i < csn_context_count(r); i++) {
     const csn_json *item = NULL;
@@ -292,7 +294,7 @@ select_items(struct ask *a, const csn_run *r, struct csn_item_ref *out)
     if (is_old)
       first = n;
     out[n] = *ref;
-    out[n].raw = translate(a, ref);
+    out[n].raw = translate(a, ref, model);
     n += out[n].raw.n > 0;
   }
   return n;

@@ -170,7 +170,7 @@ typedef struct csn_state {
   csn_context context;
   struct csn_loop_pair loops[CSN_LOOPS_KEPT];
   size_t n_loops;
-  csn_buf results; /* hashes of those since the last `state`, 16 digits each */
+  csn_buf results;                /* hashes of those since the last `state`, 16 digits each */
   int64_t handoffs_back;          /* to agents that were there before, since anything new */
   char *limit_what;               /* which limit ended the run; or NULL */
   int64_t limit_max, limit_used;  /* in its unit; cost in picodollars */
