@@ -21,13 +21,17 @@ typedef struct csn_rt csn_rt;
 typedef struct csn_run csn_run;
 
 typedef struct csn_rt_options {
-  const char *state_dir;   /* NULL: the nearest .caisson upward, else made here */
-  const char *state_url;   /* postgres://...: runs, blobs and sessions are there, workspaces and the
-                              key in the folder; NULL: without a state_dir as `state` of caisson.yaml
-                              says, else all in the folder */
-  bool survives_power_cut; /* every commit waits for the disk */
-  struct csn_log *log;     /* what the runtime says about itself; borrowed; NULL: nothing */
-  int max_threads;         /* of the pool; 0: 256 */
+  const char *state_dir; /* NULL: the nearest .caisson upward, else made here */
+  const char *state_url; /* postgres://...: runs, blobs and sessions are there, workspaces and the
+                            key in the folder; NULL: without a state_dir as `state` of caisson.yaml
+                            says, else all in the folder */
+  const char *session_store; /* where sessions are: state, postgres://..., redis://... or
+                                jsonl:FOLDER; NULL: as caisson.yaml says, else beside the runs */
+  const char *session_keys;  /* a file with the keys that they are encrypted with; NULL: as
+                                caisson.yaml says, else they are not */
+  bool survives_power_cut;   /* every commit waits for the disk */
+  struct csn_log *log;       /* what the runtime says about itself; borrowed; NULL: nothing */
+  int max_threads;           /* of the pool; 0: 256 */
 } csn_rt_options;
 
 CSN_API int csn_rt_new(csn_rt **out, const csn_rt_options *o, csn_err *err) CSN_MUST;

@@ -93,6 +93,54 @@ check_state(const struct csn_project *p, csn_err *err)
 }
 
 static int
+check_keys_of_sessions(const struct csn_project *p, const csn_json *v, csn_err *err)
+{
+  static const char *const keys[] = {"file", "command", NULL};
+  int rc = v ? check_keys(p, v, keys, "session.keys.", err) : 0;
+  if (rc < 0 || !v)
+    return rc;
+  const csn_json *file = csn_json_get(v, "file"), *command = csn_json_get(v, "command");
+  bool good = !file != !command && (!file || (file->kind == CSN_JSON_STRING && file->text.n)) &&
+              (!command || (command->kind == CSN_JSON_ARRAY && command->n));
+  csn_json_each (word, command)
+    good = good && word->kind == CSN_JSON_STRING;
+  return good ? 0
+              : csn_fail(err, CSN_E_INVALID,
+                         "%s:%u: session.keys: expected file: PATH or command: [PROGRAM, ...]",
+                         p->file, v->line);
+}
+
+/* The place that `session` names; NULL: none. */
+static const csn_json *
+session_place(const struct csn_project *p)
+{
+  const csn_json *v = csn_json_get(p->root, "session");
+  return csn_json_is(v, CSN_JSON_STRING) ? v : csn_json_get(v, "store");
+}
+
+static int
+check_session(const struct csn_project *p, csn_err *err)
+{
+  static const char *const keys[] = {"store", "keys", NULL};
+  const csn_json *v = csn_json_get(p->root, "session"), *place = session_place(p);
+  if (v && v->kind != CSN_JSON_OBJECT)
+    place = v;
+  int rc = v && v != place ? check_keys(p, v, keys, "session.", err) : 0;
+  if (rc == 0 && v != place)
+    rc = check_keys_of_sessions(p, csn_json_get(v, "keys"), err);
+  if (rc < 0 || !place)
+    return rc;
+  bool good = place->kind == CSN_JSON_STRING &&
+              (csn_str_eq(place->text, CSN_STR("state")) || csn_place_is_url(place->text) ||
+               (csn_str_starts(place->text, CSN_STR("jsonl:")) && place->text.n > 6));
+  if (!good)
+    return csn_fail(err, CSN_E_INVALID,
+                    "%s:%u: session: expected state, postgres://..., redis://... or jsonl:FOLDER",
+                    p->file, place->line);
+  return csn_place_is_url(place->text) ? check_place(p, place, err) : 0;
+}
+
+static int
 check_models(const struct csn_project *p, csn_err *err)
 {
   const csn_json *models = csn_json_get(p->root, "models"), *at;
@@ -129,13 +177,15 @@ check_windows(const struct csn_project *p, csn_err *err)
 static int
 check(const struct csn_project *p, csn_err *err)
 {
-  static const char *const keys[] = {"model", "models",  "providers", "prices",
-                                     "state", "windows", NULL};
+  static const char *const keys[] = {"model",   "models", "providers", "prices",
+                                     "session", "state",  "windows",   NULL};
   int rc = check_keys(p, p->root, keys, "", err);
   if (rc == 0)
     rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
   if (rc == 0)
     rc = check_state(p, err);
+  if (rc == 0)
+    rc = check_session(p, err);
   if (rc < 0)
     return rc;
   const csn_json *providers = csn_json_get(p->root, "providers");
@@ -181,13 +231,22 @@ static bool
 is_local_place(const csn_json *v)
 {
   csn_place place;
-  return !v || (csn_place_parse(v->text, &place, NULL) == 0 && csn_place_is_local(&place));
+  return !v || !csn_place_is_url(v->text) ||
+         (csn_place_parse(v->text, &place, NULL) == 0 && csn_place_is_local(&place));
+}
+
+/* The command that gives the keys of sessions, or NULL. */
+static const csn_json *
+key_command(const struct csn_project *p)
+{
+  return csn_json_get(csn_json_get(csn_json_get(p->root, "session"), "keys"), "command");
 }
 
 static void
 look_up_trust(struct csn_project *p)
 {
-  bool is_needed = !is_local_place(csn_json_get(p->root, "state"));
+  bool is_needed = !is_local_place(csn_json_get(p->root, "state")) ||
+                   !is_local_place(session_place(p)) || key_command(p);
   csn_json_each (v, csn_json_get(p->root, "providers"))
     is_needed = is_needed || !is_local(v);
   p->is_trusted = is_needed && csn_trust_has(p->file, &p->st, csn_buf_str(&p->text));
@@ -206,6 +265,13 @@ csn_project_list(const struct csn_project *p, csn_buf *out)
   if (state)
     csn_buf_addf(out, "state: %.*s%s\n", (int)state->text.n, state->text.p,
                  is_local_place(state) ? " (this machine)" : "");
+  const csn_json *place = session_place(p), *command = key_command(p);
+  if (place)
+    csn_buf_addf(out, "session: %.*s%s\n", (int)place->text.n, place->text.p,
+                 is_local_place(place) ? " (this machine)" : "");
+  if (command)
+    csn_buf_addf(out, "session keys: the command %.*s\n", (int)command->child->text.n,
+                 command->child->text.p);
   csn_json_each (v, csn_json_get(p->root, "providers")) {
     const csn_json *aws = csn_json_get(v, "aws");
     if (!csn_json_get(v, "base_url") && !aws)
@@ -228,6 +294,50 @@ csn_project_state(const struct csn_project *p, const char **url, csn_err *err)
                     "file may do that; if it may: caisson trust",
                     p->file, v->line);
   *url = v ? csn_arena_dup(p->arena, v->text).p : NULL;
+  return 0;
+}
+
+/* A path as the file means it: from its folder, or from the user's. */
+static const char *
+path_beside(const struct csn_project *p, csn_str path)
+{
+  const char *home = getenv("HOME"), *slash = strrchr(p->file, '/');
+  if (csn_str_starts(path, CSN_STR("~/")) && home)
+    return csn_arena_printf(p->arena, "%s%.*s", home, (int)path.n - 1, path.p + 1).p;
+  if (csn_str_starts(path, CSN_STR("/")))
+    return csn_arena_dup(p->arena, path).p;
+  return csn_arena_printf(p->arena, "%.*s/%.*s", (int)(slash - p->file), p->file, (int)path.n,
+                          path.p)
+      .p;
+}
+
+int
+csn_project_sessions(const struct csn_project *p, struct csn_project_sessions *out, csn_err *err)
+{
+  const csn_json *place = session_place(p), *command = key_command(p);
+  const csn_json *keys = csn_json_get(csn_json_get(p->root, "session"), "keys");
+  *out = (struct csn_project_sessions){0};
+  if (!p->is_trusted && (command || !is_local_place(place)))
+    return csn_fail(err, CSN_E_INVALID,
+                    "%s:%u: session: it leads to another machine or starts a command, and nobody "
+                    "has said that this file may do that; if it may: caisson trust",
+                    p->file, command ? command->line : place->line);
+  if (place && csn_str_starts(place->text, CSN_STR("jsonl:")))
+    out->store = csn_arena_printf(p->arena, "jsonl:%s",
+                                  path_beside(p, csn_strn(place->text.p + 6, place->text.n - 6)))
+                     .p;
+  else if (place)
+    out->store = csn_arena_dup(p->arena, place->text).p;
+  csn_str file = csn_json_str(keys, "file", CSN_STR(""));
+  if (file.n)
+    out->keys_file = path_beside(p, file);
+  if (command) {
+    const char **argv = csn_arena_alloc(p->arena, (command->n + 1) * sizeof *argv);
+    size_t n = 0;
+    csn_json_each (word, command)
+      argv[n++] = csn_arena_dup(p->arena, word->text).p;
+    out->keys_command = argv;
+  }
   return 0;
 }
 

@@ -50,6 +50,16 @@ void csn_project_file_id(const struct csn_project *p, dev_t *dev, ino_t *ino);
  * another machine and nobody has trusted the file. */
 int csn_project_state(const struct csn_project *p, const char **url, csn_err *err) CSN_MUST;
 
+/* What `session` says; the texts live as long as p. */
+struct csn_project_sessions {
+  const char *store, *keys_file; /* or NULL */
+  const char *const *keys_command;
+};
+/* CSN_E_INVALID: it leads to another machine or starts a command, and nobody
+ * has trusted the file. */
+int csn_project_sessions(const struct csn_project *p, struct csn_project_sessions *out,
+                         csn_err *err) CSN_MUST;
+
 /* `prices` of caisson.yaml, checked; or NULL. */
 const csn_json *csn_project_prices(const struct csn_project *p);
 /* `windows`, likewise. */

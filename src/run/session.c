@@ -103,9 +103,12 @@ read_session(csn_job *j)
   begin(j, &w, &b);
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
-  int rc = csn_session_read(r->rt->store, csn_json_str(session, "name", CSN_STR("")),
-                            csn_json_int(session, "max_items", 0),
-                            csn_json_int(session, "max_tokens", 0), take_item, &rd, &err);
+  csn_sessions *sessions = NULL;
+  int rc = csn_rt_need_sessions(r->rt, &sessions, &err);
+  if (rc == 0)
+    rc = csn_session_read(sessions, csn_json_str(session, "name", CSN_STR("")),
+                          csn_json_int(session, "max_items", 0),
+                          csn_json_int(session, "max_tokens", 0), take_item, &rd, &err);
   csn_json_each (item, csn_json_get(input, "input"))
     csn_jw_value(&w, item);
   csn_jw_end(&w);
@@ -172,8 +175,11 @@ append_session(csn_job *j)
     rc = csn_json_parse(a, items[i], &parsed[i], &err);
   if (rc == 0)
     n = whole_turns(parsed, n);
+  csn_sessions *sessions = NULL;
   if (rc == 0)
-    rc = csn_session_append(r->rt->store,
+    rc = csn_rt_need_sessions(r->rt, &sessions, &err);
+  if (rc == 0)
+    rc = csn_session_append(sessions,
                             csn_json_str(csn_json_get(input_of(j), "session"), "name", CSN_STR("")),
                             csn_cstr(csn_run_id(r)), items, n, &err);
   if (rc < 0)

@@ -7,6 +7,8 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include "store/keyring.h"
+
 static const char folder_name[] = ".caisson";
 
 char *
@@ -55,6 +57,29 @@ csn_state_store_open(const struct csn_project *p, const char *dir, const char *u
   if (rc < 0)
     return rc;
   return url ? csn_store_connect(out, url, err) : csn_store_open(out, fd, d, err);
+}
+
+int
+csn_state_sessions_open(const struct csn_project *p, const char *place, const char *keys,
+                        csn_store *store, csn_sessions **out, csn_err *err)
+{
+  csn_auto(csn_keyring_freep) csn_keyring *ring = NULL;
+  csn_auto(csn_sessions_closep) csn_sessions *s = NULL;
+  struct csn_project_sessions said;
+  int rc = csn_project_sessions(p, &said, err);
+  if (rc == 0 && keys)
+    rc = csn_keyring_from_file(keys, &ring, err);
+  else if (rc == 0 && said.keys_file)
+    rc = csn_keyring_from_file(said.keys_file, &ring, err);
+  else if (rc == 0 && said.keys_command)
+    rc = csn_keyring_from_command(said.keys_command, &ring, err);
+  if (rc == 0)
+    rc = csn_sessions_open(&s, store, place ? place : said.store, err);
+  if (rc == 0 && ring)
+    rc = csn_sessions_seal(&s, csn_steal(ring), err);
+  if (rc == 0)
+    *out = csn_steal(s);
+  return rc;
 }
 
 int

@@ -10,7 +10,7 @@
 #define CSN_RUN_STATEDIR_H
 
 #include "run/project.h"
-#include "store/journal.h"
+#include "store/session.h"
 
 /* Its path on the heap and a descriptor.  It is made 0700 when `make` is true;
  * otherwise a missing one is CSN_E_NOT_FOUND.  CSN_E_DENIED: somebody else's. */
@@ -19,6 +19,11 @@ int csn_statedir_open(const char *dir, bool make, char **path, int *fd, csn_err 
  * `dir` the one that caisson.yaml names; else the one in the folder `fd`. */
 int csn_state_store_open(const struct csn_project *p, const char *dir, const char *url, int fd,
                          enum csn_durability d, csn_store **out, csn_err *err) CSN_MUST;
+/* Opens the store of sessions: at `place`, else where caisson.yaml says, else
+ * beside the runs; encrypted with the keys of a file, or with those that
+ * caisson.yaml names. */
+int csn_state_sessions_open(const struct csn_project *p, const char *place, const char *keys,
+                            csn_store *store, csn_sessions **out, csn_err *err) CSN_MUST;
 /* The path of the nearest file or folder `name` upward from the current
  * folder, on the heap, or NULL. */
 char *csn_find_upward(const char *name);

@@ -104,6 +104,8 @@ typedef struct csn_store_ops {
   int (*blob_drop)(csn_store *s, const csn_digest *d, csn_err *err);
   /* Drops unnamed blobs put before then; how many. */
   int (*gc)(csn_store *s, int64_t before_ms, csn_err *err);
+  /* Sessions beside the runs. */
+  struct csn_sessions *(*sessions)(csn_store *s);
 } csn_store_ops;
 
 /* First member of every back-end's own struct. */

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "store/place.h"
+#include "store/session_backend.h"
 
 /* The tables, in a schema of their own so that they can share a database. */
 static const char *const schema[] = {
@@ -432,6 +433,12 @@ pg_close(csn_store *s)
   free(pg);
 }
 
+static csn_sessions *
+sessions_beside(csn_store *s)
+{
+  return csn_sessions_postgres(s, false);
+}
+
 static const csn_store_ops pg_ops = {
     .name = "postgres",
     .close = pg_close,
@@ -448,6 +455,7 @@ static const csn_store_ops pg_ops = {
     .blob_get = csn_pg_blob_get,
     .blob_drop = csn_pg_blob_drop,
     .gc = csn_pg_gc,
+    .sessions = sessions_beside,
 };
 
 int

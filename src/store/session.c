@@ -1,30 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * session.c - see session.h.
- *
- * Items share one B-tree, as records do: pos = session number << 32 | n.  The
- * searchable text of an item has the item's pos as its row.  Other programs of
- * this format, which know no sessions, leave these tables alone.
- */
-#include "store/session.h"
-
+ * session.c - what is the same for every store of sessions; see session.h. */
 #include <stdio.h>
 
 #include "caisson/json.h"
-#include "store/db.h"
+#include "store/backend.h"
+#include "store/place.h"
+#include "store/session_backend.h"
 
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS sessions("
-    " no INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, parent TEXT NOT NULL,"
-    " created INTEGER NOT NULL, updated INTEGER NOT NULL, items INTEGER NOT NULL DEFAULT 0) STRICT;"
-    "CREATE TABLE IF NOT EXISTS session_items("
-    " pos INTEGER PRIMARY KEY, data TEXT NOT NULL) STRICT;"
-    "CREATE TABLE IF NOT EXISTS session_runs("
-    " session INTEGER NOT NULL, run TEXT NOT NULL, PRIMARY KEY(session, run)) STRICT, WITHOUT "
-    "ROWID;"
-    "CREATE VIRTUAL TABLE IF NOT EXISTS session_text USING fts5(text);";
+enum { BYTES_OF_TOKEN = 4, PAGE_MIN = 64, TRIES = 50, AROUND = 60 };
 
-enum { BYTES_OF_TOKEN = 4, TEXT_MAX = 1 << 20, HITS_MAX = 100 };
+int
+csn_sessions_open(csn_sessions **out, csn_store *store, const char *place, csn_err *err)
+{
+  csn_str p = csn_cstr(place);
+  if (!p.n || csn_str_eq(p, CSN_STR("state"))) {
+    *out = store->ops->sessions(store);
+    return 0;
+  }
+  if (csn_str_starts(p, CSN_STR("jsonl:")))
+    return csn_sessions_jsonl(place + sizeof "jsonl:" - 1, out, err);
+  if (csn_str_starts(p, CSN_STR("redis:")))
+    return csn_sessions_redis(place, out, err);
+  csn_store *own = NULL;
+  int rc = csn_place_is_url(p) ? csn_store_connect(&own, place, err)
+                               : csn_fail(err, CSN_E_INVALID,
+                                          "sessions: expected state, postgres://..., redis://... "
+                                          "or jsonl:FOLDER");
+  if (rc == 0)
+    *out = csn_sessions_postgres(own, true);
+  return rc;
+}
+
+void
+csn_sessions_close(csn_sessions *s)
+{
+  if (s)
+    s->ops->close(s);
+}
 
 int
 csn_session_check(csn_str name, csn_err *err)
@@ -42,83 +55,29 @@ csn_session_check(csn_str name, csn_err *err)
                   (int)(name.n < 60 ? name.n : 60), name.p, CSN_SESSION_NAME_MAX);
 }
 
-/* Statements of sessions are rare, so they are prepared when they are used. */
+int
+csn_session_conflict(csn_str name, csn_err *err)
+{
+  return csn_fail(err, CSN_E_CONFLICT, "session '%.*s' was changed meanwhile", (int)name.n, name.p);
+}
+
+int
+csn_session_exists(csn_str name, csn_err *err)
+{
+  return csn_fail(err, CSN_E_EXISTS, "session '%.*s' exists already", (int)name.n, name.p);
+}
+
 static int
-prepare(csn_db *db, const char *sql, sqlite3_stmt **st, csn_err *err)
+need(csn_sessions *s, csn_str name, csn_session_stat *out, csn_err *err)
 {
-  return sqlite3_prepare_v2(db->sq, sql, -1, st, NULL) == SQLITE_OK ? 0 : csn_db_fail(db, err);
-}
-
-static void
-finalize(sqlite3_stmt **st)
-{
-  sqlite3_finalize(*st);
-}
-
-static csn_str
-column(sqlite3_stmt *st, int i)
-{
-  const char *p = (const char *)sqlite3_column_text(st, i);
-  return csn_strn(p ? p : "", (size_t)sqlite3_column_bytes(st, i));
-}
-
-static void
-bind_str(sqlite3_stmt *st, int i, csn_str s)
-{
-  sqlite3_bind_text64(st, i, s.n ? s.p : "", s.n, SQLITE_STATIC, SQLITE_UTF8);
-}
-
-/* 1: the tables are there; 0: no session was made yet. */
-static int
-has_tables(csn_db *db, csn_err *err)
-{
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  int rc = prepare(db, "SELECT 1 FROM sqlite_schema WHERE name = 'session_text'", &st, err);
-  return rc < 0 ? rc : csn_db_row(db, st, err);
-}
-
-struct session {
-  int64_t no, items;
-};
-
-/* 1: found, 0: there is none. */
-static int
-find(csn_db *db, csn_str name, struct session *out, csn_err *err)
-{
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  int rc = prepare(db, "SELECT no, items FROM sessions WHERE name = ?1", &st, err);
-  if (rc < 0)
+  int rc = csn_session_check(name, err);
+  if (rc == 0)
+    rc = s->ops->find(s, name, out, err);
+  else
     return rc;
-  bind_str(st, 1, name);
-  rc = csn_db_row(db, st, err);
-  if (rc > 0)
-    *out = (struct session){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1)};
-  return rc;
-}
-
-static int
-need(csn_db *db, csn_str name, struct session *out, csn_err *err)
-{
-  int rc = has_tables(db, err);
-  if (rc > 0)
-    rc = find(db, name, out, err);
   if (rc == 0)
     return csn_fail(err, CSN_E_NOT_FOUND, "there is no session '%.*s'", (int)name.n, name.p);
   return rc < 0 ? rc : 0;
-}
-
-/* One statement without rows, with up to three numbers. */
-static int
-run_numbers(csn_db *db, const char *sql, int64_t a, int64_t b, int64_t c, csn_err *err)
-{
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  int rc = prepare(db, sql, &st, err);
-  if (rc < 0)
-    return rc;
-  const int64_t v[] = {a, b, c};
-  for (int i = 0; i < sqlite3_bind_parameter_count(st) && i < (int)CSN_COUNT(v); i++)
-    sqlite3_bind_int64(st, i + 1, v[i]);
-  return csn_db_run(db, st, err);
 }
 
 /* ---- items ---- */
@@ -144,9 +103,8 @@ add_text(csn_buf *out, const csn_json *v)
   }
 }
 
-/* What search finds an item by: its texts and what tools were called with. */
-static void
-text_of(csn_str item, csn_buf *out)
+void
+csn_session_text(csn_str item, csn_buf *out)
 {
   static const char *const members[] = {"content", "output", "name", "arguments", "input"};
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
@@ -156,372 +114,302 @@ text_of(csn_str item, csn_buf *out)
       add_text(out, csn_json_get(v, members[i]));
 }
 
-static int
-add_item(csn_db *db, int64_t pos, csn_str item, csn_err *err)
-{
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  csn_auto(finalize) sqlite3_stmt *index = NULL;
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(TEXT_MAX);
-  int rc = prepare(db, "INSERT INTO session_items(pos, data) VALUES(?1, ?2)", &st, err);
-  if (rc == 0)
-    rc = prepare(db, "INSERT INTO session_text(rowid, text) VALUES(?1, ?2)", &index, err);
-  if (rc < 0)
-    return rc;
-  text_of(item, &text);
-  sqlite3_bind_int64(st, 1, pos);
-  bind_str(st, 2, item);
-  rc = csn_db_run(db, st, err);
-  if (rc < 0 || !text.n)
-    return rc;
-  sqlite3_bind_int64(index, 1, pos);
-  bind_str(index, 2, csn_strn(text.p, text.n));
-  return csn_db_run(db, index, err);
-}
-
-/* Drops the items from `from` on; `items` is how many there were. */
-static int
-cut(csn_db *db, const struct session *s, int64_t from, csn_err *err)
-{
-  int64_t first = csn_record_pos(s->no, from), end = csn_record_pos(s->no + 1, 0);
-  int rc = run_numbers(db, "DELETE FROM session_text WHERE rowid >= ?1 AND rowid < ?2", first, end,
-                       0, err);
-  if (rc == 0)
-    rc = run_numbers(db, "DELETE FROM session_items WHERE pos >= ?1 AND pos < ?2", first, end, 0,
-                     err);
-  return rc < 0 ? rc
-                : run_numbers(db, "UPDATE sessions SET items = ?2, updated = ?3 WHERE no = ?1",
-                              s->no, from, csn_unix_ms(), err);
-}
-
 /* ---- reading ---- */
 
-struct window {
-  int64_t first; /* place of the oldest item that is read */
+/* A part of a session, read back. */
+struct page {
+  int64_t from;
+  int64_t n;
+  struct page_item {
+    int64_t bytes;
+    bool is_user;
+  } * items;
+  int64_t room;
 };
 
-/* Goes back from the newest item, and remembers each place to begin at. */
 static int
-find_window(csn_db *db, const struct session *s, int64_t max_items, int64_t max_tokens,
-            struct window *out, csn_err *err)
+note_item(void *user, int64_t n, csn_str item)
 {
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  int rc = prepare(
-      db, "SELECT pos, data FROM session_items WHERE pos >= ?1 AND pos < ?2 ORDER BY pos DESC", &st,
-      err);
-  if (rc < 0)
-    return rc;
-  sqlite3_bind_int64(st, 1, csn_record_pos(s->no, 0));
-  sqlite3_bind_int64(st, 2, csn_record_pos(s->no + 1, 0));
-  int64_t items = 0, bytes = 0;
-  out->first = s->items;
-  while ((rc = csn_db_row(db, st, err)) > 0) {
-    csn_str item = column(st, 1);
-    bytes += (int64_t)item.n;
-    items++;
-    if ((max_items && items > max_items) || (max_tokens && bytes / BYTES_OF_TOKEN > max_tokens))
-      break;
-    if (is_user_message(item))
-      out->first = sqlite3_column_int64(st, 0) & UINT32_MAX;
+  struct page *p = user;
+  (void)n;
+  if (p->n < p->room)
+    p->items[p->n++] = (struct page_item){(int64_t)item.n, is_user_message(item)};
+  return 0;
+}
+
+struct window {
+  int64_t max_items, max_tokens; /* 0: no limit */
+  int64_t items, bytes;
+  int64_t first;    /* place of the oldest item that is read */
+  bool ends_at_one; /* one message of the user is enough */
+  bool is_over;
+};
+
+static void
+look_back(struct window *w, const struct page *p)
+{
+  for (int64_t i = p->n; i-- > 0 && !w->is_over;) {
+    w->bytes += p->items[i].bytes;
+    w->items++;
+    w->is_over = (w->max_items && w->items > w->max_items) ||
+                 (w->max_tokens && w->bytes / BYTES_OF_TOKEN > w->max_tokens);
+    if (w->is_over || !p->items[i].is_user)
+      continue;
+    w->first = p->from + i;
+    w->is_over = w->ends_at_one;
   }
+}
+
+/* Goes back from the newest item, page by page, and remembers each place to
+ * begin at. */
+static int
+find_window(csn_sessions *s, csn_str name, int64_t items, struct window *w, csn_err *err)
+{
+  int rc = 0;
+  w->first = items;
+  for (int64_t to = items, page = PAGE_MIN; to > 0 && !w->is_over && rc >= 0; page *= 2) {
+    struct page p = {.from = to > page ? to - page : 0};
+    p.room = to - p.from;
+    csn_auto(csn_freep) struct page_item *list = csn_alloc((size_t)p.room * sizeof *list);
+    p.items = list;
+    rc = s->ops->read(s, name, p.from, to, note_item, &p, err);
+    look_back(w, &p);
+    to = p.from;
+  }
+  return rc;
+}
+
+int
+csn_session_read(csn_sessions *s, csn_str name, int64_t max_items, int64_t max_tokens,
+                 int (*fn)(void *user, int64_t n, csn_str item), void *user, csn_err *err)
+{
+  csn_session_stat st = {0};
+  struct window w = {.max_items = max_items, .max_tokens = max_tokens};
+  int rc = csn_session_check(name, err);
+  if (rc == 0)
+    rc = s->ops->find(s, name, &st, err);
+  if (rc <= 0)
+    return rc;
+  rc = max_items || max_tokens ? find_window(s, name, st.items, &w, err) : 0;
+  if (rc >= 0 && w.first < st.items)
+    rc = s->ops->read(s, name, w.first, st.items, fn, user, err);
   return rc < 0 ? rc : 0;
 }
 
-static int
-read_items(csn_db *db, const struct session *s, int64_t first,
-           int (*fn)(void *user, int64_t n, csn_str item), void *user, csn_err *err)
-{
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  int rc =
-      prepare(db, "SELECT pos, data FROM session_items WHERE pos >= ?1 AND pos < ?2 ORDER BY pos",
-              &st, err);
-  if (rc < 0)
-    return rc;
-  sqlite3_bind_int64(st, 1, csn_record_pos(s->no, first));
-  sqlite3_bind_int64(st, 2, csn_record_pos(s->no + 1, 0));
-  while ((rc = csn_db_row(db, st, err)) > 0) {
-    rc = fn(user, sqlite3_column_int64(st, 0) & UINT32_MAX, column(st, 1));
-    if (rc < 0)
-      return rc;
-  }
-  return rc;
-}
-
 int
-csn_session_read(csn_store *s, csn_str name, int64_t max_items, int64_t max_tokens,
-                 int (*fn)(void *user, int64_t n, csn_str item), void *user, csn_err *err)
-{
-  csn_db *db;
-  struct session it = {0};
-  struct window w = {0};
-  int rc = csn_session_check(name, err);
-  if (rc == 0)
-    rc = csn_reader_take(csn_lite_of(s), &db, err);
-  if (rc != 0)
-    return rc;
-  rc = csn_db_run(db, csn_db_stmt(db, SQL_READ_BEGIN), err);
-  if (rc == 0)
-    rc = has_tables(db, err);
-  if (rc > 0)
-    rc = find(db, name, &it, err);
-  if (rc > 0) {
-    rc = max_items || max_tokens ? find_window(db, &it, max_items, max_tokens, &w, err) : 0;
-    if (rc == 0)
-      rc = read_items(db, &it, w.first, fn, user, err);
-  }
-  csn_reader_give(csn_lite_of(s), db);
-  return rc;
-}
-
-int
-csn_session_list(csn_store *s, int (*fn)(void *user, const csn_session_row *r), void *user,
+csn_session_list(csn_sessions *s, int (*fn)(void *user, const csn_session_row *r), void *user,
                  csn_err *err)
 {
-  csn_db *db;
-  int rc = csn_reader_take(csn_lite_of(s), &db, err);
-  if (rc < 0)
-    return rc;
-  sqlite3_stmt *st = NULL;
-  rc = has_tables(db, err);
-  if (rc > 0)
-    rc = prepare(db,
-                 "SELECT name, parent, created, updated, items FROM sessions ORDER BY updated "
-                 "DESC, no DESC",
-                 &st, err);
-  while (st && rc >= 0 && (rc = csn_db_row(db, st, err)) > 0) {
-    csn_session_row r = {.name = column(st, 0),
-                         .parent = column(st, 1),
-                         .created_ms = sqlite3_column_int64(st, 2),
-                         .updated_ms = sqlite3_column_int64(st, 3),
-                         .items = sqlite3_column_int64(st, 4)};
-    rc = fn(user, &r);
-  }
-  sqlite3_finalize(st);
-  csn_reader_give(csn_lite_of(s), db);
-  return rc;
-}
-
-/* Words become phrases, so that no character of theirs is an operator. */
-static void
-query_of(csn_str words, csn_buf *out)
-{
-  csn_str rest = words;
-  while (rest.n) {
-    size_t n = 0;
-    while (n < rest.n && rest.p[n] != ' ')
-      n++;
-    if (n) {
-      csn_buf_addz(out, out->n ? " \"" : "\"");
-      for (size_t i = 0; i < n; i++) {
-        if (rest.p[i] == '"')
-          csn_buf_addc(out, '"');
-        if (rest.p[i])
-          csn_buf_addc(out, rest.p[i]);
-      }
-      csn_buf_addc(out, '"');
-    }
-    rest = csn_strn(rest.p + n + (n < rest.n), rest.n - n - (n < rest.n));
-  }
-}
-
-int
-csn_session_search(csn_store *s, csn_str words, int (*fn)(void *user, const csn_session_hit *h),
-                   void *user, csn_err *err)
-{
-  csn_db *db;
-  csn_auto(csn_buf_finip) csn_buf query = CSN_BUF(4096);
-  query_of(words, &query);
-  if (!query.n || query.over)
-    return csn_fail(err, CSN_E_INVALID, "search: expected some words, at most 4,096 bytes");
-  int rc = csn_reader_take(csn_lite_of(s), &db, err);
-  if (rc < 0)
-    return rc;
-  sqlite3_stmt *st = NULL;
-  rc = has_tables(db, err);
-  if (rc > 0)
-    rc = prepare(db,
-                 "SELECT sessions.name, t.rowid & 4294967295, snippet(session_text, 0, '', '', "
-                 "'...', 24) FROM session_text AS t JOIN sessions ON sessions.no = t.rowid >> 32 "
-                 "WHERE session_text MATCH ?1 ORDER BY rank LIMIT ?2",
-                 &st, err);
-  if (st) {
-    bind_str(st, 1, csn_buf_str(&query));
-    sqlite3_bind_int64(st, 2, HITS_MAX);
-  }
-  while (st && rc >= 0 && (rc = csn_db_row(db, st, err)) > 0) {
-    csn_session_hit h = {
-        .session = column(st, 0), .n = sqlite3_column_int64(st, 1), .text = column(st, 2)};
-    rc = fn(user, &h);
-  }
-  sqlite3_finalize(st);
-  csn_reader_give(csn_lite_of(s), db);
-  return rc;
+  return s->ops->list(s, fn, user, err);
 }
 
 /* ---- writing ---- */
 
-struct change {
-  csn_job job;
-  csn_str name, other; /* other: the run, or the session to make */
-  const csn_str *items;
-  size_t n;
-  int64_t at;
-  int result;
+int
+csn_session_append(csn_sessions *s, csn_str name, csn_str run, const csn_str *items, size_t n,
+                   csn_err *err)
+{
+  csn_session_add a = {.name = name, .run = run, .at = -1, .items = items, .n = n};
+  int rc = csn_session_check(name, err);
+  return rc < 0 ? rc : s->ops->append(s, &a, err);
+}
+
+struct copy {
+  csn_arena *arena;
+  csn_str *items;
+  size_t n, room;
 };
 
 static int
-make_session(csn_db *db, csn_str name, csn_str parent, struct session *out, csn_err *err)
+copy_item(void *user, int64_t n, csn_str item)
 {
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  int rc = prepare(
-      db, "INSERT INTO sessions(name, parent, created, updated) VALUES(?1, ?2, ?3, ?3)", &st, err);
+  struct copy *c = user;
+  (void)n;
+  if (c->n < c->room)
+    c->items[c->n++] = csn_arena_dup(c->arena, item);
+  return 0;
+}
+
+int
+csn_session_fork(csn_sessions *s, csn_str from, csn_str to, int64_t items, csn_err *err)
+{
+  csn_session_stat st;
+  int rc = csn_session_check(to, err);
+  if (rc == 0)
+    rc = need(s, from, &st, err);
+  if (rc == 0 && items > st.items)
+    rc = csn_fail(err, CSN_E_INVALID, "session '%.*s' has %lld items only", (int)from.n, from.p,
+                  (long long)st.items);
   if (rc < 0)
     return rc;
-  bind_str(st, 1, name);
-  bind_str(st, 2, parent);
-  sqlite3_bind_int64(st, 3, csn_unix_ms());
-  rc = csn_db_run(db, st, err);
-  *out = (struct session){.no = sqlite3_last_insert_rowid(db->sq)};
+  int64_t n = items < 0 ? st.items : items;
+  csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
+  csn_auto(csn_freep) csn_str *list = csn_alloc((size_t)(n + 1) * sizeof *list);
+  struct copy c = {.arena = arena, .items = list, .room = (size_t)n};
+  rc = n ? s->ops->read(s, from, 0, n, copy_item, &c, err) : 0;
+  csn_session_add a = {
+      .name = to, .parent = from, .is_new = true, .at = -1, .items = list, .n = c.n};
+  if (rc >= 0)
+    rc = s->ops->append(s, &a, err);
+  return rc < 0 ? rc : 0;
+}
+
+int
+csn_session_undo(csn_sessions *s, csn_str name, csn_err *err)
+{
+  int rc = CSN_E_CONFLICT;
+  for (int i = 0; i < TRIES && rc == CSN_E_CONFLICT; i++) {
+    csn_session_stat st;
+    rc = need(s, name, &st, err);
+    struct window w = {.ends_at_one = true};
+    if (rc == 0)
+      rc = find_window(s, name, st.items, &w, err);
+    int64_t keep = w.is_over ? w.first : 0;
+    if (rc >= 0 && st.items > 0)
+      rc = s->ops->cut(s, name, st.items, keep, err);
+    if (rc >= 0)
+      return (int)(st.items - keep);
+  }
   return rc;
 }
 
-/* 1: it is new here. */
-static int
-enter_run(csn_db *db, const struct session *s, csn_str run, csn_err *err)
-{
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  int rc = prepare(db, "INSERT OR IGNORE INTO session_runs(session, run) VALUES(?1, ?2)", &st, err);
-  if (rc < 0)
-    return rc;
-  sqlite3_bind_int64(st, 1, s->no);
-  bind_str(st, 2, run);
-  rc = csn_db_run(db, st, err);
-  return rc < 0 ? rc : sqlite3_changes(db->sq) > 0;
-}
-
-static int
-append_in(csn_job *job, csn_db *db, csn_err *err)
-{
-  struct change *c = (struct change *)job;
-  struct session s = {0};
-  int rc = csn_db_exec(db, schema, err);
-  if (rc == 0)
-    rc = find(db, c->name, &s, err);
-  if (rc == 0)
-    rc = make_session(db, c->name, CSN_STR(""), &s, err);
-  if (rc >= 0)
-    rc = enter_run(db, &s, c->other, err);
-  c->result = rc;
-  if (rc <= 0)
-    return rc;
-  if (s.items + (int64_t)c->n > UINT32_MAX)
-    return csn_fail(err, CSN_E_LIMIT, "session '%.*s' is full", (int)c->name.n, c->name.p);
-  rc = 0;
-  for (size_t i = 0; i < c->n && rc == 0; i++)
-    rc = add_item(db, csn_record_pos(s.no, s.items + (int64_t)i), c->items[i], err);
-  return rc < 0 ? rc
-                : run_numbers(db, "UPDATE sessions SET items = ?2, updated = ?3 WHERE no = ?1",
-                              s.no, s.items + (int64_t)c->n, csn_unix_ms(), err);
-}
-
 int
-csn_session_append(csn_store *s, csn_str name, csn_str run, const csn_str *items, size_t n,
-                   csn_err *err)
+csn_session_remove(csn_sessions *s, csn_str name, csn_err *err)
 {
-  struct change c = {.job.fn = append_in, .name = name, .other = run, .items = items, .n = n};
   int rc = csn_session_check(name, err);
   if (rc == 0)
-    rc = csn_store_commit(csn_lite_of(s), &c.job, err);
-  return rc < 0 ? rc : c.result;
-}
-
-static int
-fork_in(csn_job *job, csn_db *db, csn_err *err)
-{
-  struct change *c = (struct change *)job;
-  struct session from = {0}, to = {0};
-  int rc = need(db, c->name, &from, err);
-  if (rc == 0)
-    rc = find(db, c->other, &to, err);
-  if (rc > 0)
-    return csn_fail(err, CSN_E_EXISTS, "session '%.*s' exists already", (int)c->other.n,
-                    c->other.p);
-  if (rc == 0 && c->at > from.items)
-    rc = csn_fail(err, CSN_E_INVALID, "session '%.*s' has %lld items only", (int)c->name.n,
-                  c->name.p, (long long)from.items);
-  if (rc == 0)
-    rc = make_session(db, c->other, c->name, &to, err);
-  if (rc < 0)
+    rc = s->ops->remove(s, name, err);
+  else
     return rc;
-  int64_t items = c->at < 0 ? from.items : c->at;
-  int64_t shift = csn_record_pos(to.no, 0) - csn_record_pos(from.no, 0);
-  int64_t first = csn_record_pos(from.no, 0), end = csn_record_pos(from.no, items);
-  rc = run_numbers(db,
-                   "INSERT INTO session_items(pos, data) SELECT pos + ?3, data FROM session_items "
-                   "WHERE pos >= ?1 AND pos < ?2",
-                   first, end, shift, err);
   if (rc == 0)
-    rc = run_numbers(db,
-                     "INSERT INTO session_text(rowid, text) SELECT rowid + ?3, text FROM "
-                     "session_text WHERE rowid >= ?1 AND rowid < ?2",
-                     first, end, shift, err);
-  return rc < 0 ? rc
-                : run_numbers(db, "UPDATE sessions SET items = ?2 WHERE no = ?1", to.no, items, 0,
-                              err);
+    return csn_fail(err, CSN_E_NOT_FOUND, "there is no session '%.*s'", (int)name.n, name.p);
+  return rc < 0 ? rc : 0;
 }
 
-int
-csn_session_fork(csn_store *s, csn_str from, csn_str to, int64_t items, csn_err *err)
+/* ---- search ---- */
+
+struct search {
+  csn_str words[64];
+  size_t n_words;
+  csn_str session;
+  int (*fn)(void *user, const csn_session_hit *h);
+  void *user;
+  int hits;
+};
+
+static bool
+is_word_byte(char c)
 {
-  struct change c = {.job.fn = fork_in, .name = from, .other = to, .at = items};
-  int rc = csn_session_check(to, err);
-  return rc < 0 ? rc : csn_store_commit(csn_lite_of(s), &c.job, err);
+  unsigned char u = (unsigned char)c;
+  return u >= 0x80 || (u >= '0' && u <= '9') || (u >= 'a' && u <= 'z');
 }
 
-static int
-undo_in(csn_job *job, csn_db *db, csn_err *err)
+static void
+lower(csn_buf *b)
 {
-  struct change *c = (struct change *)job;
-  struct session s = {0};
-  int rc = need(db, c->name, &s, err);
-  if (rc < 0)
-    return rc;
-  csn_auto(finalize) sqlite3_stmt *st = NULL;
-  rc = prepare(db, "SELECT data FROM session_items WHERE pos = ?1", &st, err);
-  int64_t at = s.items;
-  for (bool found = false; rc >= 0 && !found && at > 0;) {
-    sqlite3_bind_int64(st, 1, csn_record_pos(s.no, --at));
-    rc = csn_db_row(db, st, err);
-    found = rc > 0 && is_user_message(column(st, 0));
-    sqlite3_reset(st);
+  for (size_t i = 0; i < b->n; i++)
+    if (b->p[i] >= 'A' && b->p[i] <= 'Z')
+      b->p[i] = (char)(b->p[i] - 'A' + 'a');
+}
+
+/* The word as a whole word of the text, both in lower case. */
+static size_t
+find_word(csn_str text, csn_str word)
+{
+  for (size_t at = 0; (at = csn_str_find(text, word, at)) != SIZE_MAX; at++) {
+    size_t end = at + word.n;
+    if ((at == 0 || !is_word_byte(text.p[at - 1])) && (end == text.n || !is_word_byte(text.p[end])))
+      return at;
   }
-  c->result = (int)(s.items - at);
-  return rc < 0 ? rc : cut(db, &s, at, err);
-}
-
-int
-csn_session_undo(csn_store *s, csn_str name, csn_err *err)
-{
-  struct change c = {.job.fn = undo_in, .name = name};
-  int rc = csn_store_commit(csn_lite_of(s), &c.job, err);
-  return rc < 0 ? rc : c.result;
+  return SIZE_MAX;
 }
 
 static int
-remove_in(csn_job *job, csn_db *db, csn_err *err)
+match_item(void *user, int64_t n, csn_str item)
 {
-  struct change *c = (struct change *)job;
-  struct session s = {0};
-  int rc = need(db, c->name, &s, err);
-  if (rc == 0)
-    rc = cut(db, &s, 0, err);
-  if (rc == 0)
-    rc = run_numbers(db, "DELETE FROM session_runs WHERE session = ?1", s.no, 0, 0, err);
-  return rc < 0 ? rc : run_numbers(db, "DELETE FROM sessions WHERE no = ?1", s.no, 0, 0, err);
+  struct search *q = user;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20), low = CSN_BUF(1 << 20);
+  csn_session_text(item, &text);
+  csn_buf_add(&low, csn_buf_str(&text));
+  lower(&low);
+  size_t first = SIZE_MAX;
+  for (size_t i = 0; i < q->n_words; i++) {
+    size_t at = find_word(csn_buf_str(&low), q->words[i]);
+    if (at == SIZE_MAX)
+      return 0;
+    first = at < first ? at : first;
+  }
+  size_t begin = first > AROUND ? first - AROUND : 0, end = first + 2 * AROUND;
+  while (begin && ((unsigned char)text.p[begin] & 0xc0) == 0x80)
+    begin--;
+  csn_str around = csn_strn(text.p + begin, (end < text.n ? end : text.n) - begin);
+  around.n = csn_utf8_valid(around);
+  csn_session_hit h = {.session = q->session, .n = n, .text = around};
+  int rc = q->fn(q->user, &h);
+  return rc < 0 || ++q->hits < SESSION_HITS_MAX ? rc : CSN_E_LIMIT;
+}
+
+/* Words are runs of letters and digits: what stands between them in what was
+ * typed is no operator. */
+static void
+split_words(struct search *q, csn_str text)
+{
+  for (size_t i = 0; i < text.n && q->n_words < CSN_COUNT(q->words);) {
+    size_t n = 0;
+    while (i + n < text.n && is_word_byte(text.p[i + n]))
+      n++;
+    if (n)
+      q->words[q->n_words++] = csn_strn(text.p + i, n);
+    i += n + (n == 0);
+  }
+}
+
+struct names {
+  csn_arena *arena;
+  struct name {
+    struct name *next;
+    csn_str name;
+    int64_t items;
+  } * first, **last;
+};
+
+static int
+keep_name(void *user, const csn_session_row *r)
+{
+  struct names *l = user;
+  struct name *x = csn_arena_alloc(l->arena, sizeof *x);
+  *x = (struct name){.name = csn_arena_dup(l->arena, r->name), .items = r->items};
+  *l->last = x;
+  l->last = &x->next;
+  return 0;
+}
+
+static int
+search_all(csn_sessions *s, csn_str words, int (*fn)(void *user, const csn_session_hit *h),
+           void *user, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf low = CSN_BUF(4096);
+  struct search q = {.fn = fn, .user = user};
+  struct names l = {.arena = arena};
+  l.last = &l.first;
+  csn_buf_add(&low, words);
+  lower(&low);
+  split_words(&q, csn_buf_str(&low));
+  int rc = q.n_words ? s->ops->list(s, keep_name, &l, err) : 0;
+  for (const struct name *x = l.first; rc >= 0 && x; x = x->next) {
+    q.session = x->name;
+    rc = s->ops->read(s, x->name, 0, x->items, match_item, &q, err);
+  }
+  return rc < 0 && q.hits < SESSION_HITS_MAX ? rc : 0;
 }
 
 int
-csn_session_remove(csn_store *s, csn_str name, csn_err *err)
+csn_session_search(csn_sessions *s, csn_str words, int (*fn)(void *user, const csn_session_hit *h),
+                   void *user, csn_err *err)
 {
-  struct change c = {.job.fn = remove_in, .name = name};
-  return csn_store_commit(csn_lite_of(s), &c.job, err);
+  if (!csn_str_trim(words).n || words.n > 4096)
+    return csn_fail(err, CSN_E_INVALID, "search: expected some words, at most 4,096 bytes");
+  return s->ops->search ? s->ops->search(s, words, fn, user, err)
+                        : search_all(s, words, fn, user, err);
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "store/db.h"
+#include "store/session_backend.h"
 
 #define DB_NAME "caisson.db"
 
@@ -241,6 +242,7 @@ static const csn_store_ops lite_ops = {
     .blob_get = csn_lite_blob_get,
     .blob_drop = csn_lite_blob_drop,
     .gc = csn_lite_gc,
+    .sessions = csn_sessions_sqlite,
 };
 
 int

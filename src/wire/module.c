@@ -92,18 +92,38 @@ csn_module_find(const char *file, const char *folder, char path[PATH_MAX], csn_e
   return fd;
 }
 
+/* The linker knows what it has loaded by name, and the number of a descriptor
+ * comes again: then it gives another module, and the same file is asked for by
+ * a name of one more slash. */
+static const csn_module *
+load(int fd, const char *entry)
+{
+  static const char slashes[] = "////////";
+  for (int i = 0; i < (int)sizeof slashes; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "/proc/self/fd/%.*s%d", i, slashes, fd);
+    void *lib = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    if (!lib)
+      return NULL;
+    const csn_module *m = dlsym(lib, entry);
+    if (m)
+      return m;
+  }
+  return NULL;
+}
+
 int
 csn_module_open(const char *file, const char *entry, int abi, const csn_module **out, csn_err *err)
 {
-  char path[PATH_MAX], by_fd[64];
+  char path[PATH_MAX];
   csn_auto(close_fd) int fd = csn_module_find(file, "src", path, err);
   if (fd < 0)
     return fd;
-  snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", fd);
-  void *lib = dlopen(by_fd, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (!lib)
-    lib = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); /* no /proc here */
-  const csn_module *m = lib ? dlsym(lib, entry) : NULL;
+  const csn_module *m = load(fd, entry);
+  if (!m) { /* no /proc here */
+    void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    m = lib ? dlsym(lib, entry) : NULL;
+  }
   if (!m)
     return csn_fail(err, CSN_E_UNAVAILABLE, "the module %s cannot be loaded: %s", file, dlerror());
   if (m->abi != abi || strcmp(m->version, CSN_VERSION) != 0)

@@ -78,6 +78,7 @@ struct cli_cmd {
 struct cli {
   const cli_cmd *const *cmds; /* all of them, NULL-terminated */
   const char *state_dir;      /* --state or CAISSON_STATE; NULL: the nearest .caisson/ upward */
+  const char *session_store;  /* CAISSON_SESSIONS, or NULL */
   const char *state_url;      /* likewise, when it is the URL of a database; or NULL */
   csn_log *log;
   csn_arena *arena;         /* dies with the process */

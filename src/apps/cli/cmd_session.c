@@ -59,9 +59,9 @@ ls_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   cli_stored s;
   csn_jw_init(&w, &b);
   csn_jw_arr(&w);
-  int rc = cli_stored_open(c, &s, err);
+  int rc = cli_stored_open_sessions(c, &s, err);
   if (rc == 0)
-    rc = csn_session_list(s.store, v->json ? add_row : print_row, &w, err);
+    rc = csn_session_list(s.sessions, v->json ? add_row : print_row, &w, err);
   cli_stored_close(&s);
   csn_jw_end(&w);
   if (rc == 0 && v->json && (rc = csn_jw_done(&w, err)) == 0)
@@ -137,9 +137,9 @@ show_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   struct showing show = {.json = v->json};
   csn_str name = csn_cstr(argv[0]);
   cli_stored s;
-  int rc = cli_stored_open(c, &s, err);
+  int rc = cli_stored_open_sessions(c, &s, err);
   if (rc == 0)
-    rc = csn_session_read(s.store, name, 0, 0, show_item, &show, err);
+    rc = csn_session_read(s.sessions, name, 0, 0, show_item, &show, err);
   if (rc == 0 && show.n == 0)
     rc =
         csn_fail(err, CSN_E_NOT_FOUND, "there is nothing in a session '%.*s'", (int)name.n, name.p);
@@ -154,9 +154,10 @@ fork_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
 {
   const struct session_opts *v = o;
   cli_stored s;
-  int rc = cli_stored_open(c, &s, err);
+  int rc = cli_stored_open_sessions(c, &s, err);
   if (rc == 0)
-    rc = csn_session_fork(s.store, csn_cstr(argv[0]), csn_cstr(argv[1]), v->at ? v->at : -1, err);
+    rc =
+        csn_session_fork(s.sessions, csn_cstr(argv[0]), csn_cstr(argv[1]), v->at ? v->at : -1, err);
   cli_stored_close(&s);
   return rc;
 }
@@ -165,9 +166,9 @@ static int
 undo_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
 {
   cli_stored s;
-  int rc = cli_stored_open(c, &s, err);
+  int rc = cli_stored_open_sessions(c, &s, err);
   if (rc == 0)
-    rc = csn_session_undo(s.store, csn_cstr(argv[0]), err);
+    rc = csn_session_undo(s.sessions, csn_cstr(argv[0]), err);
   cli_stored_close(&s);
   if (rc >= 0)
     cli_note(c, "%d items taken back", rc);
@@ -178,9 +179,9 @@ static int
 rm_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
 {
   cli_stored s;
-  int rc = cli_stored_open(c, &s, err);
+  int rc = cli_stored_open_sessions(c, &s, err);
   for (int i = 0; i < argc && rc == 0; i++)
-    rc = csn_session_remove(s.store, csn_cstr(argv[i]), err);
+    rc = csn_session_remove(s.sessions, csn_cstr(argv[i]), err);
   cli_stored_close(&s);
   return rc;
 }
@@ -208,9 +209,9 @@ search_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   cli_stored s;
   for (int i = 0; i < argc; i++)
     csn_buf_addf(&words, "%s%s", i ? " " : "", argv[i]);
-  int rc = cli_stored_open(c, &s, err);
+  int rc = cli_stored_open_sessions(c, &s, err);
   if (rc == 0)
-    rc = csn_session_search(s.store, csn_buf_str(&words), print_hit, NULL, err);
+    rc = csn_session_search(s.sessions, csn_buf_str(&words), print_hit, NULL, err);
   cli_stored_close(&s);
   return rc;
 }

@@ -48,6 +48,7 @@ dispatch(cli *c, int argc, char **argv, csn_err *err)
     cli_help(c, cmd, stderr);
     return CLI_USAGE;
   }
+  c->session_store = getenv("CAISSON_SESSIONS");
   rc = cli_state_choose(c, g.state, getenv("CAISSON_STATE"), err);
   if (rc == 0)
     rc = open_log(c, &g, err);

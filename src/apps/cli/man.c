@@ -150,6 +150,8 @@ cli_man(const cli *c, FILE *to)
     term(to, statuses[i].status, NULL, statuses[i].meaning);
   fputs(".SH ENVIRONMENT\n", to);
   term(to, "CAISSON_STATE", NULL, "The state folder, or postgres://..., unless --state names one");
+  term(to, "CAISSON_SESSIONS", NULL,
+       "Where sessions are: state, postgres://..., redis://... or jsonl:FOLDER");
   term(to, "NO_COLOR", NULL, "When set and not empty, no colours are used");
   fputs(".SH FILES\n", to);
   term(to, ".caisson/", NULL,

@@ -11,7 +11,10 @@ enum { SHOWN_MAX = 160 };
 int
 cli_rt_open(cli *c, csn_rt **out, csn_err *err)
 {
-  csn_rt_options o = {.state_dir = c->state_dir, .state_url = c->state_url, .log = c->log};
+  csn_rt_options o = {.state_dir = c->state_dir,
+                      .state_url = c->state_url,
+                      .session_store = c->session_store,
+                      .log = c->log};
   return csn_rt_new(out, &o, err);
 }
 

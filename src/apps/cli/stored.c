@@ -26,9 +26,27 @@ cli_stored_open(cli *c, cli_stored *s, csn_err *err)
   return rc;
 }
 
+int
+cli_stored_open_sessions(cli *c, cli_stored *s, csn_err *err)
+{
+  csn_auto(csn_project_freep) struct csn_project *p = NULL;
+  struct csn_project_sessions said = {0};
+  *s = (cli_stored){.fd = -1};
+  int rc = csn_project_load(&p, err);
+  if (rc == 0)
+    rc = csn_project_sessions(p, &said, err);
+  const char *place = c->session_store ? c->session_store : said.store;
+  if (rc == 0 && (!place || !*place || strcmp(place, "state") == 0))
+    rc = cli_stored_open(c, s, err);
+  if (rc == 0)
+    rc = csn_state_sessions_open(p, c->session_store, NULL, s->store, &s->sessions, err);
+  return rc;
+}
+
 void
 cli_stored_close(cli_stored *s)
 {
+  csn_sessions_close(s->sessions);
   if (s->store)
     csn_store_close(s->store);
   csn_closep(&s->fd);

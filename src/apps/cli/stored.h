@@ -6,14 +6,17 @@
 #define CSN_APPS_STORED_H
 
 #include "cli.h"
-#include "store/journal.h"
+#include "store/session.h"
 
 typedef struct cli_stored {
   int fd; /* of the state folder */
   csn_store *store;
+  csn_sessions *sessions; /* by cli_stored_open_sessions() */
 } cli_stored;
 
 int cli_stored_open(cli *c, cli_stored *s, csn_err *err) CSN_MUST;
+/* The same with the sessions, wherever they are. */
+int cli_stored_open_sessions(cli *c, cli_stored *s, csn_err *err) CSN_MUST;
 void cli_stored_close(cli_stored *s);
 
 /* A local_dir entry of a run's manifest and the three trees of it. */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * seal.h - between who encrypts and the module caisson-seal.so, the only part
+ * of the library that is linked with OpenSSL: AES-256-GCM.
+ */
+#ifndef CSN_WIRE_SEAL_H
+#define CSN_WIRE_SEAL_H
+
+#include "wire/module.h"
+
+enum { CSN_SEAL_ABI = 1, CSN_SEAL_KEY = 32, CSN_SEAL_NONCE = 12, CSN_SEAL_TAG = 16 };
+
+typedef struct csn_seal_module {
+  csn_module base;
+  /* Encrypts `plain` into out (plain.n + CSN_SEAL_TAG bytes); `with` is not
+   * encrypted but bound to it.  0 or -1. */
+  int (*seal)(const unsigned char key[CSN_SEAL_KEY], const unsigned char nonce[CSN_SEAL_NONCE],
+              csn_str with, csn_str plain, unsigned char *out);
+  /* Undoes it into out (sealed.n - CSN_SEAL_TAG bytes); -1: another key, or
+   * something of it was altered; out is zero then. */
+  int (*open)(const unsigned char key[CSN_SEAL_KEY], const unsigned char nonce[CSN_SEAL_NONCE],
+              csn_str with, csn_str sealed, unsigned char *out);
+} csn_seal_module;
+
+/* The one symbol that the module exports. */
+CSN_API extern const csn_seal_module csn_seal_entry;
+
+#endif
