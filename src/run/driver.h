@@ -40,11 +40,10 @@
 #include "run/decision.h"
 #include "run/fault.h"
 #include "run/ports.h"
-#include "run/project.h"
 #include "run/result_cache.h"
+#include "run/statedir.h"
 #include "run/step.h"
 #include "sandbox/shell.h"
-#include "store/session.h"
 #include "wire/http.h"
 
 struct csn_rt {
@@ -53,9 +52,7 @@ struct csn_rt {
   csn_http *http;
   csn_pool *pool;
   csn_store *store;
-  pthread_mutex_t sessions_lock;
-  csn_sessions *sessions;             /* guarded by sessions_lock; made at first use */
-  char *session_store, *session_keys; /* as the program says; or NULL */
+  struct csn_state_sessions sessions;
   csn_log *log;
   int state_fd;
   char *state_path;
@@ -73,7 +70,6 @@ int csn_rt_need_http(csn_rt *rt, csn_http **out, csn_err *err) CSN_MUST;
 /* The gate of the route's provider. */
 int csn_rt_need_gate(csn_rt *rt, const struct csn_route *route, csn_gate **out,
                      csn_err *err) CSN_MUST;
-int csn_rt_need_sessions(csn_rt *rt, csn_sessions **out, csn_err *err) CSN_MUST;
 /* The key that decisions are signed with. */
 int csn_rt_need_key(csn_rt *rt, const unsigned char **out, csn_err *err) CSN_MUST;
 

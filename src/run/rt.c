@@ -23,11 +23,7 @@ csn_rt_new(csn_rt **out, const csn_rt_options *o, csn_err *err)
   csn_auto(csn_rt_freep) csn_rt *rt = csn_alloc(sizeof *rt);
   rt->state_fd = -1;
   pthread_mutex_init(&rt->lock, NULL);
-  pthread_mutex_init(&rt->sessions_lock, NULL);
-  if (o && o->session_store)
-    rt->session_store = csn_dupz(csn_cstr(o->session_store));
-  if (o && o->session_keys)
-    rt->session_keys = csn_dupz(csn_cstr(o->session_keys));
+  csn_state_sessions_init(&rt->sessions, o ? o->session_store : NULL, o ? o->session_keys : NULL);
   csn_fault_init(&rt->fault, getenv("CAISSON_FAULT"));
   rt->log = o ? o->log : NULL;
   int rc = csn_project_load(&rt->project, err);
@@ -56,10 +52,7 @@ csn_rt_free(csn_rt *rt)
     csn_loop_free(rt->loop);
   if (rt->pool)
     csn_pool_free(rt->pool);
-  csn_sessions_close(rt->sessions);
-  free(rt->session_store);
-  free(rt->session_keys);
-  pthread_mutex_destroy(&rt->sessions_lock);
+  csn_state_sessions_fini(&rt->sessions);
   if (rt->store)
     csn_store_close(rt->store);
   csn_project_free(rt->project);
@@ -113,18 +106,6 @@ csn_rt_need_gate(csn_rt *rt, const struct csn_route *route, csn_gate **out, csn_
   }
   pthread_mutex_unlock(&rt->lock);
   return 0;
-}
-
-int
-csn_rt_need_sessions(csn_rt *rt, csn_sessions **out, csn_err *err)
-{
-  pthread_mutex_lock(&rt->sessions_lock);
-  int rc = rt->sessions ? 0
-                        : csn_state_sessions_open(rt->project, rt->session_store, rt->session_keys,
-                                                  rt->store, &rt->sessions, err);
-  *out = rt->sessions;
-  pthread_mutex_unlock(&rt->sessions_lock);
-  return rc;
 }
 
 int

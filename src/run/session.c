@@ -104,7 +104,7 @@ read_session(csn_job *j)
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
   csn_sessions *sessions = NULL;
-  int rc = csn_rt_need_sessions(r->rt, &sessions, &err);
+  int rc = csn_state_sessions_need(&r->rt->sessions, r->rt->project, r->rt->store, &sessions, &err);
   if (rc == 0)
     rc = csn_session_read(sessions, csn_json_str(session, "name", CSN_STR("")),
                           csn_json_int(session, "max_items", 0),
@@ -177,7 +177,7 @@ append_session(csn_job *j)
     n = whole_turns(parsed, n);
   csn_sessions *sessions = NULL;
   if (rc == 0)
-    rc = csn_rt_need_sessions(r->rt, &sessions, &err);
+    rc = csn_state_sessions_need(&r->rt->sessions, r->rt->project, r->rt->store, &sessions, &err);
   if (rc == 0)
     rc = csn_session_append(sessions,
                             csn_json_str(csn_json_get(input_of(j), "session"), "name", CSN_STR("")),

@@ -82,6 +82,34 @@ csn_state_sessions_open(const struct csn_project *p, const char *place, const ch
   return rc;
 }
 
+void
+csn_state_sessions_init(struct csn_state_sessions *s, const char *place, const char *keys)
+{
+  *s = (struct csn_state_sessions){.place = place ? csn_dupz(csn_cstr(place)) : NULL,
+                                   .keys = keys ? csn_dupz(csn_cstr(keys)) : NULL};
+  pthread_mutex_init(&s->lock, NULL);
+}
+
+void
+csn_state_sessions_fini(struct csn_state_sessions *s)
+{
+  csn_sessions_close(s->open);
+  free(s->place);
+  free(s->keys);
+  pthread_mutex_destroy(&s->lock);
+}
+
+int
+csn_state_sessions_need(struct csn_state_sessions *s, const struct csn_project *p, csn_store *store,
+                        csn_sessions **out, csn_err *err)
+{
+  pthread_mutex_lock(&s->lock);
+  int rc = s->open ? 0 : csn_state_sessions_open(p, s->place, s->keys, store, &s->open, err);
+  *out = s->open;
+  pthread_mutex_unlock(&s->lock);
+  return rc;
+}
+
 int
 csn_statedir_open(const char *dir, bool make, char **path, int *fd, csn_err *err)
 {

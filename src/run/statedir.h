@@ -9,6 +9,8 @@
 #ifndef CSN_RUN_STATEDIR_H
 #define CSN_RUN_STATEDIR_H
 
+#include <pthread.h>
+
 #include "run/project.h"
 #include "store/session.h"
 
@@ -23,6 +25,16 @@ int csn_state_store_open(const struct csn_project *p, const char *dir, const cha
  * beside the runs; encrypted with the keys of a file, or with those that
  * caisson.yaml names. */
 int csn_state_sessions_open(const struct csn_project *p, const char *place, const char *keys,
+                            csn_store *store, csn_sessions **out, csn_err *err) CSN_MUST;
+/* The sessions of a process, opened at first use. */
+struct csn_state_sessions {
+  char *place, *keys;   /* owned; as csn_state_sessions_open() takes them */
+  pthread_mutex_t lock; /* guards what is below */
+  csn_sessions *open;
+};
+void csn_state_sessions_init(struct csn_state_sessions *s, const char *place, const char *keys);
+void csn_state_sessions_fini(struct csn_state_sessions *s);
+int csn_state_sessions_need(struct csn_state_sessions *s, const struct csn_project *p,
                             csn_store *store, csn_sessions **out, csn_err *err) CSN_MUST;
 /* The path of the nearest file or folder `name` upward from the current
  * folder, on the heap, or NULL. */

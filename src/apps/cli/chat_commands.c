@@ -125,7 +125,11 @@ undo(struct chat *h, csn_str arg, csn_err *err)
 {
   if (!h->messages)
     return csn_fail(err, CSN_E_NOT_FOUND, "nothing was said in this chat yet");
-  int n = csn_session_undo(h->rt->store, csn_cstr(h->session), err);
+  csn_rt *rt = h->rt;
+  csn_sessions *sessions = NULL;
+  int n = csn_state_sessions_need(&rt->sessions, rt->project, rt->store, &sessions, err);
+  if (n == 0)
+    n = csn_session_undo(sessions, csn_cstr(h->session), err);
   if (n >= 0)
     cli_note(h->c, "%d items taken back; files stay as they are", n);
   return n < 0 ? n : 0;
