@@ -95,6 +95,7 @@ typedef struct csn_sandbox_spec {
   int lock_fd;         /* held open by every process of the sandbox until it has ended; -1: none */
   const char *root;    /* where the workspace is inside; NULL: /workspace.  "local" cannot move
                           it: the workspace stays at its host path, see csn_sandbox.root */
+  const char *level;   /* of the jail: "native" (NULL too), "gvisor" */
   const char *rootfs;  /* "host" (NULL too), a folder's absolute path, "dir:PATH", "tar:FILE",
                           "oci:PATH[@TAG]" or "image:NAME" */
   const char *const

@@ -27,9 +27,9 @@ struct csn_agent_tool {
 
 /* The section `sandbox`; agent_sandbox.c reads and writes it. */
 struct csn_agent_sandbox {
-  const char *backend, *rootfs, *run_as;
-  const char *const *devices;     /* may be NULL */
-  const char *const *environment; /* NAME=VALUE, NULL-terminated */
+  const char *backend, *level, *rootfs, *run_as; /* level: NULL for the native one */
+  const char *const *devices;                    /* may be NULL */
+  const char *const *environment;                /* NAME=VALUE, NULL-terminated */
   csn_sandbox_limits limits;
   const csn_json *network, *secrets; /* as in the file, without values; may be NULL */
   uint16_t *expose;

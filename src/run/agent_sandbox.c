@@ -37,6 +37,31 @@ write_backend(const csn_agent *a, csn_jw *w)
   csn_jw_strz(w, a->sandbox.backend);
 }
 
+/* ---- level ---- */
+
+static int
+read_level(const struct csn_agent_reader *r, const csn_json *m)
+{
+  csn_agent *a = r->a;
+  bool is_native = m->kind == CSN_JSON_STRING && csn_str_eq(m->text, CSN_STR("native"));
+  bool is_gvisor = m->kind == CSN_JSON_STRING && csn_str_eq(m->text, CSN_STR("gvisor"));
+  if (!is_native && !is_gvisor)
+    return csn_agent_complain(r, m, "sandbox.level: expected native or gvisor");
+  if (strcmp(a->sandbox.backend, "jail") != 0)
+    return csn_agent_complain(r, m, "sandbox.level: only the back-end jail has levels");
+  a->sandbox.level = is_gvisor ? "gvisor" : NULL;
+  return 0;
+}
+
+static void
+write_level(const csn_agent *a, csn_jw *w)
+{
+  if (!a->sandbox.level)
+    return;
+  csn_jw_key(w, "level");
+  csn_jw_strz(w, a->sandbox.level);
+}
+
 /* ---- rootfs ---- */
 
 static int
@@ -198,6 +223,7 @@ write_pool(const csn_agent *a, csn_jw *w)
 /* In the order in which the resolved form has them. */
 static const struct part parts[] = {
     {"backend", read_backend, write_backend},
+    {"level", read_level, write_level},
     {"rootfs", read_rootfs, write_rootfs},
     {"run_as", read_run_as, write_run_as},
     {"devices", read_devices, write_devices},

@@ -108,6 +108,7 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   csn_sandbox_spec spec = {
       .network = csn_box_network_policy(r),
       .backend = a->sandbox.backend,
+      .level = a->sandbox.level,
       .workspace_fd = b->workspace_fd,
       .lock_fd = b->lock_fd,
       .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,

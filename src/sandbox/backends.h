@@ -6,5 +6,7 @@
 #include "caisson/sandbox.h"
 
 extern const csn_sandbox_ops csn_sandbox_jail, csn_sandbox_local, csn_sandbox_fake;
+/* The jail at level gvisor. */
+extern const csn_sandbox_ops csn_sandbox_gvisor;
 
 #endif

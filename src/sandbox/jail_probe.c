@@ -12,6 +12,7 @@
 #include "caisson/sandbox.h"
 #include "core/fd.h"
 #include "core/poll.h"
+#include "sandbox/gvisor.h"
 #include "sandbox/jail.h"
 #include "sandbox/jail_limits.h"
 #include "sandbox/jail_stack.h"
@@ -285,6 +286,14 @@ add_network(struct lines *l, csn_scope *sc)
       works ? "every address leads to the egress process" : err.msg);
 }
 
+static void
+add_gvisor(struct lines *l, csn_scope *sc)
+{
+  csn_auto(csn_buf_finip) csn_buf note = CSN_BUF(2000);
+  bool works = csn_gvisor_probe(sc, &note);
+  add(l, "level: gvisor", word(works), "%.390s", note.p ? note.p : "");
+}
+
 int
 csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
 {
@@ -330,5 +339,6 @@ csn_jail_probe(csn_scope *sc, csn_jail_feature list[CSN_JAIL_FEATURES])
     close(fd);
   add(&l, "overlay", file_has("/proc/filesystems", "\toverlay\n") ? "enforced" : "absent",
       "for images of several layers; without it they are merged once");
+  add_gvisor(&l, sc);
   return l.n;
 }

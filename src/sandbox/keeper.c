@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -56,8 +57,9 @@ struct keeper {
 /* A start request, and through shared memory how it failed. */
 struct start {
   char **argv, **envp;
+  const char *cwd; /* NULL: the folder came as a descriptor */
   int fds[CSN_KEEPER_FDS];
-  bool tty;
+  bool tty, null_stdin, own_mounts;
   pid_t keeper;
   volatile int failure, stage;
 };
@@ -156,12 +158,20 @@ child_main(void *arg)
   errno = 0;
   if (setsid() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != s->keeper)
     give_up(s, CSN_COMMAND_AT_SETUP);
-  for (int i = 0; i < 3; i++)
+  for (int i = s->null_stdin; i < 3; i++)
     if (dup2(s->fds[CSN_KEEPER_STDIN_FD + i], i) < 0)
       give_up(s, CSN_COMMAND_AT_SETUP);
+  if (s->own_mounts &&
+      (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0))
+    give_up(s, CSN_COMMAND_AT_SETUP);
+  int null = s->null_stdin ? open("/dev/null", O_RDONLY) : 0;
+  if (null < 0 || (null > 0 && dup2(null, 0) < 0))
+    give_up(s, CSN_COMMAND_AT_SETUP);
+  if (null > 0)
+    close(null);
   if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
     give_up(s, CSN_COMMAND_AT_SETUP);
-  if (fchdir(s->fds[CSN_KEEPER_CWD_FD]) < 0)
+  if (s->cwd ? chdir(s->cwd) < 0 : fchdir(s->fds[CSN_KEEPER_CWD_FD]) < 0)
     give_up(s, CSN_COMMAND_AT_CWD);
   sigset_t none;
   sigemptyset(&none);
@@ -224,7 +234,14 @@ unpack(struct keeper *k, size_t n, struct start *s)
     k->strings[at++] = NULL;
   k->strings[at] = NULL;
   s->tty = head.tty;
-  return true;
+  s->null_stdin = head.null_stdin;
+  s->own_mounts = head.own_mounts;
+  if (head.with_cwd) { /* in the place of the descriptor */
+    s->cwd = p;
+    s->fds[CSN_KEEPER_CLAIM_FD] = s->fds[CSN_KEEPER_CWD_FD];
+    s->fds[CSN_KEEPER_CWD_FD] = -1;
+  }
+  return p < end || !head.with_cwd;
 }
 
 static void
@@ -275,9 +292,9 @@ serve_control(struct keeper *k)
     count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     memcpy(s.fds, CMSG_DATA(c), count * sizeof(int));
   }
-  if (count >= CSN_KEEPER_CLAIM_FD && unpack(k, (size_t)n, &s))
+  if (count >= CSN_KEEPER_CWD_FD && unpack(k, (size_t)n, &s))
     start_command(k, &s);
-  for (size_t i = 0; i < count; i++)
+  for (int i = 0; i < CSN_KEEPER_FDS; i++)
     if (s.fds[i] >= 0)
       close(s.fds[i]);
   return true;
@@ -431,10 +448,10 @@ prepare(struct keeper *k)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
   struct keeper *k = calloc(1, sizeof *k);
-  if (!k || !prepare(k)) {
+  if (!k || !prepare(k) || (argc > 1 && send(CSN_KEEPER_CONTROL, argv[1], 1, MSG_NOSIGNAL) != 1)) {
     free(k);
     return 1;
   }

@@ -5,7 +5,9 @@
  * Harness -> keeper, on the control socket (SOCK_SEQPACKET): one packet per
  * command, a csn_keeper_start followed by its strings, each with its NUL, and
  * the descriptors of CSN_KEEPER_FDS in that order (the claim only if
- * `with_claim`).  Its end of file ends the sandbox.
+ * `with_claim`, the folder not if `with_cwd`: then its path is the last string).
+ * Its end of file ends the sandbox.  A keeper that was given an argument says
+ * by a byte that it is there.
  * A command's own channel is that of core/command.h.
  */
 #ifndef CSN_SANDBOX_KEEPER_H
@@ -31,7 +33,9 @@ enum { CSN_KEEPER_PACKET = 256 * 1024, CSN_KEEPER_STRINGS = 2 * 4096 + 64 };
 
 typedef struct csn_keeper_start {
   uint32_t args, variables; /* strings of argv, then of the environment */
-  uint8_t tty, with_claim;
+  uint8_t tty, with_claim, with_cwd;
+  uint8_t own_mounts; /* what it mounts goes with it */
+  uint8_t null_stdin; /* the keeper's own /dev/null, not what came */
 } csn_keeper_start;
 
 #endif

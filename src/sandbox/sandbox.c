@@ -42,6 +42,19 @@ no_backend(const char *name, csn_err *err)
 }
 
 static int
+choose_level(const csn_sandbox_ops **ops, const char *level, csn_err *err)
+{
+  if (!level || strcmp(level, "native") == 0)
+    return 0;
+  if (*ops != &csn_sandbox_jail || strcmp(level, "gvisor") != 0)
+    return csn_fail(err, CSN_E_INVALID,
+                    "level \"%.60s\": back-end %s has none such; the jail has native and gvisor",
+                    level, (*ops)->name);
+  *ops = &csn_sandbox_gvisor;
+  return 0;
+}
+
+static int
 check_list(const char *const *list, bool assignments, csn_err *err)
 {
   for (size_t i = 0; list && list[i]; i++) {
@@ -115,6 +128,8 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
   if (!ops)
     return no_backend(name, err);
   int rc = csn_scope_check(sc, err);
+  if (rc == 0)
+    rc = choose_level(&ops, spec->level, err);
   if (rc < 0)
     return rc;
   rc = check_list(spec->environment, true, err);

@@ -18,11 +18,18 @@
 
 /* One row per back-end and test; the back-end's word is the test's state. */
 #define ON_ALL(f)                                                                                  \
-  {"local: " #f, f, NULL, NULL, "local"},                                                          \
+  {"local: " #f, f, NULL, NULL, "local"}, {"jail: " #f, f, NULL, NULL, "jail"},                    \
   {                                                                                                \
-    "jail: " #f, f, NULL, NULL, "jail"                                                             \
+    "gvisor: " #f, f, NULL, NULL, "gvisor"                                                         \
   }
 #define BACKEND ((const char *)*state)
+
+/* Processes that are marked can be seen on this machine. */
+#define NEEDS_HOST_PROCESSES                                                                       \
+  do {                                                                                             \
+    if (strcmp(BACKEND, "gvisor") == 0)                                                            \
+      SKIP("its processes are those of another kernel; port/gvisor looks at runsc's");             \
+  } while (0)
 
 /* How long background processes sleep, in seconds, and how tests find theirs
  * again: no other program's, and gone by themselves should a test fail.
@@ -43,6 +50,17 @@ struct machine {
   char folder[PATH_MAX];
 };
 
+/* "gvisor" is a level of the jail. */
+static inline csn_sandbox_spec
+machine_spec(const char *backend)
+{
+  bool is_level = strcmp(backend, "gvisor") == 0;
+  return (csn_sandbox_spec){.backend = is_level ? "jail" : backend,
+                            .level = is_level ? backend : NULL,
+                            .workspace_fd = -1,
+                            .lock_fd = -1};
+}
+
 static inline void
 machine_open(struct machine *m, const char *backend, const char *const *environment)
 {
@@ -56,8 +74,9 @@ machine_open(struct machine *m, const char *backend, const char *const *environm
   for (int i = 0; environment && environment[i]; i++)
     all[i + 1] = environment[i];
   csn_auto(csn_closep) int fd = open(m->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  csn_sandbox_spec spec = {
-      .backend = backend, .workspace_fd = fd, .lock_fd = -1, .environment = all};
+  csn_sandbox_spec spec = machine_spec(backend);
+  spec.workspace_fd = fd;
+  spec.environment = all;
   int rc = csn_sandbox_open(&m->sb, &m->sc, &spec, &m->err);
   if (rc == CSN_E_UNSUPPORTED) {
     rmdir(m->folder);
@@ -102,7 +121,12 @@ static inline csn_proc *
 machine_spawn(struct machine *m, csn_exec x)
 {
   csn_proc *p = NULL;
-  OK(csn_sandbox_spawn(m->sb, &m->sc, &x, &p, &m->err), &m->err);
+  int rc = csn_sandbox_spawn(m->sb, &m->sc, &x, &p, &m->err);
+  if (rc == CSN_E_UNSUPPORTED && x.tty) {
+    machine_close(m);
+    SKIP("%.190s", m->err.msg);
+  }
+  OK(rc, &m->err);
   return p;
 }
 

@@ -351,6 +351,7 @@ TEST(eight_threads_run_commands_at_once)
 
 TEST(background_processes_live_on_between_calls_and_end_with_the_sandbox)
 {
+  NEEDS_HOST_PROCESSES;
   struct machine m;
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
@@ -368,6 +369,7 @@ TEST(background_processes_live_on_between_calls_and_end_with_the_sandbox)
 
 TEST(a_process_that_ignores_signals_and_forks_on_ends_with_the_sandbox)
 {
+  NEEDS_HOST_PROCESSES;
   struct machine m;
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
@@ -384,6 +386,7 @@ TEST(a_process_that_ignores_signals_and_forks_on_ends_with_the_sandbox)
 
 TEST(closing_a_command_kills_its_group)
 {
+  NEEDS_HOST_PROCESSES;
   struct machine m;
   machine_open(&m, BACKEND, NULL);
   csn_auto(csn_buf_finip) csn_buf got = CSN_BUF(1000);
@@ -421,7 +424,7 @@ TEST(no_descriptor_is_left_behind)
     csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(1000);
     machine_run(&m, SH("echo; exit 1"), &out);
     csn_exec x = SH("sleep $MARK");
-    x.tty = true;
+    x.tty = strcmp(BACKEND, "gvisor") != 0; /* which has none */
     csn_proc_close(machine_spawn(&m, x));
     csn_proc *p;
     x = (csn_exec){.argv = (const char *const[]){"./nothing", NULL}, .claim_fd = -1};
@@ -437,7 +440,8 @@ TEST(the_lock_is_held_until_the_last_process_has_ended)
 {
   int fd[2];
   assert_int_equal(pipe2(fd, O_CLOEXEC | O_NONBLOCK), 0);
-  csn_sandbox_spec spec = {.backend = BACKEND, .workspace_fd = -1, .lock_fd = fd[1]};
+  csn_sandbox_spec spec = machine_spec(BACKEND);
+  spec.lock_fd = fd[1];
   csn_sandbox *sb;
   csn_err err;
   csn_buf out = CSN_BUF(100);
@@ -462,6 +466,7 @@ TEST(the_lock_is_held_until_the_last_process_has_ended)
 
 TEST(no_process_survives_a_harness_that_was_killed)
 {
+  NEEDS_HOST_PROCESSES;
   struct machine m; /* skips here when the back-end cannot be opened */
   machine_open(&m, BACKEND, NULL);
   machine_close(&m);

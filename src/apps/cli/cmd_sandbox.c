@@ -36,7 +36,7 @@ enum { CHUNK = 64 << 10 };
 enum { STATUS_NOT_EXECUTABLE = 126, STATUS_NOT_FOUND = 127 };
 
 struct run_opts {
-  const char *backend, *rootfs, *user, *workspace, *cwd, *from, *snapshot;
+  const char *backend, *level, *rootfs, *user, *workspace, *cwd, *from, *snapshot;
   cli_list env, devices;
   const char *limits[CSN_LIMITS];
   bool strict;
@@ -52,6 +52,8 @@ struct run_opts {
 static const cli_opt opts[] = {
     {"backend", 0, "jail|local", "How to isolate it; local does not",
      CLI_STR(struct run_opts, backend)},
+    {"level", 0, "native|gvisor", "How strong a jail is; gvisor has a kernel of its own (runsc)",
+     CLI_STR(struct run_opts, level)},
     {"rootfs", 0, "WORD",
      "Use the root file system dir:DIR, tar:FILE, oci:PATH or image:NAME instead of this machine's "
      "programs",
@@ -353,6 +355,7 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
                            .expose = want.ports,
                            .n_expose = want.n,
                            .backend = o->backend,
+                           .level = o->level,
                            .workspace_fd = workspace,
                            .lock_fd = -1,
                            .rootfs = word,

@@ -74,22 +74,28 @@ make_environment(struct local *l, const char *const *given)
 
 /* ---- the keeper ---- */
 
-static int
-start_keeper(struct local *l, int lock_fd, csn_err *err)
+csn_str
+csn_local_keeper_image(void)
 {
-  csn_str bytes = csn_strn((const char *)keeper_image, sizeof keeper_image);
-  csn_auto(csn_closep) int image = csn_program_open("caisson-keeper", bytes, err);
+  return csn_strn((const char *)keeper_image, sizeof keeper_image);
+}
+
+int
+csn_local_keeper(pid_t *pid, int *control, int lock_fd, csn_err *err)
+{
+  csn_auto(csn_closep) int image =
+      csn_program_open("caisson-keeper", csn_local_keeper_image(), err);
   if (image < 0)
     return image;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
     return csn_fail_errno(err, "socketpair");
-  l->control = pair[0];
+  *control = pair[0];
   csn_auto(csn_closep) int theirs = pair[1];
   int room = CSN_KEEPER_PACKET;
-  setsockopt(l->control, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  setsockopt(*control, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
   const int fds[] = {theirs, image, lock_fd};
-  return csn_program_start(&l->keeper, "caisson-keeper", fds, lock_fd < 0 ? 2 : 3, 1, err);
+  return csn_program_start(pid, "caisson-keeper", fds, lock_fd < 0 ? 2 : 3, 1, err);
 }
 
 /* ---- the operations ---- */
@@ -192,7 +198,7 @@ local_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_e
         "root %.100s: a local workspace stays at its host path; use the jail to move it",
         spec->root);
   make_environment(l, spec->environment);
-  rc = start_keeper(l, spec->lock_fd, err);
+  rc = csn_local_keeper(&l->keeper, &l->control, spec->lock_fd, err);
   if (rc < 0)
     return rc;
   *out = &csn_steal(l)->base;
@@ -212,7 +218,7 @@ local_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, c
   csn_auto(csn_freep) const char **list = csn_alloc(room * sizeof *list);
   size_t n = csn_variables_put(list, 0, (const char *const *)l->environment);
   csn_variables_put(list, n, x->environment);
-  return csn_local_proc_open(out, sc, l->control, cwd_fd, x, list, err);
+  return csn_local_proc_open(out, sc, l->control, (csn_local_place){.fd = cwd_fd}, x, list, err);
 }
 
 static void

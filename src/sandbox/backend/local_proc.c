@@ -61,34 +61,75 @@ open_terminal(struct csn_piped *p, struct ends *e, const csn_exec *x, csn_err *e
   return 0;
 }
 
-int
-csn_local_proc_open(csn_proc **out, csn_scope *sc, int control, int cwd_fd, const csn_exec *x,
-                    const char *const *environment, csn_err *err)
+/* The request itself; `ends` in the order of keeper.h, but for the folder and
+ * the claim. */
+static int
+send_start(csn_scope *sc, int control, const int ends[CSN_KEEPER_CWD_FD], csn_local_place cwd,
+           const csn_exec *x, const char *const *environment, bool own_mounts, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf packet = CSN_BUF(CSN_KEEPER_PACKET);
-  csn_keeper_start head = {.tty = x->tty, .with_claim = x->claim_fd >= 0};
+  csn_keeper_start head = {.tty = x->tty,
+                           .with_claim = x->claim_fd >= 0,
+                           .with_cwd = cwd.path != NULL,
+                           .own_mounts = own_mounts,
+                           .null_stdin = cwd.path && !x->with_stdin};
+  int fds[CSN_KEEPER_FDS];
+  size_t n = CSN_KEEPER_CWD_FD;
   csn_buf_add(&packet, csn_strn((const char *)&head, sizeof head));
   head.args = csn_strings_pack(&packet, x->argv);
   head.variables = csn_strings_pack(&packet, environment);
+  if (cwd.path) {
+    csn_buf_addz(&packet, cwd.path);
+    csn_buf_addc(&packet, '\0');
+  }
   int rc = csn_buf_done(&packet, "the command with its environment", err);
   if (rc < 0)
     return rc;
   memcpy(packet.p, &head, sizeof head);
+  memcpy(fds, ends, n * sizeof *fds);
+  if (!cwd.path)
+    fds[n++] = cwd.fd;
+  if (x->claim_fd >= 0)
+    fds[n++] = x->claim_fd;
+  return csn_fds_send(control, sc, csn_buf_str(&packet), fds, n, err);
+}
 
+int
+csn_local_proc_open(csn_proc **out, csn_scope *sc, int control, csn_local_place cwd,
+                    const csn_exec *x, const char *const *environment, csn_err *err)
+{
   csn_auto(csn_piped_freep) struct csn_piped *p = csn_piped_new(x->tty);
   csn_auto(ends_close) struct ends e = {{-1, -1, -1, -1, -1, -1}};
-  rc = csn_piped_channel(p, &e.fd[CSN_KEEPER_CHANNEL_FD], err);
+  int rc = csn_piped_channel(p, &e.fd[CSN_KEEPER_CHANNEL_FD], err);
   if (rc == 0)
     rc = x->tty ? open_terminal(p, &e, x, err) : open_pipes(p, &e, x, err);
+  if (rc == 0)
+    rc = send_start(sc, control, e.fd, cwd, x, environment, false, err);
+  ends_close(&e);
+  if (rc == 0)
+    rc = csn_piped_await(p, sc, x, err);
   if (rc < 0)
     return rc;
-  int send[CSN_KEEPER_FDS];
-  memcpy(send, e.fd, sizeof send);
-  send[CSN_KEEPER_CWD_FD] = cwd_fd;
-  send[CSN_KEEPER_CLAIM_FD] = x->claim_fd;
-  rc = csn_fds_send(control, sc, csn_buf_str(&packet), send,
-                    x->claim_fd < 0 ? CSN_KEEPER_CLAIM_FD : CSN_KEEPER_FDS, err);
-  ends_close(&e);
+  *out = &csn_steal(p)->base;
+  return 0;
+}
+
+int
+csn_local_proc_launch(csn_proc **out, csn_scope *sc, int control, csn_local_place cwd,
+                      const int given[3], const csn_exec *x, const char *const *environment,
+                      csn_err *err)
+{
+  csn_auto(csn_piped_freep) struct csn_piped *p = csn_piped_new(false);
+  csn_auto(csn_closep) int channel = -1;
+  int rc = csn_piped_channel(p, &channel, err);
+  const int ends[] = {[CSN_KEEPER_CHANNEL_FD] = channel,
+                      [CSN_KEEPER_STDIN_FD] = given[0],
+                      [CSN_KEEPER_STDOUT_FD] = given[1],
+                      [CSN_KEEPER_STDERR_FD] = given[2]};
+  if (rc == 0)
+    rc = send_start(sc, control, ends, cwd, x, environment, geteuid() == 0, err);
+  csn_closep(&channel);
+  channel = -1;
   if (rc == 0)
     rc = csn_piped_await(p, sc, x, err);
   if (rc < 0)
