@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "core/command.h"
+#include "sandbox/keeper_tty.h"
 
 enum { CHILD_STACK = 64 * 1024, GIVE_UP_S = 10 };
 
@@ -42,6 +43,9 @@ enum { CHILD_STACK = 64 * 1024, GIVE_UP_S = 10 };
 struct command {
   pid_t pid;
   int channel;
+  struct keeper_tty tty;
+  bool has_ended; /* and its terminal is being read to the end */
+  int status;
 };
 
 struct keeper {
@@ -59,7 +63,8 @@ struct start {
   char **argv, **envp;
   const char *cwd; /* NULL: the folder came as a descriptor */
   int fds[CSN_KEEPER_FDS];
-  bool tty, null_stdin, own_mounts;
+  bool tty, null_stdin, own_mounts, own_tty;
+  uint16_t rows, cols;
   pid_t keeper;
   volatile int failure, stage;
 };
@@ -192,7 +197,7 @@ find_command(struct keeper *k, pid_t pid)
 }
 
 static bool
-add_command(struct keeper *k, pid_t pid, int channel)
+add_command(struct keeper *k, pid_t pid, int channel, const struct keeper_tty *tty)
 {
   if (k->n == k->room) {
     size_t room = k->room ? k->room * 2 : 16;
@@ -202,7 +207,7 @@ add_command(struct keeper *k, pid_t pid, int channel)
     k->commands = more;
     k->room = room;
   }
-  k->commands[k->n++] = (struct command){pid, channel};
+  k->commands[k->n++] = (struct command){.pid = pid, .channel = channel, .tty = *tty};
   struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)pid};
   return epoll_ctl(k->epoll, EPOLL_CTL_ADD, channel, &e) == 0;
 }
@@ -236,6 +241,9 @@ unpack(struct keeper *k, size_t n, struct start *s)
   s->tty = head.tty;
   s->null_stdin = head.null_stdin;
   s->own_mounts = head.own_mounts;
+  s->own_tty = head.own_tty;
+  s->rows = head.rows;
+  s->cols = head.cols;
   if (head.with_cwd) { /* in the place of the descriptor */
     s->cwd = p;
     s->fds[CSN_KEEPER_CLAIM_FD] = s->fds[CSN_KEEPER_CWD_FD];
@@ -244,23 +252,54 @@ unpack(struct keeper *k, size_t n, struct start *s)
   return p < end || !head.with_cwd;
 }
 
+/* The command gets a terminal in the place of the pipes. */
+static bool
+make_tty(struct start *s, struct keeper_tty *tty, int pipes[2])
+{
+  int slave = keeper_tty_open(tty, s->rows, s->cols);
+  pipes[0] = s->fds[CSN_KEEPER_STDIN_FD];
+  pipes[1] = s->fds[CSN_KEEPER_STDOUT_FD];
+  close(s->fds[CSN_KEEPER_STDERR_FD]);
+  s->fds[CSN_KEEPER_STDIN_FD] = slave;
+  for (int i = CSN_KEEPER_STDOUT_FD; i <= CSN_KEEPER_STDERR_FD; i++)
+    s->fds[i] = slave < 0 ? -1 : fcntl(slave, F_DUPFD_CLOEXEC, 3);
+  return slave >= 0;
+}
+
+static void
+close_pipes(const int pipes[2])
+{
+  for (int i = 0; i < 2; i++)
+    if (pipes[i] >= 0)
+      close(pipes[i]);
+}
+
 static void
 start_command(struct keeper *k, struct start *s)
 {
-  int channel = s->fds[CSN_KEEPER_CHANNEL_FD];
+  int channel = s->fds[CSN_KEEPER_CHANNEL_FD], pipes[2] = {-1, -1};
+  struct keeper_tty tty = {.master = -1, .stop = -1};
   s->keeper = k->self;
-  pid_t pid = clone(child_main, k->stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
-  if (pid < 0) {
+  if (s->own_tty && !make_tty(s, &tty, pipes)) {
     tell(channel, CSN_COMMAND_FAILED, errno, CSN_COMMAND_AT_SETUP);
+    keeper_tty_close(&tty);
+    close_pipes(pipes);
     return;
   }
-  if (s->failure) {
-    waitpid(pid, NULL, 0);
-    tell(channel, CSN_COMMAND_FAILED, s->failure, s->stage);
+  pid_t pid = clone(child_main, k->stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+  if (pid > 0 && !s->failure && s->own_tty)
+    keeper_tty_relay(&tty, pipes);
+  close_pipes(pipes);
+  if (pid < 0 || s->failure) {
+    tell(channel, CSN_COMMAND_FAILED, pid < 0 ? errno : s->failure,
+         pid < 0 ? CSN_COMMAND_AT_SETUP : s->stage);
+    if (pid > 0)
+      waitpid(pid, NULL, 0);
+    keeper_tty_close(&tty);
     return;
   }
   tell(channel, CSN_COMMAND_STARTED, pid, 0);
-  if (!add_command(k, pid, channel)) {
+  if (!add_command(k, pid, channel, &tty)) {
     kill(-pid, SIGKILL);
     return;
   }
@@ -306,15 +345,57 @@ serve_channel(struct keeper *k, pid_t pid)
   struct command *c = find_command(k, pid);
   if (!c || c->channel < 0)
     return;
-  int32_t sig;
-  ssize_t n = recv(c->channel, &sig, sizeof sig, MSG_DONTWAIT);
-  if (n == sizeof sig) {
-    kill(-pid, sig);
+  int32_t words[2];
+  ssize_t n = recv(c->channel, words, sizeof words, MSG_DONTWAIT);
+  if (n == sizeof *words) {
+    kill(-pid, words[0]);
+  } else if (n == sizeof words) {
+    keeper_tty_resize(&c->tty, (unsigned)words[0], (unsigned)words[1]);
   } else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
     close(c->channel);
     c->channel = -1;
     kill(-pid, SIGKILL);
   }
+}
+
+static void
+tell_end(struct keeper *k, struct command *c)
+{
+  if (WIFSIGNALED(c->status))
+    tell(c->channel, CSN_COMMAND_ENDED, 128 + WTERMSIG(c->status), WTERMSIG(c->status));
+  else
+    tell(c->channel, CSN_COMMAND_ENDED, WEXITSTATUS(c->status), 0);
+  if (c->channel >= 0)
+    close(c->channel);
+  keeper_tty_close(&c->tty);
+  *c = k->commands[--k->n];
+}
+
+/* What is in a terminal when its command ends is passed on before the end is
+ * told, for nobody reads after that. */
+static void
+end_command(struct keeper *k, struct command *c, int status)
+{
+  c->status = status;
+  c->has_ended = true;
+  if (c->tty.relay <= 0) {
+    tell_end(k, c);
+    return;
+  }
+  close(c->tty.stop);
+  c->tty.stop = -1;
+}
+
+static void
+end_relay(struct keeper *k, pid_t relay)
+{
+  for (size_t i = 0; i < k->n; i++)
+    if (k->commands[i].tty.relay == relay) {
+      k->commands[i].tty.relay = 0;
+      if (k->commands[i].has_ended)
+        tell_end(k, &k->commands[i]);
+      return;
+    }
 }
 
 /* Collects who has ended; false when no child is left. */
@@ -327,15 +408,10 @@ reap(struct keeper *k)
     if (pid <= 0)
       return pid == 0 || errno != ECHILD;
     struct command *c = find_command(k, pid);
-    if (!c)
-      continue;
-    if (WIFSIGNALED(status))
-      tell(c->channel, CSN_COMMAND_ENDED, 128 + WTERMSIG(status), WTERMSIG(status));
+    if (c)
+      end_command(k, c, status);
     else
-      tell(c->channel, CSN_COMMAND_ENDED, WEXITSTATUS(status), 0);
-    if (c->channel >= 0)
-      close(c->channel);
-    *c = k->commands[--k->n];
+      end_relay(k, pid);
   }
 }
 

@@ -34,8 +34,11 @@ enum { CSN_KEEPER_PACKET = 256 * 1024, CSN_KEEPER_STRINGS = 2 * 4096 + 64 };
 typedef struct csn_keeper_start {
   uint32_t args, variables; /* strings of argv, then of the environment */
   uint8_t tty, with_claim, with_cwd;
-  uint8_t own_mounts; /* what it mounts goes with it */
-  uint8_t null_stdin; /* the keeper's own /dev/null, not what came */
+  uint8_t own_tty;     /* made there; stdin and stdout are pipes that lead to and from it, and a
+                          packet of two int32 on the channel is its new size */
+  uint16_t rows, cols; /* of that */
+  uint8_t own_mounts;  /* what it mounts goes with it */
+  uint8_t null_stdin;  /* the keeper's own /dev/null, not what came */
 } csn_keeper_start;
 
 #endif

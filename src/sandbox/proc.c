@@ -192,7 +192,7 @@ piped_write(csn_proc *base, csn_scope *sc, csn_str bytes, csn_err *err)
   csn_str rest = bytes;
   while (rest.n) {
     pthread_mutex_lock(&p->lock);
-    int fd = base->tty ? p->out[0] : p->in;
+    int fd = p->in < 0 && base->tty ? p->out[0] : p->in;
     bool ended = has_ended(p);
     errno = EPIPE;
     ssize_t n = fd < 0 || ended ? -1 : write_quietly(fd, rest);
@@ -219,9 +219,10 @@ piped_close_stdin(csn_proc *base)
 {
   struct csn_piped *p = proc_of(base);
   pthread_mutex_lock(&p->lock);
-  if (p->in >= 0)
+  if (p->in >= 0 && !base->tty) { /* keeper_tty.h: a terminal's is not its end of input */
     close(p->in);
-  p->in = -1;
+    p->in = -1;
+  }
   pthread_mutex_unlock(&p->lock);
 }
 
@@ -240,8 +241,12 @@ piped_signal(csn_proc *base, int sig, csn_err *err)
 static int
 piped_resize(csn_proc *base, int rows, int cols, csn_err *err)
 {
+  struct csn_piped *p = proc_of(base);
   struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)cols};
-  if (ioctl(proc_of(base)->out[0], TIOCSWINSZ, &size) < 0)
+  const int32_t told[2] = {rows, cols};
+  if (ioctl(p->out[0], TIOCSWINSZ, &size) == 0)
+    return 0;
+  if (errno != ENOTTY || send(p->channel, told, sizeof told, MSG_NOSIGNAL) != sizeof told)
     return csn_fail_errno(err, "resize");
   return 0;
 }

@@ -328,8 +328,6 @@ gvisor_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, 
 {
   struct gvisor *g = gvisor_of(sb);
   csn_auto(csn_buf_finip) csn_buf cwd = CSN_BUF(PATH_MAX);
-  if (x->tty)
-    return csn_fail(err, CSN_E_UNSUPPORTED, "level gvisor: a command can have no terminal");
   if (x->cwd && x->cwd[0] == '/')
     csn_buf_addz(&cwd, x->cwd);
   else
@@ -337,9 +335,11 @@ gvisor_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, 
   int rc = csn_buf_done(&cwd, "cwd", err);
   if (rc < 0)
     return rc;
-  size_t n = csn_strings_count(g->environment) + csn_strings_count(x->environment) + 1;
+  static const char *const terminal[] = {"TERM=xterm-256color", NULL};
+  size_t n = csn_strings_count(g->environment) + csn_strings_count(x->environment) + 2;
   csn_auto(csn_freep) const char **list = csn_alloc(n * sizeof *list);
-  n = csn_variables_put(list, 0, g->environment);
+  n = csn_variables_put(list, 0, x->tty ? terminal : NULL);
+  n = csn_variables_put(list, n, g->environment);
   csn_variables_put(list, n, x->environment);
   return csn_local_proc_open(out, sc, g->control, (csn_local_place){.fd = -1, .path = cwd.p}, x,
                              list, err);

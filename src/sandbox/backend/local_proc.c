@@ -61,6 +61,18 @@ open_terminal(struct csn_piped *p, struct ends *e, const csn_exec *x, csn_err *e
   return 0;
 }
 
+/* One that is made there: we have a pipe to it and one from it. */
+static int
+open_far_terminal(struct csn_piped *p, struct ends *e, csn_err *err)
+{
+  const csn_exec both = {.with_stdin = true};
+  int rc = csn_piped_pipes(p, &both, &e->fd[CSN_KEEPER_STDIN_FD], err);
+  if (rc < 0)
+    return rc;
+  e->fd[CSN_KEEPER_STDERR_FD] = fcntl(e->fd[CSN_KEEPER_STDOUT_FD], F_DUPFD_CLOEXEC, 3);
+  return e->fd[CSN_KEEPER_STDERR_FD] < 0 ? csn_fail_errno(err, "fcntl") : 0;
+}
+
 /* The request itself; `ends` in the order of keeper.h, but for the folder and
  * the claim. */
 static int
@@ -69,10 +81,13 @@ send_start(csn_scope *sc, int control, const int ends[CSN_KEEPER_CWD_FD], csn_lo
 {
   csn_auto(csn_buf_finip) csn_buf packet = CSN_BUF(CSN_KEEPER_PACKET);
   csn_keeper_start head = {.tty = x->tty,
+                           .own_tty = x->tty && cwd.path,
+                           .rows = x->rows,
+                           .cols = x->cols,
                            .with_claim = x->claim_fd >= 0,
                            .with_cwd = cwd.path != NULL,
                            .own_mounts = own_mounts,
-                           .null_stdin = cwd.path && !x->with_stdin};
+                           .null_stdin = cwd.path && !x->with_stdin && !x->tty};
   int fds[CSN_KEEPER_FDS];
   size_t n = CSN_KEEPER_CWD_FD;
   csn_buf_add(&packet, csn_strn((const char *)&head, sizeof head));
@@ -102,7 +117,9 @@ csn_local_proc_open(csn_proc **out, csn_scope *sc, int control, csn_local_place 
   csn_auto(ends_close) struct ends e = {{-1, -1, -1, -1, -1, -1}};
   int rc = csn_piped_channel(p, &e.fd[CSN_KEEPER_CHANNEL_FD], err);
   if (rc == 0)
-    rc = x->tty ? open_terminal(p, &e, x, err) : open_pipes(p, &e, x, err);
+    rc = !x->tty    ? open_pipes(p, &e, x, err)
+         : cwd.path ? open_far_terminal(p, &e, err)
+                    : open_terminal(p, &e, x, err);
   if (rc == 0)
     rc = send_start(sc, control, e.fd, cwd, x, environment, false, err);
   ends_close(&e);
