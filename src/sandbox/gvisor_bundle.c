@@ -4,10 +4,11 @@
  *
  * The host's root file system is the jail's (jail/skeleton.c): programs,
  * harmless settings, nothing of /home, /root, /var, /run, /opt or
- * /usr/local.  An image is its folder; what the sandbox mounts into it is made
- * in memory. */
+ * /usr/local.  Of an image each entry is bound.  The root itself is a folder of
+ * ours in both cases, since runsc makes the places of mounts on the disk. */
 #include "sandbox/gvisor_bundle.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -49,7 +50,7 @@ write_etc(const csn_gvisor_bundle *b, csn_err *err)
 }
 
 static int
-make_root(const csn_gvisor_bundle *b, csn_err *err)
+make_host_root(const csn_gvisor_bundle *b, csn_err *err)
 {
   static const char *const folders[] = {"root/etc", "root/usr", "root/proc",
                                         "root/dev", "root/sys", "root/tmp",
@@ -72,6 +73,79 @@ make_root(const csn_gvisor_bundle *b, csn_err *err)
       return csn_fail_errno(err, "%s", to);
   }
   return write_etc(b, err);
+}
+
+/* ---- the root of an image ---- */
+
+/* What the sandbox has of its own. */
+static bool
+is_ours(const char *name)
+{
+  static const char *const ours[] = {".",    "..",  "dev", "home", "proc",
+                                     "root", "run", "sys", "tmp",  ".caisson"};
+  for (size_t i = 0; i < CSN_COUNT(ours); i++)
+    if (strcmp(name, ours[i]) == 0)
+      return true;
+  return false;
+}
+
+/* A workspace below an entry of the image needs a place that the image has. */
+static int
+check_place(const csn_gvisor_bundle *b, csn_err *err)
+{
+  struct stat st;
+  csn_auto(csn_freep) char *first = csn_dupz(csn_strn(b->root + 1, strcspn(b->root + 1, "/")));
+  if (is_ours(first) || fstatat(b->rootfs->layers[0], first, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return 0;
+  csn_auto(csn_closep) int at =
+      csn_open_beneath(b->rootfs->layers[0], b->root + 1, O_PATH | O_DIRECTORY, 0, NULL);
+  if (at >= 0)
+    return 0;
+  return csn_fail(err, CSN_E_UNSUPPORTED,
+                  "level gvisor: the image has /%s and no folder %s in it for the workspace", first,
+                  b->root);
+}
+
+/* Calls fn for each entry that is the image's. */
+static int
+each_entry(const csn_gvisor_bundle *b,
+           int (*fn)(void *user, int folder, const char *name, csn_err *err), void *user,
+           csn_err *err)
+{
+  int fd = openat(b->rootfs->layers[0], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+  DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+  if (!folder) {
+    csn_closep(&fd);
+    return csn_fail_errno(err, "the folder of the image");
+  }
+  for (struct dirent *d; rc == 0 && (d = readdir(folder));)
+    if (!is_ours(d->d_name))
+      rc = fn(user, fd, d->d_name, err);
+  closedir(folder);
+  return rc;
+}
+
+/* Links are copied; the place of what is bound is made by runsc. */
+static int
+copy_link(void *user, int folder, const char *name, csn_err *err)
+{
+  const csn_gvisor_bundle *b = user;
+  char target[PATH_MAX], to[NAME_MAX + 8];
+  ssize_t n = readlinkat(folder, name, target, sizeof target - 1);
+  if (n <= 0)
+    return 0;
+  target[n] = '\0';
+  snprintf(to, sizeof to, "root/%s", name);
+  return symlinkat(target, b->folder, to) < 0 ? csn_fail_errno(err, "%s", to) : 0;
+}
+
+static int
+make_image_root(const csn_gvisor_bundle *b, csn_err *err)
+{
+  int rc = check_place(b, err);
+  if (rc == 0)
+    rc = csn_mkdirs(b->folder, "root", 0755, err);
+  return rc < 0 ? rc : each_entry(b, copy_link, (void *)(uintptr_t)b, err);
 }
 
 /* ---- config.json ---- */
@@ -134,8 +208,29 @@ path_of(int fd, char path[PATH_MAX], csn_err *err)
   return 0;
 }
 
+struct binding {
+  csn_jw *w;
+  const char *folder; /* of the image */
+};
+
 static int
-add_mounts(csn_jw *w, const csn_gvisor_bundle *b, csn_err *err)
+bind_entry(void *user, int folder, const char *name, csn_err *err)
+{
+  const struct binding *x = user;
+  char from[PATH_MAX + NAME_MAX + 2], to[NAME_MAX + 2];
+  struct stat st;
+  if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    return csn_fail_errno(err, "%s", name);
+  if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+    return 0;
+  snprintf(from, sizeof from, "%s/%s", x->folder, name);
+  snprintf(to, sizeof to, "/%s", name);
+  add_mount(x->w, "bind", from, to, "rbind,ro,nosuid,nodev");
+  return 0;
+}
+
+static int
+add_programs(csn_jw *w, const csn_gvisor_bundle *b, csn_err *err)
 {
   static const char *const host[] = {
       "/usr",           "/etc/alternatives",   "/etc/bash.bashrc", "/etc/fonts",
@@ -143,21 +238,32 @@ add_mounts(csn_jw *w, const csn_gvisor_bundle *b, csn_err *err)
       "/etc/localtime", "/etc/mime.types",     "/etc/protocols",   "/etc/services",
       "/etc/ssl/certs", "/etc/ssl/openssl.cnf"};
   char path[PATH_MAX];
-  int rc = 0;
+  struct stat st;
+  if (b->rootfs->n > 0) {
+    int rc = path_of(b->rootfs->layers[0], path, err);
+    return rc < 0 ? rc : each_entry(b, bind_entry, &(struct binding){w, path}, err);
+  }
+  for (size_t i = 0; i < CSN_COUNT(host); i++)
+    bind_if_there(w, host[i]);
+  if (stat("/usr/local", &st) == 0)
+    add_mount(w, "tmpfs", "tmpfs", "/usr/local", "ro,nosuid,nodev,mode=755,size=4096");
+  return 0;
+}
+
+static int
+add_mounts(csn_jw *w, const csn_gvisor_bundle *b, csn_err *err)
+{
+  char path[PATH_MAX];
   csn_jw_arr(w);
   add_mount(w, "proc", "proc", "/proc", "nosuid,noexec,nodev");
-  for (size_t i = 0; b->rootfs->n == 0 && i < CSN_COUNT(host); i++)
-    bind_if_there(w, host[i]);
-  if (b->rootfs->n == 0)
-    add_mount(w, "tmpfs", "tmpfs", "/usr/local", "ro,nosuid,nodev,mode=755,size=4096");
+  int rc = add_programs(w, b, err);
   snprintf(path, sizeof path, "%s/agent", b->path);
   add_mount(w, "bind", path, "/.caisson", "rbind,ro,nosuid,nodev");
   add_memory(w, b, "/tmp", true);
   add_memory(w, b, CSN_GVISOR_HOME, false);
   if (b->workspace_fd < 0) {
     add_memory(w, b, b->root, false);
-  } else {
-    rc = path_of(b->workspace_fd, path, err);
+  } else if (rc == 0 && (rc = path_of(b->workspace_fd, path, err)) == 0) {
     add_mount(w, "bind", path, b->root, "rbind,rw,nosuid,nodev");
   }
   csn_jw_end(w);
@@ -216,7 +322,7 @@ write_config(const csn_gvisor_bundle *b, csn_err *err)
 {
   static const char *const spaces[] = {"pid", "mount", "network", "ipc", "uts"};
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(CONFIG_MAX);
-  char path[PATH_MAX];
+  char path[100];
   int rc = 0;
   csn_jw w;
   csn_jw_init(&w, &text);
@@ -227,8 +333,6 @@ write_config(const csn_gvisor_bundle *b, csn_err *err)
   csn_jw_key(&w, "root");
   csn_jw_obj(&w);
   snprintf(path, sizeof path, "%s/root", b->path);
-  if (b->rootfs->n > 0)
-    rc = path_of(b->rootfs->layers[0], path, err);
   member(&w, "path", path);
   csn_jw_key(&w, "readonly");
   csn_jw_bool(&w, true);
@@ -262,8 +366,8 @@ csn_gvisor_bundle_make(const csn_gvisor_bundle *b, csn_err *err)
   int rc = csn_mkdirs(b->folder, "agent", 0755, err);
   if (rc == 0)
     rc = csn_file_write(b->folder, "agent/keeper", b->keeper, 0755, false, err);
-  if (rc == 0 && b->rootfs->n == 0)
-    rc = make_root(b, err);
+  if (rc == 0)
+    rc = b->rootfs->n ? make_image_root(b, err) : make_host_root(b, err);
   if (rc == 0)
     rc = write_config(b, err);
   return csn_wrap(err, rc, "the bundle for runsc");

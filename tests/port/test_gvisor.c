@@ -150,6 +150,50 @@ TEST(nothing_survives_a_harness_that_was_killed)
   assert_int_equal(mkdir(folder, 0755), 0);
 }
 
+/* What runsc needs places for is not made in there. */
+TEST(a_folder_with_programs_is_read_and_not_written)
+{
+  char path[100], word[120];
+  csn_err err;
+  csn_exit end;
+  csn_sandbox *sb = NULL;
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(10000);
+  snprintf(path, sizeof path, "%s/image", folder);
+  snprintf(word, sizeof word, "dir:%s", path);
+  assert_int_equal(mkdir(path, 0755), 0);
+  csn_auto(csn_closep) int at = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  static const char *const links[] = {"bin", "lib", "lib64"};
+  for (size_t i = 0; i < CSN_COUNT(links); i++) {
+    snprintf(path, sizeof path, "usr/%s", links[i]);
+    assert_int_equal(symlinkat(path, at, links[i]), 0);
+  }
+  assert_int_equal(mkdirat(at, "app", 0755), 0);
+  csn_sandbox_spec spec = machine_spec("gvisor");
+  spec.rootfs = word;
+  spec.root = "/app/nowhere";
+  int rc = csn_sandbox_open(&sb, NULL, &spec, &err);
+  assert_int_equal(rc, CSN_E_UNSUPPORTED);
+  bool has_runsc = strstr(err.msg, "no folder /app/nowhere") != NULL;
+  spec.root = "/app";
+  rc = csn_sandbox_open(&sb, NULL, &spec, &err);
+  if (rc == 0) {
+    const char *argv[] = {"/nothing", NULL};
+    rc = csn_sandbox_exec(sb, NULL, &(csn_exec){.argv = argv, .claim_fd = -1}, &out, NULL, &end,
+                          &err);
+    assert_int_equal(rc, CSN_E_NOT_FOUND);
+    csn_sandbox_close(sb);
+  }
+  int n = 0;
+  DIR *d = fdopendir(fcntl(at, F_DUPFD_CLOEXEC, 3));
+  while (readdir(d))
+    n++;
+  closedir(d);
+  assert_int_equal(n, 6);
+  csn_auto(csn_closep) int tmp = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  OK(csn_remove_tree(tmp, "image", &err), &err);
+  assert_true(has_runsc);
+}
+
 TEST(what_it_does_not_have_is_refused_by_name)
 {
   static const csn_network_host host = {.host = "a.test"};
@@ -186,6 +230,7 @@ main(void)
       HERE(files_belong_to_the_owner_of_the_workspace),
       HERE(daemons_and_those_who_ignore_signals_end_with_the_sandbox),
       HERE(nothing_survives_a_harness_that_was_killed),
+      HERE(a_folder_with_programs_is_read_and_not_written),
       HERE(what_it_does_not_have_is_refused_by_name),
   };
   cmocka_set_message_output(CM_OUTPUT_TAP);

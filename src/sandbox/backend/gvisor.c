@@ -24,13 +24,13 @@
 #include <sys/wait.h>
 
 #include "core/fd.h"
-#include "core/hash.h"
 #include "core/poll.h"
 #include "sandbox/backend/local.h"
 #include "sandbox/backends.h"
 #include "sandbox/gvisor.h"
 #include "sandbox/gvisor_bundle.h"
 #include "sandbox/jail_limits.h"
+#include "sandbox/jail_spec.h"
 #include "sandbox/keeper.h"
 #include "sandbox/network.h"
 #include "sandbox/proc.h"
@@ -155,10 +155,8 @@ check_spec(const csn_sandbox_spec *spec, csn_err *err)
                     "level gvisor: commands have one user, the owner of the workspace");
   if (spec->devices && spec->devices[0])
     return csn_fail(err, CSN_E_UNSUPPORTED, "level gvisor: there are no devices of this machine");
-  if (spec->options && spec->options->child)
-    return csn_fail(err, CSN_E_INVALID, "options.%.*s: the jail has no such option",
-                    (int)(spec->options->child->key.n & 0xff), spec->options->child->key.p);
-  return csn_network_refuse(spec, "gvisor", err);
+  int rc = csn_jail_spec_check(spec, err);
+  return rc < 0 ? rc : csn_network_refuse(spec, "gvisor", err);
 }
 
 static void
