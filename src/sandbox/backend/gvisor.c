@@ -13,15 +13,18 @@
  * runsc, has our own pipes, and is known by the same protocol as elsewhere.
  * Folders cannot be handed in; a command's is told by its path.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "core/fd.h"
 #include "core/poll.h"
@@ -37,6 +40,7 @@
 #include "sandbox/strings.h"
 
 enum { MESSAGE_MAX = 4096, END_MS = 3000 };
+#define BUNDLE "caisson-gvisor-"
 
 struct gvisor {
   csn_sandbox base;
@@ -45,6 +49,7 @@ struct gvisor {
   csn_proc *runsc;
   int messages; /* what runsc says */
   char bundle[64];
+  int folder; /* of it, locked */
   csn_rootfs *rootfs;
   csn_arena *arena;
   const char **environment;
@@ -180,6 +185,27 @@ make_environment(struct gvisor *g, const char *const *given)
     g->environment[i] = csn_arena_dup(g->arena, csn_cstr(g->environment[i])).p;
 }
 
+/* Folders of harnesses that were killed: nobody holds their lock, and they are
+ * not just being made. */
+static void
+sweep(const char *tmp)
+{
+  enum { YOUNG_S = 60 };
+  DIR *d = opendir(tmp);
+  for (struct dirent *e; d && (e = readdir(d));) {
+    struct stat st;
+    if (strncmp(e->d_name, BUNDLE, strlen(BUNDLE)) != 0)
+      continue;
+    csn_auto(csn_closep) int fd =
+        openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+        st.st_mtime + YOUNG_S < time(NULL) && flock(fd, LOCK_EX | LOCK_NB) == 0)
+      (void)!csn_remove_tree(dirfd(d), e->d_name, NULL);
+  }
+  if (d)
+    closedir(d);
+}
+
 /* Who commands are: root's harness has the numbers of the owner, another's is
  * user 0 of a namespace in which nobody else is. */
 static int
@@ -189,13 +215,15 @@ make_bundle(struct gvisor *g, const csn_sandbox_spec *spec, csn_err *err)
   const char *tmp = getenv("TMPDIR");
   if (!tmp || tmp[0] != '/' || strlen(tmp) > 20)
     tmp = "/tmp";
-  snprintf(g->bundle, sizeof g->bundle, "%s/caisson-gvisor-XXXXXX", tmp);
+  sweep(tmp);
+  snprintf(g->bundle, sizeof g->bundle, "%s/" BUNDLE "XXXXXX", tmp);
   if (!mkdtemp(g->bundle)) {
     g->bundle[0] = '\0';
     return csn_fail_errno(err, "cannot make a folder in %s", tmp);
   }
-  csn_auto(csn_closep) int folder = open(g->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0 || (g->base.workspace_fd >= 0 && fstat(g->base.workspace_fd, &st) < 0))
+  int folder = g->folder = open(g->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0 || flock(folder, LOCK_SH) < 0 ||
+      (g->base.workspace_fd >= 0 && fstat(g->base.workspace_fd, &st) < 0))
     return csn_fail_errno(err, "the workspace");
   bool is_root = geteuid() == 0;
   csn_gvisor_bundle b = {.path = g->bundle,
@@ -263,6 +291,7 @@ gvisor_close(csn_sandbox *sb)
   while (g->keeper > 0 && waitpid(g->keeper, NULL, 0) < 0 && errno == EINTR)
     continue;
   csn_closep(&g->messages);
+  csn_closep(&g->folder);
   csn_closep(&sb->workspace_fd);
   if (g->bundle[0]) {
     char *name = strrchr(g->bundle, '/');
@@ -295,7 +324,8 @@ gvisor_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_
       .base = {.ops = &csn_sandbox_gvisor, .workspace_fd = -1, .uid = -1, .gid = -1},
       .control = -1,
       .outer = -1,
-      .messages = -1};
+      .messages = -1,
+      .folder = -1};
   g->arena = csn_arena_new(0);
   g->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
   if (spec->workspace_fd >= 0) {
