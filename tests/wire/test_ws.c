@@ -94,7 +94,7 @@ TEST(what_no_server_may_send_is_refused)
     int rc;
   } rows[] = {
       {S("\xc1\x01x"), CSN_E_PARSE},                    /* an extension's bit */
-      {S("\x81\x81\0\0\0\0x"), CSN_E_PARSE},            /* masked */
+      {S("\x81\x85\x01\x02\x03\x04x"), CSN_E_PARSE},    /* masked */
       {S("\x83\x00"), CSN_E_PARSE},                     /* unknown */
       {S("\x8b\x00"), CSN_E_PARSE},                     /* unknown control */
       {S("\x80\x01x"), CSN_E_PARSE},                    /* goes on with nothing */
