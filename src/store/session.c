@@ -233,7 +233,7 @@ copy_item(void *user, int64_t n, csn_str item)
 int
 csn_session_fork(csn_sessions *s, csn_str from, csn_str to, int64_t items, csn_err *err)
 {
-  csn_session_stat st;
+  csn_session_stat st = {0};
   int rc = csn_session_check(to, err);
   if (rc == 0)
     rc = need(s, from, &st, err);
@@ -259,7 +259,7 @@ csn_session_undo(csn_sessions *s, csn_str name, csn_err *err)
 {
   int rc = CSN_E_CONFLICT;
   for (int i = 0; i < TRIES && rc == CSN_E_CONFLICT; i++) {
-    csn_session_stat st;
+    csn_session_stat st = {0};
     rc = need(s, name, &st, err);
     struct window w = {.ends_at_one = true};
     if (rc == 0)

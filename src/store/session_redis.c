@@ -333,7 +333,7 @@ redis_list(csn_sessions *s, int (*fn)(void *user, const csn_session_row *r), voi
   bool again = false;
   int rc = call(redis_of(s), words, CSN_COUNT(words), take_texts, &t, &again, err);
   for (int64_t i = 0; rc >= 0 && i < t.n; i++) {
-    csn_session_stat st;
+    csn_session_stat st = {0};
     rc = csn_session_check(t.v[i], NULL) == 0 ? redis_find(s, t.v[i], &st, err) : 0;
     if (rc <= 0)
       continue;
@@ -431,7 +431,7 @@ csn_sessions_redis(const char *url, csn_sessions **out, csn_err *err)
                                       : (secret && *secret ? csn_dupz(csn_cstr(secret)) : NULL),
                       .database = database};
   pthread_mutex_init(&r->lock, NULL);
-  csn_session_stat st;
+  csn_session_stat st = {0};
   rc = redis_find(&r->base, CSN_STR("-"), &st, err); /* is anybody there? */
   if (rc < 0)
     redis_close(&r->base);

@@ -52,7 +52,7 @@ static void
 open_rt(struct bench *b)
 {
   csn_err err;
-  csn_rt_options o = {.state_dir = b->state};
+  csn_rt_options o = {.state_dir = b->state, .state_url = getenv("CAISSON_TEST_POSTGRES")};
   OK(csn_rt_new(&b->rt, &o, &err), &err);
 }
 
