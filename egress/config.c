@@ -269,6 +269,11 @@ csn_config_parse(csn_config *c, csn_arena *a, csn_str text, csn_err *err)
       (rc = take_fixed(&p, v, c)) < 0 || (rc = take_listeners(&p, v, c)) < 0)
     return rc;
   c->extra_roots = csn_json_str(v, "extra_roots", CSN_STR(""));
+  c->sees_requests = csn_json_bool(v, "sees_requests", false);
+  csn_str restriction = csn_json_str(v, "restrict", CSN_STR(""));
+  c->restriction = csn_str_eq(restriction, CSN_STR("all"))      ? CSN_RESTRICT_ALL
+                   : csn_str_eq(restriction, CSN_STR("writes")) ? CSN_RESTRICT_WRITES
+                                                                : CSN_RESTRICT_NONE;
   c->max_connections = cap(v, "connections", 256);
   if (c->max_connections > 8192)
     c->max_connections = 8192;
@@ -285,5 +290,5 @@ csn_config_terminates(const csn_config *c)
   for (size_t i = 0; i < c->n_rules; i++)
     if (c->rules[i].n_methods)
       return true;
-  return c->n_secrets > 0;
+  return c->n_secrets > 0 || c->sees_requests;
 }

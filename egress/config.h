@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * config.h - what the harness told this process: who may be talked to, with
- * which secrets, on which listeners.  Read once, never changed.
+ * which secrets, on which listeners.  Read once; only the restriction grows.
  */
 #ifndef CSN_EGRESS_CONFIG_H
 #define CSN_EGRESS_CONFIG_H
@@ -51,8 +51,13 @@ typedef struct csn_listener_config {
   uint16_t port; /* that the sandbox connects to, and that is dialled */
 } csn_listener_config;
 
+/* What is let out at most; it only grows, at the harness's word. */
+enum csn_restriction { CSN_RESTRICT_NONE, CSN_RESTRICT_WRITES, CSN_RESTRICT_ALL };
+
 typedef struct csn_config {
-  bool open; /* public addresses of all names, not only those of the rules */
+  enum csn_restriction restriction; /* the one thing that changes: restrict.c */
+  bool sees_requests; /* TLS is ended for all hosts, so that writes can be told from reads */
+  bool open;          /* public addresses of all names, not only those of the rules */
   const csn_rule *rules;
   size_t n_rules;
   const csn_secret *secrets;

@@ -283,6 +283,11 @@ bool
 csn_conn_judge(csn_conn *c, int status)
 {
   c->verdict = csn_policy_judge(&c->egress->config, &c->dest);
+  if (c->egress->config.restriction == CSN_RESTRICT_ALL) {
+    c->verdict.allowed = false;
+    csn_conn_refuse(c, status, "%s", csn_restriction_reason(c->egress));
+    return false;
+  }
   if (c->verdict.allowed)
     return true;
   bool listed = csn_policy_lists(&c->egress->config, &c->dest);

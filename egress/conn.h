@@ -81,6 +81,14 @@ void csn_conn_report(csn_conn *c, bool allowed, const char *reason);
 /* Judges c->dest; false after a refusal. */
 bool csn_conn_judge(csn_conn *c, int status);
 
+/* ---- restrict.c ---- */
+
+/* Why nothing may be sent that cannot be seen to be a read; NULL: it may. */
+const char *csn_restriction_reason(const csn_egress *e);
+/* The same of a request with this method; more: it has a body, or asks for
+ * another protocol. */
+const char *csn_restriction_of(const csn_egress *e, csn_str method, bool more);
+
 /* ---- dial.c ---- */
 
 /* Resolves and connects c->dest; then c->dialled, perhaps at once. */
@@ -100,6 +108,7 @@ void csn_sniff_begin(csn_conn *c);
 int csn_sniff_inside(csn_conn *c, csn_str bytes);
 /* Bytes pass between two connected ends. */
 void csn_tunnel_begin(csn_conn *c);
+bool csn_tunnel_is(const csn_conn *c);
 /* Dials c->dest first. */
 void csn_tunnel_dial(csn_conn *c);
 /* Questions for names, each behind its length. */
@@ -113,6 +122,8 @@ enum csn_web_kind {
 void csn_web_begin(csn_conn *c, enum csn_web_kind kind);
 void csn_web_step(csn_conn *c);
 void csn_web_free(csn_web *w);
+/* Something is under way that may write. */
+bool csn_web_writes(const csn_web *w);
 /* Adds what is known of the request to a note on it. */
 void csn_web_describe(const csn_conn *c, csn_note *n);
 

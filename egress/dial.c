@@ -29,6 +29,7 @@ finish(csn_conn *c, int status)
 static void
 connected(csn_conn *c)
 {
+  c->egress->reached++;
   int on = 1;
   setsockopt(c->server.ready.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   csn_address_text(&c->lookup.addresses[c->next_address - 1], c->address);

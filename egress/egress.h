@@ -37,10 +37,15 @@ struct csn_egress {
   struct csn_dns_question *questions; /* that are asked outside */
   size_t dns_asking;
   uint64_t conns_ever;
+  uint64_t reached; /* connections outside that were made */
   /* What is being moved right now: nothing of it outlives a callback. */
   char scratch[CSN_SCRATCH_BYTES], wire[CSN_SCRATCH_BYTES];
 };
 
+/* A word of the harness: 'w' nothing is written from now on, 'a' nothing goes
+ * out any more, '?' nothing changes.  Each is answered when it holds, with
+ * {"at":"told","reached":N}. */
+void csn_egress_word(void *egress, char word);
 /* Begins to accept. */
 void csn_egress_listen(csn_egress *e);
 /* A socket on which names are asked for. */

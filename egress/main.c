@@ -185,6 +185,7 @@ serve(csn_egress *e, csn_err *err)
     return rc;
   e->report = csn_report_new(&e->reactor, &e->config, HARNESS);
   csn_report_ready(e->report, e->ca ? csn_tls_ca_pem(e->ca) : CSN_STR(""));
+  csn_report_listen(e->report, csn_egress_word, e);
   csn_egress_listen(e);
   return csn_reactor_run(&e->reactor, err);
 }

@@ -139,7 +139,7 @@ csn_policy_judge(const csn_config *c, const csn_dest *d)
     v.rule = r;
     v.allowed = c->open || has_port;
   }
-  v.terminate = v.rule && v.rule->n_methods > 0;
+  v.terminate = c->sees_requests || (v.rule && v.rule->n_methods > 0);
   for (size_t i = 0; i < c->n_secrets && !v.terminate; i++)
     v.terminate = csn_secret_belongs(&c->secrets[i], d);
   return v;
@@ -161,6 +161,16 @@ csn_policy_method(const csn_verdict *v, csn_str method)
     return true;
   for (size_t i = 0; i < v->rule->n_methods; i++)
     if (csn_str_eq(v->rule->methods[i], method))
+      return true;
+  return false;
+}
+
+bool
+csn_policy_reads(csn_str method)
+{
+  static const char *const reading[] = {"GET", "HEAD", "OPTIONS"};
+  for (size_t i = 0; i < CSN_COUNT(reading); i++)
+    if (csn_str_eq(method, csn_cstr(reading[i])))
       return true;
   return false;
 }

@@ -41,6 +41,8 @@ csn_verdict csn_policy_judge(const csn_config *c, const csn_dest *d);
 bool csn_policy_lists(const csn_config *c, const csn_dest *d);
 /* May this method be used? */
 bool csn_policy_method(const csn_verdict *v, csn_str method);
+/* Does a request with this method only read? */
+bool csn_policy_reads(csn_str method);
 /* NULL when the address may be connected to, else what it is instead. */
 const char *csn_policy_address(const csn_config *c, const csn_address *a, uint16_t port);
 bool csn_policy_is_private(const csn_config *c, const csn_address *a, uint16_t port);

@@ -33,6 +33,9 @@ csn_report *csn_report_new(csn_reactor *r, const csn_config *c, int fd);
 void csn_report_free(csn_report *r);
 void csn_report_ready(csn_report *r, csn_str ca_pem);
 void csn_report_note(csn_report *r, const csn_note *n);
+/* From now on words of the harness, a byte each, go to fn. */
+void csn_report_listen(csn_report *r, void (*fn)(void *user, char word), void *user);
+void csn_report_told(csn_report *r, uint64_t reached);
 /* Has it taken all it can hold for now? */
 bool csn_report_is_full(const csn_report *r);
 /* Writes what waits, however long that takes; for the end. */

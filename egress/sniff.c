@@ -106,6 +106,8 @@ judge_tls(csn_conn *c)
   if (agree(c) < 0)
     return -1;
   c->verdict = csn_policy_judge(&c->egress->config, &c->dest);
+  if (c->egress->config.restriction == CSN_RESTRICT_ALL)
+    return refuse_tls(c, "%s", csn_restriction_reason(c->egress));
   if (!c->verdict.allowed)
     return refuse_tls(c,
                       "%s:%u is not on this sandbox's list; to allow it, add the host to "

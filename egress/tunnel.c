@@ -70,9 +70,21 @@ tunnel_step(csn_conn *c)
   csn_peer_want(&c->server, !csn_peer_is_full(&c->client));
 }
 
+bool
+csn_tunnel_is(const csn_conn *c)
+{
+  return c->step == tunnel_step;
+}
+
 void
 csn_tunnel_begin(csn_conn *c)
 {
+  const char *why = csn_restriction_reason(c->egress);
+  if (why) {
+    c->verdict.allowed = false;
+    csn_conn_end(c, why);
+    return;
+  }
   c->step = tunnel_step;
   csn_conn_head_done(c);
   tunnel_step(c);
@@ -92,5 +104,10 @@ dialled(csn_conn *c, int status)
 void
 csn_tunnel_dial(csn_conn *c)
 {
+  const char *why = csn_restriction_reason(c->egress);
+  if (why) {
+    csn_conn_refuse(c, 0, "%s", why);
+    return;
+  }
   csn_conn_dial(c, dialled);
 }

@@ -31,6 +31,13 @@ csn_web_free(csn_web *w)
   free(w);
 }
 
+bool
+csn_web_writes(const csn_web *w)
+{
+  bool is_out = w->phase == CSN_WEB_ACTIVE || w->phase == CSN_WEB_DIALLING;
+  return w->phase == CSN_WEB_RAW || (is_out && !csn_policy_reads(csn_cstr(w->method)));
+}
+
 void
 csn_web_begin(csn_conn *c, enum csn_web_kind kind)
 {

@@ -96,6 +96,14 @@ csn_web_judge(csn_conn *c)
                    w->method);
     return -1;
   }
+  const char *why = csn_restriction_of(c->egress, csn_cstr(w->method),
+                                       w->request.head.upgrade.n > 0 ||
+                                           w->request.head.body != CSN_HTTP1_NO_BODY);
+  if (why) {
+    c->verdict.allowed = false;
+    csn_web_refuse(c, 403, "%s", why);
+    return -1;
+  }
   return 0;
 }
 

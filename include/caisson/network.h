@@ -18,6 +18,14 @@
 extern "C" {
 #endif
 
+/* What is let out of a sandbox at most, beside what its policy says.  Writes:
+ * all but requests of HTTP with GET, HEAD or OPTIONS and without a body. */
+enum csn_network_restriction {
+  CSN_NETWORK_AS_LISTED,
+  CSN_NETWORK_NO_WRITES,
+  CSN_NETWORK_NOTHING,
+};
+
 typedef struct csn_network_host {
   const char *host;      /* "api.github.com", "*.example.com" (not example.com itself), or
                             a public address */
@@ -48,6 +56,9 @@ typedef struct csn_network {
    * be reached although they are not public ("127.0.0.1:8080"), and names with
    * the address they have ("pypi.test=127.0.0.1"). */
   const char *const *allow_private, *const *resolve;
+  /* From the beginning; csn_sandbox_restrict() for later. */
+  enum csn_network_restriction restriction;
+  bool sees_requests;      /* TLS is ended for all hosts: without it no HTTPS is a read */
   const char *extra_roots; /* certificates (PEM) to trust beside this machine's; NULL: none */
   /* Told of each connection when it has ended or was refused: one JSON object,
    * see docs/events.md.  In a thread of ours; it must not block. */

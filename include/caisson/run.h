@@ -86,7 +86,8 @@ typedef struct csn_result {
   csn_str message; /* when it failed: what, where, and the next step */
   int64_t turns, tool_calls;
   csn_usage usage;
-  double cost_usd; /* -1: the model's price is not known */
+  double cost_usd;   /* -1: the model's price is not known */
+  csn_str untrusted; /* why its context is not to be trusted ("web", "files", ...); empty: it is */
 } csn_result;
 
 /* Starts a run and returns at once.  The agent must outlive it. */

@@ -162,6 +162,9 @@ typedef struct csn_sandbox_ops {
   void (*usage)(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u);
   /* optional: ends the sandbox, unless a process runs in it: CSN_E_CONFLICT */
   int (*stop)(csn_sandbox *sb, csn_scope *sc, csn_err *err);
+  /* optional: see csn_sandbox_restrict() */
+  int (*restrict_network)(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to,
+                          int64_t *reached, csn_err *err);
 } csn_sandbox_ops;
 
 typedef struct csn_proc_ops {
@@ -216,6 +219,11 @@ CSN_API int csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x,
 CSN_API int csn_sandbox_exec(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_buf *out,
                              csn_buf *stderr_out, csn_exit *exit, csn_err *err) CSN_MUST;
 
+/* No more than this goes out from now on, for good: what is under way and may do
+ * more is cut when it returns.  CSN_NETWORK_AS_LISTED changes nothing.
+ * *reached: connections outside so far; 0 without a network. */
+CSN_API int csn_sandbox_restrict(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to,
+                                 int64_t *reached, csn_err *err) CSN_MUST;
 /* A connection to a server inside, which listens on `port` of its loopback
  * interface or of all.  *fd is the caller's, non-blocking, close-on-exec.
  * CSN_E_DENIED for a port that was not exposed; CSN_E_UNAVAILABLE while nobody

@@ -79,8 +79,8 @@ read_soft(const struct csn_agent_reader *r, const csn_json *limits)
 int
 csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m)
 {
-  static const char *const keys[] = {"turns",    "wall",       "wall_ms", "output",   "tokens",
-                                     "cost_usd", "tool_calls", "repeats", "handoffs", "parallel",
+  static const char *const keys[] = {"turns",    "wall",       ".wall_ms", "output",   "tokens",
+                                     "cost_usd", "tool_calls", "repeats",  "handoffs", "parallel",
                                      "soft",     "children",   NULL};
   struct csn_agent_limits *l = &r->a->limits;
   const struct {

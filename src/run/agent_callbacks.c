@@ -195,7 +195,7 @@ read_flag(const struct csn_agent_reader *r, const csn_json *t, const char *key, 
 static int
 read_setting(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 {
-  static const char *const keys[] = {"tool",    "enabled", "timeout", "timeout_ms",
+  static const char *const keys[] = {"tool",    "enabled", "timeout", ".timeout_ms",
                                      "retries", "defer",   "cache",   NULL};
   csn_str tool = CSN_STR("");
   int rc = csn_agent_want(r, t, "tool_settings", CSN_JSON_OBJECT);

@@ -180,7 +180,7 @@ static int
 check_member(const struct csn_agent_reader *r, const csn_json *v)
 {
   static const char *const shared[] = {"manifest", "sandbox",   "outputs", "folder",
-                                       "limits",   "approvals", "agents"};
+                                       "limits",   "approvals", "agents",  "untrusted"};
   for (size_t i = 0; i < CSN_COUNT(shared); i++) {
     const csn_json *m = csn_json_get(v, shared[i]);
     if (m)
@@ -204,8 +204,8 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
                                      "sandbox",
                                      "outputs",
                                      "folder",
-                                     "bound_tools",
-                                     "parent",
+                                     ".bound_tools",
+                                     ".parent",
                                      NULL};
   const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
   size_t n = CSN_COUNT(keys) - 1;

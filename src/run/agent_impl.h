@@ -78,6 +78,7 @@ struct csn_agent {
   csn_agent **agents;          /* the others of its run, owned */
   size_t n_agents;
   csn_agent *parent;         /* the first agent, of which this is one of `agents`; or NULL */
+  const csn_json *untrusted; /* {entries?, tools?}; NULL: none */
   const csn_json *approvals; /* resolved rules, see policy.h; NULL: none */
   csn_output *outputs;
   size_t n_outputs;
@@ -166,6 +167,11 @@ int csn_agent_write_compact_at(const csn_agent *a, const struct csn_project *p, 
 void csn_agent_write_sections(const csn_agent *a, csn_jw *w);
 /* The section `approvals` of the resolved form. */
 void csn_agent_write_approvals(const csn_agent *a, csn_jw *w);
+/* Whether its workspace or what a tool gives is declared untrusted, and that
+ * what it names is there: agent_untrusted.c */
+bool csn_agent_has_untrusted_files(const csn_agent *a);
+bool csn_agent_is_untrusted_tool(const csn_agent *a, csn_str tool);
+int csn_agent_check_untrusted(const csn_agent *a, csn_err *err) CSN_MUST;
 /* The section `approvals`, checked against the agent's tools: agent_policy.c */
 int csn_agent_check_approvals(const csn_agent *a, csn_err *err) CSN_MUST;
 

@@ -104,14 +104,54 @@ read_expires(const struct csn_agent_reader *r, const csn_json *rule, csn_jw *w)
 }
 
 static int
+read_label(const struct csn_agent_reader *r, const csn_json *rule, csn_jw *w)
+{
+  csn_str label = CSN_STR("");
+  int rc = csn_agent_text(r, rule, "label", &label);
+  if (rc < 0 || !label.n)
+    return rc;
+  if (!csn_str_eq(label, CSN_STR("untrusted")))
+    return csn_agent_complain(r, rule, "approvals.label: expected untrusted");
+  csn_jw_key(w, "label");
+  csn_jw_str(w, label);
+  return 0;
+}
+
+/* A rule on what the sandbox may send: nobody can be asked in between. */
+static int
+read_network(const struct csn_agent_reader *r, const csn_json *rule, csn_jw *w)
+{
+  static const char *const calls[] = {"tool", "match", "agent", "expires"};
+  csn_str word = CSN_STR("");
+  int rc = csn_agent_text(r, rule, "network", &word);
+  if (rc < 0 || !word.n)
+    return rc;
+  if (!csn_str_eq(word, CSN_STR("write")) && !csn_str_eq(word, CSN_STR("any")))
+    return csn_agent_complain(r, rule, "approvals.network: expected write or any");
+  for (size_t i = 0; i < CSN_COUNT(calls); i++)
+    if (csn_json_get(rule, calls[i]))
+      return csn_agent_complain(r, rule, "approvals.network: a rule on the network has no %s",
+                                calls[i]);
+  if (!csn_str_eq(csn_json_str(rule, "do", CSN_STR("")), CSN_STR("deny")))
+    return csn_agent_complain(r, rule, "approvals.network: expected `do: deny`");
+  csn_jw_key(w, "network");
+  csn_jw_str(w, word);
+  return 0;
+}
+
+static int
 read_rule(const struct csn_agent_reader *r, const csn_json *rule, csn_jw *w)
 {
-  static const char *const keys[] = {"tool",   "match",   "agent",      "do",
-                                     "reason", "expires", "expires_ms", NULL};
+  static const char *const keys[] = {"tool",    "match",       "agent", "do",      "reason",
+                                     "expires", ".expires_ms", "label", "network", NULL};
   int rc = csn_agent_want(r, rule, "approvals", CSN_JSON_OBJECT);
   if (rc == 0)
     rc = csn_agent_only(r, rule, "approvals.", keys);
   csn_jw_obj(w);
+  if (rc == 0)
+    rc = read_label(r, rule, w);
+  if (rc == 0)
+    rc = read_network(r, rule, w);
   if (rc == 0)
     rc = read_texts(r, rule, w);
   if (rc == 0)
@@ -150,21 +190,43 @@ csn_agent_write_approvals(const csn_agent *a, csn_jw *w)
   csn_jw_value(w, a->approvals);
 }
 
+/* Whether the pattern fits a tool, a hand-off or an agent that is called as a
+ * tool; the list gets their names. */
+static bool
+fits_a_tool(const csn_agent *a, csn_str pattern, csn_buf *list)
+{
+  bool known = false;
+  for (size_t i = 0; i < a->n_tools; i++) {
+    csn_buf_addf(list, "%s%s", list->n ? ", " : "", a->tools[i].tool.name);
+    known = known || csn_glob(pattern, csn_cstr(a->tools[i].tool.name));
+  }
+  const csn_json *const uses[] = {a->handoffs, a->agent_tools};
+  for (size_t i = 0; i < CSN_COUNT(uses); i++)
+    csn_json_each (use, uses[i]) {
+      csn_str name = csn_json_str(use, "tool", CSN_STR(""));
+      csn_buf_addf(list, "%s%.*s", list->n ? ", " : "", (int)name.n, name.p);
+      known = known || csn_glob(pattern, name);
+    }
+  for (size_t i = 0; i < a->n_hosted; i++) /* LABEL.TOOL, whose names the server gives */
+    known = known || (a->hosted[i].label.n && csn_str_starts(pattern, a->hosted[i].label));
+  for (size_t i = 0; i < a->n_agents; i++)
+    known = fits_a_tool(a->agents[i], pattern, list) || known;
+  return known;
+}
+
 /* A rule with a misspelt tool would forbid nothing. */
 int
 csn_agent_check_approvals(const csn_agent *a, csn_err *err)
 {
   csn_json_each (rule, a->approvals) {
     csn_str tool = csn_json_str(rule, "tool", CSN_STR("*"));
-    bool known = csn_str_find(tool, CSN_STR("*"), 0) != SIZE_MAX ||
-                 csn_str_find(tool, CSN_STR("?"), 0) != SIZE_MAX;
     csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(400);
-    for (size_t i = 0; i < a->n_tools && !known; i++) {
-      csn_buf_addf(&list, "%s%s", i ? ", " : "", a->tools[i].tool.name);
-      known = csn_glob(tool, csn_cstr(a->tools[i].tool.name));
-    }
-    for (size_t i = 0; i < a->n_hosted; i++) /* LABEL.TOOL, whose names the server gives */
-      known = known || (a->hosted[i].label.n && csn_str_starts(tool, a->hosted[i].label));
+    bool known = csn_str_find(tool, CSN_STR("*"), 0) != SIZE_MAX ||
+                 csn_str_find(tool, CSN_STR("?"), 0) != SIZE_MAX || fits_a_tool(a, tool, &list);
+    if (csn_json_get(rule, "network") && !a->sandbox.network && !a->run_parent)
+      return csn_fail(err, CSN_E_INVALID,
+                      "approvals: agent %s has a rule on the network, and its sandbox has none",
+                      a->name);
     if (!known)
       return csn_fail(err, CSN_E_INVALID,
                       "approvals: agent %s has no tool %.*s; its tools are: %s (write a pattern "

@@ -34,12 +34,13 @@ csn_agent_only(const struct csn_agent_reader *r, const csn_json *v, const char *
   csn_json_each (m, v) {
     bool known = false;
     for (const char *const *k = keys; *k; k++)
-      known = known || csn_str_eq(m->key, csn_cstr(*k));
+      known = known || csn_str_eq(m->key, csn_cstr(**k == CSN_UNTOLD ? *k + 1 : *k));
     if (known)
       continue;
     csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(1000);
     for (const char *const *k = keys; *k; k++)
-      csn_buf_addf(&list, "%s%s", list.n ? ", " : "", *k);
+      if (**k != CSN_UNTOLD)
+        csn_buf_addf(&list, "%s%s", list.n ? ", " : "", *k);
     return csn_agent_complain(r, m, "unknown key %s%.*s; the keys here are: %s", where,
                               (int)m->key.n, m->key.p, list.p);
   }

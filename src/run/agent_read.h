@@ -20,6 +20,8 @@ int csn_agent_complain(const struct csn_agent_reader *r, const csn_json *at, con
 /* Fails when v, the value of `key`, is of another kind. */
 int csn_agent_want(const struct csn_agent_reader *r, const csn_json *v, const char *key,
                    enum csn_json_kind kind);
+/* Before a key that only the resolved form has: known, and not told. */
+enum { CSN_UNTOLD = '.' };
 /* Fails on a member of v that is not in the list, and names the list. */
 int csn_agent_only(const struct csn_agent_reader *r, const csn_json *v, const char *where,
                    const char *const *keys);
@@ -88,6 +90,10 @@ int csn_agent_read_tool_use(const struct csn_agent_reader *r, const csn_json *m)
 void csn_agent_write_tool_use(const csn_agent *a, csn_jw *w);
 int csn_agent_read_tool_settings(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w);
+
+/* agent_untrusted.c */
+int csn_agent_read_untrusted(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_untrusted(const csn_agent *a, csn_jw *w);
 
 /* agent_policy.c */
 int csn_agent_read_approvals(const struct csn_agent_reader *r, const csn_json *m);

@@ -22,6 +22,7 @@ static const struct section sections[] = {
     {"handoffs", csn_agent_read_handoffs, csn_agent_write_handoffs},
     {"agent_tools", csn_agent_read_agent_tools, csn_agent_write_agent_tools},
     {"agents", csn_agent_read_agents, csn_agent_write_agents},
+    {"untrusted", csn_agent_read_untrusted, csn_agent_write_untrusted},
     {"approvals", csn_agent_read_approvals, csn_agent_write_approvals},
 };
 

@@ -5,6 +5,7 @@
  * Events come in the I/O thread, which must not wait for the disk: they are
  * queued there and written by a thread of the pool, one at a time. */
 #include "run/box_network.h"
+#include "run/label.h"
 #include "run/netlog.h"
 #include "run/redact.h"
 
@@ -113,6 +114,7 @@ csn_box_network_need(csn_run *r, csn_err *err)
       .run = r, .policy = policy, .arena = csn_steal(a), .queue = CSN_BUF(QUEUE_MAX)};
   policy->loop = loop;
   policy->on_event = on_event;
+  csn_label_policy(r, policy);
   policy->user = n;
   n->log = csn_netlog_new(write_note, n);
   pthread_mutex_init(&n->lock, NULL);
@@ -124,6 +126,18 @@ const csn_network *
 csn_box_network_policy(const csn_run *r)
 {
   return r->network ? r->network->policy : NULL;
+}
+
+void
+csn_box_network_restrict(csn_run *r, enum csn_network_restriction to)
+{
+  struct csn_box_network *n = r->network;
+  if (!n)
+    return;
+  pthread_mutex_lock(&n->lock);
+  if (n->policy->restriction < to)
+    n->policy->restriction = to;
+  pthread_mutex_unlock(&n->lock);
 }
 
 const struct csn_redact *

@@ -16,6 +16,8 @@ void csn_box_ports_close(csn_run *r);
  * then on r->redact knows them.  Without a policy it does nothing. */
 int csn_box_network_need(csn_run *r, csn_err *err) CSN_MUST;
 const csn_network *csn_box_network_policy(const csn_run *r); /* NULL: none */
+/* No more than this, when the sandbox is opened the next time. */
+void csn_box_network_restrict(csn_run *r, enum csn_network_restriction to);
 /* What takes the values of its secrets out of a text; NULL: nothing. */
 const struct csn_redact *csn_box_secrets(const csn_run *r);
 /* After the sandbox was closed: all its connections are in the journal then. */

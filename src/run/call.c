@@ -10,6 +10,7 @@
 #include "run/box_network.h"
 #include "run/driver.h"
 #include "run/items.h"
+#include "run/label.h"
 #include "run/redact.h"
 
 enum { OUT_MAX_BYTES = 32 << 20, CLAIM_NAME = 80 };
@@ -28,6 +29,7 @@ struct csn_call {
   csn_str kept; /* the item with which an earlier one was answered; or empty */
   int64_t kept_seq;
   enum csn_call_how how;
+  bool used_box; /* it did something in the sandbox */
   const csn_json *args;
   csn_scope scope;
   csn_buf out;
@@ -116,7 +118,14 @@ int
 csn_call_sandbox(csn_call *c, csn_sandbox **out, csn_err *err)
 {
   csn_shell *shell;
-  return csn_box_need(c->base.run, out, &shell, err);
+  return csn_call_box(c, out, &shell, err);
+}
+
+int
+csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err)
+{
+  c->used_box = true;
+  return csn_label_box(c->base.run, &c->scope, sb, shell, err);
 }
 
 int
@@ -230,6 +239,12 @@ deliver_output(csn_call *c)
                                    .parts = c->content};
   csn_item_answer(&w, &answer);
   csn_jw_end(&w);
+  const char *why =
+      c->answer.n ? NULL : csn_label_of_call(c->base.run, c->agent, c->name, c->used_box);
+  if (why) {
+    csn_jw_key(&w, "untrusted");
+    csn_jw_strz(&w, why);
+  }
   csn_jw_end(&w);
   csn_redact_json(csn_box_secrets(c->base.run), &b);
   csn_fault_pass(&c->base.run->rt->fault, "tool.performed");

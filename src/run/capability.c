@@ -18,7 +18,7 @@ in_shell(csn_call *c, shell_fn *fn, csn_err *err)
 {
   csn_sandbox *sb;
   csn_shell *shell;
-  int rc = csn_box_need(csn_call_run(c), &sb, &shell, err);
+  int rc = csn_call_box(c, &sb, &shell, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_closep) int claim = csn_call_claim(c, err);

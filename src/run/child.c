@@ -18,6 +18,7 @@ struct child_job {
   csn_str call_id, input;
   bool is_custom;
   int64_t tokens, cost_pusd; /* reserved; 0: no limit */
+  bool is_untrusted;         /* the task was written by who is not to be trusted */
   csn_run *child;            /* guarded by the parent's lock until it has started */
   bool is_cancelled;
 };
@@ -137,6 +138,8 @@ make_agent(const struct child_job *c, csn_agent **out, csn_err *err)
     rc = csn_agent_from_json(&a, v, "agent", c->base.run->agent->folder, err);
   if (rc == 0)
     a->compaction = c->base.run->agent->compaction; /* which outlives it */
+  if (rc == 0)
+    a->untrusted = c->base.run->agent->untrusted;
   for (size_t i = 0; rc == 0 && i < c->agent->n_tools; i++)
     if (!c->agent->tools[i].is_builtin)
       rc = csn_agent_add_tool(a, &c->agent->tools[i].tool, err);
@@ -241,6 +244,7 @@ start_new(struct child_job *c, csn_err *err)
   pthread_mutex_unlock(&r->lock);
   if (stops)
     return csn_fail(err, CSN_E_CANCELLED, "cancelled");
+  c->child->is_untrusted_from_birth = c->is_untrusted;
   return csn_run_begin(c->child, c->input, err);
 }
 
@@ -284,6 +288,8 @@ deliver(struct child_job *c, const csn_result *res, csn_str text)
     csn_jw_int(&w, res->usage.total_tokens);
     csn_jw_key(&w, "cost_pusd");
     csn_jw_int(&w, c->child->state.budget.cost_pusd);
+    if (c->child->state.untrusted)
+      member(&w, "untrusted", CSN_STR("agent"));
   }
   csn_jw_key(&w, "items");
   csn_jw_arr(&w);
@@ -397,6 +403,7 @@ csn_child_job_new(csn_run *r, const csn_pending *p)
   c->tokens = p->tokens;
   c->cost_pusd = p->cost_pusd;
   c->is_cancelled = p->is_cancelled;
+  c->is_untrusted = r->state.untrusted != NULL;
   const csn_json *v = NULL;
   csn_str text = csn_cstr(p->arguments);
   if (csn_json_parse(c->arena, csn_arena_dup(c->arena, text), &v, NULL) == 0)

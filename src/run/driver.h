@@ -175,10 +175,10 @@ struct csn_run {
   struct csn_box_network *network; /* NULL: none, or not needed yet */
   struct csn_redact *redact;       /* of its secrets' values; may be NULL */
   /* Of an agent that was called as a tool, see child.c: */
-  csn_run *box_run;  /* whose workspace it uses: its parent's; NULL: its own */
-  csn_job *watcher;  /* the parent's job, woken whenever this run comes to rest */
-  bool is_watched;   /* the next time it does */
-  csn_run *children; /* read back and not going on yet */
+  csn_run *box_run; /* whose workspace it uses: its parent's; NULL: its own */
+  csn_job *watcher; /* the parent's job, woken whenever this run comes to rest */
+  bool is_watched, is_untrusted_from_birth; /* the next time it does; see label.h */
+  csn_run *children;                        /* read back and not going on yet */
   csn_run *next_child;
   int64_t child_of; /* seq of the parent's child_start */
 };
@@ -247,12 +247,10 @@ csn_job *csn_child_job_new(csn_run *r, const csn_pending *p);
 int csn_child_open(csn_run *r, int64_t effect, csn_run **out, csn_err *err) CSN_MUST;
 /* Of a run that was read back: its children, too. */
 int csn_child_open_all(csn_run *r, csn_err *err) CSN_MUST;
-/* Takes one of those out. */
-csn_run *csn_child_take(csn_run *r, int64_t effect);
+csn_run *csn_child_take(csn_run *r, int64_t effect); /* one of those, out of them */
 /* Lock held: the children one after the other; NULL begins. */
 csn_run *csn_child_next(const csn_run *r, const csn_run *after);
-/* Lock held: it goes on, so the run does not rest with it. */
-void csn_child_stirs(csn_run *r, const csn_run *child);
+void csn_child_stirs(csn_run *r, const csn_run *child); /* lock held: neither rests any more */
 
 /* ---- callback.c ---- */
 csn_job *csn_callback_job_new(csn_run *r, const csn_pending *p);
@@ -269,6 +267,7 @@ csn_job *csn_session_append_job_new(csn_run *r);
 /* ---- call.c ---- */
 csn_job *csn_call_job_new(csn_run *r, const csn_pending *p, bool recover);
 csn_run *csn_call_run(csn_call *c);
+int csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
 /* The claim of an exec: a file that proves, after a crash, that it began. */
 int csn_call_claim(csn_call *c, csn_err *err) CSN_MUST;
 bool csn_call_was_claimed(csn_call *c);

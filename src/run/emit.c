@@ -319,5 +319,7 @@ csn_emit_finish(csn_effects *e, const csn_event *ev, const csn_state *st)
   }
   if (st->limit_what)
     limit(&w, st);
+  if (st->untrusted)
+    member(&w, "untrusted", st->untrusted);
   return end(e, f, &w);
 }

@@ -211,6 +211,8 @@ rule_fits(const csn_json *rule, const csn_policy_call *c, int64_t now_ms)
   int64_t expires_ms = csn_json_int(rule, "expires_ms", 0);
   if (expires_ms && now_ms >= expires_ms)
     return false;
+  if (csn_json_get(rule, "network") || (csn_json_get(rule, "label") && !c->is_untrusted))
+    return false;
   if (!csn_glob(csn_json_str(rule, "agent", CSN_STR("*")), c->agent))
     return false;
   if (!csn_glob(tool, c->tool)) {
@@ -238,4 +240,20 @@ csn_policy_look(const csn_json *rules, const csn_policy_call *c, int64_t now_ms,
       return verdict_of(r);
     }
   return CSN_ALLOW;
+}
+
+enum csn_network_restriction
+csn_policy_network(const csn_json *rules, bool is_untrusted)
+{
+  enum csn_network_restriction most = CSN_NETWORK_AS_LISTED;
+  csn_json_each (r, rules) {
+    csn_str word = csn_json_str(r, "network", CSN_STR(""));
+    if (!word.n || (csn_json_get(r, "label") && !is_untrusted))
+      continue;
+    if (csn_str_eq(word, CSN_STR("any")))
+      most = CSN_NETWORK_NOTHING;
+    else if (most == CSN_NETWORK_AS_LISTED)
+      most = CSN_NETWORK_NO_WRITES;
+  }
+  return most;
 }

@@ -2,15 +2,16 @@
  *
  * policy.h - what the rules of `approvals` say about a tool call.
  *
- * Rules are JSON objects {tool, agent?, match?, do, reason?, expires_ms?}; the
- * first that fits decides.  `match` is one pattern for the call's text, or an
- * object of patterns by argument.  To allow, every text must match; to ask or
- * deny, one is enough.  Pure.
+ * Rules are JSON objects {tool, agent?, match?, label?, do, reason?, expires_ms?};
+ * the first that fits decides; those with `network` are not about calls.  `match` is one pattern
+ * for the call's text, or an object of patterns by argument.  To allow, every text must match; to
+ * ask or deny, one is enough.  Pure.
  */
 #ifndef CSN_RUN_POLICY_H
 #define CSN_RUN_POLICY_H
 
 #include "caisson/json.h"
+#include "caisson/network.h"
 #include "core/hash.h"
 
 enum csn_verdict { CSN_ALLOW, CSN_DENY, CSN_ASK };
@@ -19,6 +20,7 @@ enum csn_verdict { CSN_ALLOW, CSN_DENY, CSN_ASK };
 typedef struct csn_policy_call {
   csn_str agent, tool, input; /* input: the arguments' text, or the free text */
   bool is_custom;
+  bool is_untrusted;    /* whoever makes it has seen what is not to be trusted */
   const csn_json *args; /* parsed input of a function; NULL: free text, or not to be parsed */
 } csn_policy_call;
 
@@ -30,6 +32,8 @@ enum csn_verdict csn_policy_look(const csn_json *rules, const csn_policy_call *c
 /* Whether the pattern fits the call's text, as a rule that allows or one that
  * asks or denies. */
 bool csn_policy_fits(const csn_policy_call *c, csn_str pattern, bool to_allow);
+/* What the rules on the network leave of it. */
+enum csn_network_restriction csn_policy_network(const csn_json *rules, bool is_untrusted);
 /* Equal for calls with equal arguments, whatever the blanks between them. */
 csn_digest csn_policy_scope(const csn_policy_call *c);
 

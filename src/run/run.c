@@ -620,6 +620,10 @@ csn_run_begin(csn_run *r, csn_str input, csn_err *err)
   csn_jw_arr(&w);
   csn_item_user(&w, input);
   csn_jw_end(&w);
+  if (r->is_untrusted_from_birth) {
+    csn_jw_key(&w, "untrusted");
+    csn_jw_strz(&w, "agent");
+  }
   if (r->agent->limits.tokens || r->agent->limits.cost_usd > 0 || z.models) {
     csn_jw_key(&w, "request_bytes");
     csn_jw_int(&w, request_bytes(r->agent));
@@ -674,6 +678,7 @@ fill_result(const csn_run *r, csn_result *out)
       .turns = st->turns,
       .tool_calls = st->tool_calls,
       .usage = st->usage,
+      .untrusted = csn_cstr(st->untrusted ? st->untrusted : ""),
       .cost_usd = st->cfg.prices ? (double)st->budget.cost_pusd / 1e12 : -1,
   };
   if (st->phase != CSN_PHASE_ENDED)
@@ -791,5 +796,6 @@ csn_run_once(csn_rt *rt, csn_scope *sc, const csn_agent *agent, csn_str input,
   out->reason = csn_arena_dup(keep, out->reason);
   out->output = csn_arena_dup(keep, out->output);
   out->message = csn_arena_dup(keep, out->message);
+  out->untrusted = csn_arena_dup(keep, out->untrusted);
   return 0;
 }

@@ -85,6 +85,7 @@ csn_state_fini(csn_state *st)
   free(st->disabled);
   csn_buf_fini(&st->results);
   free(st->limit_what);
+  free(st->untrusted);
   free(st->stop_output);
   free(st->next_agent);
   free(st->next_filter);
@@ -300,6 +301,8 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   budget_to_json(st, w);
   csn_route_to_json(st, w);
   csn_step_context_to_json(st, w);
+  if (st->untrusted)
+    text(w, "untrusted", st->untrusted);
   if (st->session)
     text(w, "session", st->session);
   team_to_json(st, w);
@@ -396,6 +399,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   budget_from_json(st, v);
   csn_route_from_json(st, v);
   csn_step_context_from_json(st, csn_json_get(v, "context"));
+  st->untrusted = text_or_null(v, "untrusted");
   rc = team_from_json(st, v, err);
   if (rc < 0)
     return rc;

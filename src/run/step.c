@@ -121,6 +121,7 @@ csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err)
   int rc = h(&s);
   if (rc < 0)
     return rc;
+  csn_step_label(st, csn_json_str(ev->data, "untrusted", CSN_STR("")));
   advance(&s);
   csn_buf_drop(&st->results, written);
   st->turn_ended = turns && (st->turns > turns || st->phase == CSN_PHASE_ENDED);

@@ -167,6 +167,7 @@ typedef struct csn_state {
   int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
   int64_t timer_at_ms; /* when it fires, Unix time */
   csn_budget budget;
+  char *untrusted; /* why its context is not to be trusted (web, files, tool, ...); NULL: it is */
   csn_context context;
   struct csn_loop_pair loops[CSN_LOOPS_KEPT];
   size_t n_loops;

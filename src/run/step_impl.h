@@ -43,6 +43,8 @@ void csn_pending_free(csn_pending *p);
 csn_pending *csn_pending_answered(struct csn_step *s, enum csn_effect_kind kind);
 /* The event's items join the conversation. */
 void csn_step_absorb(struct csn_step *s);
+/* What it holds from now on is not to be trusted, because; empty: nothing said. */
+void csn_step_label(csn_state *st, csn_str why);
 /* Decides the outcome, once: the first decision stands. */
 void csn_step_decide(csn_state *st, enum csn_run_state outcome, const char *reason,
                      csn_str message);

@@ -202,6 +202,8 @@ csn_step_on_model_replied(struct csn_step *s)
   csn_message_text(shape.last_message, &text);
   if (shape.last_message)
     csn_step_set_text(&st->output, csn_buf_str(&text));
+  if (shape.n_hosted) /* tools of the provider bring in what they find */
+    csn_step_label(st, CSN_STR("web"));
   if (!check_calls(s, &shape, items))
     return 0;
   st->turn_calls = 0;

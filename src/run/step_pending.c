@@ -80,6 +80,14 @@ csn_step_absorb(struct csn_step *s)
   }
 }
 
+/* The first reason stands; a run is never trusted again. */
+void
+csn_step_label(csn_state *st, csn_str why)
+{
+  if (why.n && !st->untrusted)
+    st->untrusted = csn_dupz(why);
+}
+
 /* Decides the outcome, once: the first decision stands. */
 void
 csn_step_decide(csn_state *st, enum csn_run_state outcome, const char *reason, csn_str message)

@@ -10,7 +10,8 @@ call_of(const csn_state *st, const csn_pending *p, csn_arena *a)
   csn_policy_call c = {.agent = st->cfg.agent,
                        .tool = csn_cstr(p->name),
                        .input = csn_cstr(p->arguments),
-                       .is_custom = p->is_custom};
+                       .is_custom = p->is_custom,
+                       .is_untrusted = st->untrusted != NULL};
   csn_policy_call_read(&c, a);
   return c;
 }

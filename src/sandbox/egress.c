@@ -32,6 +32,8 @@ struct csn_egress {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   bool is_closing, is_over; /* over: its last byte was read */
+  int64_t asked, told;      /* words that were sent, that were answered */
+  int64_t reached;          /* of the last answer */
   csn_buf answer;           /* its first line */
 };
 
@@ -44,17 +46,31 @@ tell(csn_egress *e, csn_str line)
     e->on_event(e->user, line);
 }
 
+/* The answer to a word. */
+static bool
+is_told(csn_str line, int64_t *reached)
+{
+  static const csn_str head = CSN_STR_INIT("{\"at\":\"told\",\"reached\":");
+  return csn_str_starts(line, head) && csn_str_ends(line, CSN_STR("}")) &&
+         csn_str_int(csn_strn(line.p + head.n, line.n - head.n - 1), reached);
+}
+
 static void
 take_line(csn_egress *e, csn_str line)
 {
+  int64_t reached = 0;
   pthread_mutex_lock(&e->lock);
-  bool is_answer = e->answer.n == 0;
-  if (is_answer) {
+  bool is_answer = e->answer.n == 0, told = !is_answer && is_told(line, &reached);
+  if (is_answer)
     csn_buf_add(&e->answer, line);
-    pthread_cond_broadcast(&e->changed);
+  if (told) {
+    e->told++;
+    e->reached = reached;
   }
+  if (is_answer || told)
+    pthread_cond_broadcast(&e->changed);
   pthread_mutex_unlock(&e->lock);
-  if (!is_answer)
+  if (!is_answer && !told)
     tell(e, line);
 }
 
@@ -206,6 +222,27 @@ csn_egress_configure(csn_egress *e, csn_scope *sc, csn_str config, const int *fd
     rc = csn_scope_wait(sc, &e->changed, &e->lock, err);
   if (rc == 0)
     rc = read_answer(e, a, ca_pem, err);
+  pthread_mutex_unlock(&e->lock);
+  return rc;
+}
+
+int
+csn_egress_restrict(csn_egress *e, csn_scope *sc, enum csn_network_restriction to, int64_t *reached,
+                    csn_err *err)
+{
+  static const char words[] = {
+      [CSN_NETWORK_AS_LISTED] = '?', [CSN_NETWORK_NO_WRITES] = 'w', [CSN_NETWORK_NOTHING] = 'a'};
+  int rc = 0;
+  pthread_mutex_lock(&e->lock);
+  ssize_t n = send(e->sock, &words[to], 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n == 1) {
+    int64_t number = ++e->asked;
+    while (rc == 0 && e->told < number && !e->is_over)
+      rc = csn_scope_wait(sc, &e->changed, &e->lock, err);
+  } else if (!e->is_over && errno != EPIPE && errno != ECONNRESET) {
+    rc = csn_fail_errno(err, "the egress process cannot be told");
+  } /* else it died, and nothing goes out any more */
+  *reached = e->reached;
   pthread_mutex_unlock(&e->lock);
   return rc;
 }

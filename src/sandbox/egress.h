@@ -23,6 +23,11 @@ int csn_egress_start(csn_egress **out, const csn_network *n, csn_err *err) CSN_M
  * caller's; then waits until the process is ready. *ca_pem is a copy in `a`. */
 int csn_egress_configure(csn_egress *e, csn_scope *sc, csn_str config, const int *fds, size_t n,
                          csn_arena *a, csn_str *ca_pem, csn_err *err) CSN_MUST;
+/* From now on no more than this goes out; connections that may do more are
+ * ended when it returns.  CSN_RESTRICT_NONE changes nothing.  *reached: how many
+ * connections outside there were so far. */
+int csn_egress_restrict(csn_egress *e, csn_scope *sc, enum csn_network_restriction to,
+                        int64_t *reached, csn_err *err) CSN_MUST;
 /* Lets it report what is under way, ends it, and frees.  NULL is fine. */
 void csn_egress_close(csn_egress *e);
 

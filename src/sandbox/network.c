@@ -231,6 +231,12 @@ csn_network_config(csn_buf *out, const csn_network *n, const char *const *placeh
   put_resolve(w, n->resolve);
   if (n->extra_roots)
     put_member(w, "extra_roots", n->extra_roots);
+  if (n->restriction)
+    put_member(w, "restrict", n->restriction == CSN_NETWORK_NOTHING ? "all" : "writes");
+  if (n->sees_requests) {
+    csn_jw_key(w, "sees_requests");
+    csn_jw_bool(w, true);
+  }
   put_listeners(w, ports, n_ports);
   csn_jw_end(w);
   return csn_jw_done(w, err);

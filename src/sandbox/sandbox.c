@@ -189,6 +189,17 @@ csn_sandbox_freeze(csn_sandbox *sb, csn_scope *sc, const char *const **names, cs
 }
 
 int
+csn_sandbox_restrict(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to,
+                     int64_t *reached, csn_err *err)
+{
+  *reached = 0;
+  if (!sb->ops->restrict_network) /* it has no network */
+    return 0;
+  int rc = sb->ops->restrict_network(sb, sc, to, reached, err);
+  return csn_wrap(err, rc, "sandbox %s: network", sb->ops->name);
+}
+
+int
 csn_sandbox_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err)
 {
   bool is_exposed = false;

@@ -199,7 +199,52 @@ TEST(a_scope_is_one_of_values_and_not_of_their_spelling)
   }
 }
 
+TEST(a_rule_with_a_label_is_there_for_those_who_have_it)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  const csn_json *rules, *rule;
+  csn_err err;
+  OK(csn_json_parse(a,
+                    CSN_STR("[{\"network\":\"write\",\"label\":\"untrusted\",\"do\":\"deny\"},"
+                            "{\"tool\":\"push\",\"label\":\"untrusted\",\"do\":\"ask\"}]"),
+                    &rules, &err),
+     &err);
+  csn_policy_call c = {.tool = CSN_STR("push"), .agent = CSN_STR("a"), .input = CSN_STR("{}")};
+  csn_policy_call_read(&c, a);
+  assert_int_equal(csn_policy_look(rules, &c, 0, &rule), CSN_ALLOW);
+  c.is_untrusted = true;
+  assert_int_equal(csn_policy_look(rules, &c, 0, &rule), CSN_ASK);
+  c.tool = CSN_STR("other"); /* a rule on the network is not about calls */
+  assert_int_equal(csn_policy_look(rules, &c, 0, &rule), CSN_ALLOW);
+}
+
+TEST(rules_on_the_network_leave_the_least_that_one_of_them_leaves)
+{
+  static const struct {
+    const char *rules;
+    enum csn_network_restriction trusted, untrusted;
+  } leaves[] = {
+      {"[]", CSN_NETWORK_AS_LISTED, CSN_NETWORK_AS_LISTED},
+      {"[{\"tool\":\"x\",\"do\":\"deny\"}]", CSN_NETWORK_AS_LISTED, CSN_NETWORK_AS_LISTED},
+      {"[{\"network\":\"write\",\"label\":\"untrusted\"}]", CSN_NETWORK_AS_LISTED,
+       CSN_NETWORK_NO_WRITES},
+      {"[{\"network\":\"write\"}]", CSN_NETWORK_NO_WRITES, CSN_NETWORK_NO_WRITES},
+      {"[{\"network\":\"any\",\"label\":\"untrusted\"},{\"network\":\"write\"}]",
+       CSN_NETWORK_NO_WRITES, CSN_NETWORK_NOTHING},
+  };
+  for (size_t i = 0; i < CSN_COUNT(leaves); i++) {
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+    const csn_json *rules;
+    csn_err err;
+    OK(csn_json_parse(a, csn_cstr(leaves[i].rules), &rules, &err), &err);
+    assert_int_equal(csn_policy_network(rules, false), leaves[i].trusted);
+    assert_int_equal(csn_policy_network(rules, true), leaves[i].untrusted);
+  }
+}
+
 RUN_TESTS("run/policy", RUN(patterns_fit_whole_texts), RUN(a_pattern_of_many_stars_is_no_trap),
           RUN(commands_are_read_generously_to_ask_and_strictly_to_allow),
           RUN(the_first_rule_that_fits_decides),
-          RUN(a_scope_is_one_of_values_and_not_of_their_spelling))
+          RUN(a_scope_is_one_of_values_and_not_of_their_spelling),
+          RUN(a_rule_with_a_label_is_there_for_those_who_have_it),
+          RUN(rules_on_the_network_leave_the_least_that_one_of_them_leaves))

@@ -567,6 +567,14 @@ jail_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
     csn_disk_watch_count(j->watch, u);
 }
 
+static int
+jail_restrict(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to, int64_t *reached,
+              csn_err *err)
+{
+  struct jail *j = jail_of(sb);
+  return j->egress ? csn_egress_restrict(j->egress, sc, to, reached, err) : 0;
+}
+
 const csn_sandbox_ops csn_sandbox_jail = {
     .size = sizeof(csn_sandbox_ops),
     .name = "jail",
@@ -577,4 +585,5 @@ const csn_sandbox_ops csn_sandbox_jail = {
     .describe = jail_describe,
     .usage = jail_usage,
     .stop = jail_stop,
+    .restrict_network = jail_restrict,
 };
