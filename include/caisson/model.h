@@ -114,7 +114,8 @@ typedef struct csn_model_ops {
                           csn_delta_fn *fn, void *user);
   int (*feed)(csn_decoder *d, csn_str bytes, csn_err *err);
   /* After the last byte: the reply, or CSN_E_UNAVAILABLE when it was cut short
-   * or is not what this API sends (a proxy's page). */
+   * or is not what this API sends (a proxy's page); out->usage is then what the
+   * provider told before. */
   int (*finish)(csn_decoder *d, csn_model_reply *out, csn_err *err);
   void (*close)(csn_decoder *d);
   /* The last event was fed, so that nothing more is waited for; NULL: the end of

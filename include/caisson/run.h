@@ -87,6 +87,7 @@ typedef struct csn_result {
   int64_t turns, tool_calls;
   csn_usage usage;
   double cost_usd;   /* -1: the model's price is not known */
+  csn_str agents;    /* of several: an object by name of {turns, tool_calls, usage, cost_usd?} */
   csn_str untrusted; /* why its context is not to be trusted ("web", "files", ...); empty: it is */
 } csn_result;
 

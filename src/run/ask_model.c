@@ -9,6 +9,7 @@
 
 #include "model/items.h"
 #include "model/retry.h"
+#include "run/ask_failure.h"
 #include "run/context_run.h"
 #include "run/glob.h"
 #include "run/items.h"
@@ -59,7 +60,8 @@ struct ask {
   bool is_cancelled, has_streamed;
   int attempt;
   int feed_rc;
-  csn_err err; /* of the attempt; code 0: it went well */
+  csn_err err;      /* of the attempt; code 0: it went well */
+  csn_usage failed; /* what the provider told of an attempt that failed */
 };
 
 static csn_job *try_once(csn_job *j);
@@ -376,6 +378,23 @@ drop_shown(struct ask *a)
   pthread_mutex_unlock(&r->lock);
 }
 
+/* again: the machine is to reserve anew and ask once more. */
+static csn_job *
+deliver_billed(struct ask *a, const csn_err *err, bool again)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(16384);
+  csn_ask_failure f = {.effect = a->base.seq, .err = err, .usage = &a->failed};
+  f.again = again ? a->attempt : 0;
+  csn_ask_write_failure(&b, &f);
+  return csn_run_deliver(a->base.run, CSN_EV_MODEL_FAILED, csn_buf_str(&b), true);
+}
+
+static bool
+is_billed(const struct ask *a)
+{
+  return a->failed.total_tokens > 0 || a->failed.input_tokens > 0;
+}
+
 static csn_job *
 give_up(struct ask *a)
 {
@@ -383,6 +402,8 @@ give_up(struct ask *a)
   csn_wrap(&err, err.code, "model %s", model_of(a));
   if (a->has_other)
     drop_shown(a);
+  if (is_billed(a))
+    return deliver_billed(a, &err, false);
   return csn_run_deliver_error(a->base.run, CSN_EV_MODEL_FAILED, a->base.seq, &err, true);
 }
 
@@ -466,27 +487,25 @@ static int
 note_attempt(struct ask *a, int64_t delay_ms)
 {
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(4096);
-  csn_jw w;
-  csn_jw_init(&w, &b);
-  csn_jw_obj(&w);
-  csn_jw_key(&w, "note");
-  csn_jw_strz(&w, "attempt_failed");
-  csn_jw_key(&w, "effect");
-  csn_jw_int(&w, a->base.seq);
-  csn_jw_key(&w, "attempt");
-  csn_jw_int(&w, a->attempt);
-  csn_jw_key(&w, "error");
-  csn_jw_strz(&w, a->err.msg);
-  csn_jw_key(&w, "http_status");
-  csn_jw_int(&w, a->err.http_status);
-  csn_jw_key(&w, "retry_in_ms");
-  csn_jw_int(&w, delay_ms);
-  csn_jw_end(&w);
+  csn_ask_failure f = {.effect = a->base.seq, .err = &a->err, .again = a->attempt};
+  f.usage = is_billed(a) ? &a->failed : NULL;
+  csn_ask_write_note(&b, &f, delay_ms);
   csn_err err;
   int rc = csn_run_note(a->base.run, csn_buf_str(&b), &err);
   if (rc < 0)
     a->err = err;
   return rc;
+}
+
+static csn_job *
+ask_anew(csn_job *j)
+{
+  struct ask *a = ask_of(j);
+  pthread_mutex_lock(&j->run->lock);
+  csn_timer *pause = csn_steal(a->timer);
+  pthread_mutex_unlock(&j->run->lock);
+  csn_timer_free(pause);
+  return deliver_billed(a, &a->err, true);
 }
 
 static csn_job *
@@ -514,14 +533,15 @@ try_again(struct ask *a)
     a->err = err;
     return give_up(a);
   }
-  a->base.fn = try_once;
+  csn_job *(*next_fn)(csn_job * j) = is_billed(a) ? ask_anew : try_once;
+  a->base.fn = next_fn;
   pthread_mutex_lock(&r->lock);
   bool stop = a->is_cancelled || r->is_stopped;
   atomic_store(&a->is_woken, false);
   if (!stop)
     a->timer = csn_loop_timer(loop, csn_now_ns() + next.delay_ms * 1000000, on_pause_over, a);
   pthread_mutex_unlock(&r->lock);
-  return stop ? try_once(&a->base) : CSN_JOB_PARKED;
+  return stop ? next_fn(&a->base) : CSN_JOB_PARKED;
 }
 
 /* A provider that asks for a pause gets it before the next goes in. */
@@ -542,6 +562,9 @@ after_wire(csn_job *j)
   if (!a->err.code && !a->decoder)
     csn_fail(&a->err, CSN_E_UNAVAILABLE, "the server closed the connection without a reply");
   bool is_good = !a->err.code && a->route.ops->finish(a->decoder, &reply, &a->err) == 0;
+  if (!is_good && a->decoder && !reply.usage.total_tokens && !reply.usage.input_tokens)
+    (void)!a->route.ops->finish(a->decoder, &reply, NULL); /* what it told before it broke off */
+  a->failed = is_good ? (csn_usage){0} : reply.usage;
   leave_gate(a, reply.usage.total_tokens);
   if (is_good)
     return deliver_reply(a, &reply);
@@ -712,6 +735,12 @@ first_try(csn_job *j)
 {
   struct ask *a = ask_of(j);
   csn_err err;
+  if (j->run->billed && j->run->billed->of == j->seq) { /* we died before it was counted */
+    a->failed = j->run->billed->usage;
+    csn_fail(&a->err, CSN_E_UNAVAILABLE, "it failed before the harness died");
+    a->attempt++;
+    return deliver_billed(a, &a->err, true);
+  }
   if (compose(a, &err) < 0 || settle(a, &err) < 0 ||
       csn_route_find(j->run->rt->project, csn_cstr(model_of(a)), &a->route, &err) < 0) {
     a->err = err;
@@ -755,5 +784,6 @@ csn_model_job_new(csn_run *r)
   a->model = csn_state_model(&r->state) ? csn_dupz(csn_cstr(csn_state_model(&r->state))) : NULL;
   a->has_other = csn_state_has_other_model(&r->state);
   a->max_output = r->state.budget.max_output;
+  a->attempt = (int)r->state.attempts;
   return &a->base;
 }

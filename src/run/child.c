@@ -18,6 +18,7 @@ struct child_job {
   csn_str call_id, input;
   bool is_custom;
   int64_t tokens, cost_pusd; /* reserved; 0: no limit */
+  int64_t turns, tool_calls; /* likewise */
   bool is_untrusted;         /* the task was written by who is not to be trusted */
   csn_run *child;            /* guarded by the parent's lock until it has started */
   bool is_cancelled;
@@ -75,9 +76,13 @@ write_limits(const struct child_job *c, csn_jw *w)
   csn_jw_key(w, "limits");
   csn_jw_obj(w);
   csn_jw_key(w, "turns");
-  csn_jw_int(w, l->turns);
+  csn_jw_int(w, c->turns ? c->turns : l->turns);
   csn_jw_key(w, "repeats");
   csn_jw_int(w, l->repeats);
+  if (c->tool_calls) {
+    csn_jw_key(w, "tool_calls");
+    csn_jw_int(w, c->tool_calls);
+  }
   if (c->tokens) {
     csn_jw_key(w, "tokens");
     csn_jw_int(w, c->tokens);
@@ -288,6 +293,12 @@ deliver(struct child_job *c, const csn_result *res, csn_str text)
     csn_jw_int(&w, res->usage.total_tokens);
     csn_jw_key(&w, "cost_pusd");
     csn_jw_int(&w, c->child->state.budget.cost_pusd);
+    csn_jw_key(&w, "turns");
+    csn_jw_int(&w, res->turns);
+    csn_jw_key(&w, "tool_calls");
+    csn_jw_int(&w, res->tool_calls);
+    csn_jw_key(&w, "usage");
+    csn_usage_to_json(&res->usage, &w);
     if (c->child->state.untrusted)
       member(&w, "untrusted", CSN_STR("agent"));
   }
@@ -402,6 +413,8 @@ csn_child_job_new(csn_run *r, const csn_pending *p)
   c->is_custom = p->is_custom;
   c->tokens = p->tokens;
   c->cost_pusd = p->cost_pusd;
+  c->turns = p->turns;
+  c->tool_calls = p->tool_calls;
   c->is_cancelled = p->is_cancelled;
   c->is_untrusted = r->state.untrusted != NULL;
   const csn_json *v = NULL;

@@ -150,6 +150,7 @@ struct csn_run {
   struct csn_item_ref *items;
   size_t n_items, items_room;
   struct csn_noted *notes;
+  struct csn_billed *billed; /* ask_failure.h; or NULL */
   struct csn_decided *decided;
   struct csn_held *held;
   csn_results results;  /* that stand for later, same calls */
@@ -157,7 +158,7 @@ struct csn_run {
   int64_t history;      /* items that the session had before this run */
   csn_str instructions; /* what a callback gave last */
   csn_str summary;      /* what a model summed up last, a JSON string */
-  struct csn_view view; /* what requests hold of the items, when not all */
+  struct csn_view view; /* what requests hold of the items */
   csn_buf gated;        /* text that no guardrail has passed yet */
   csn_str zero;         /* record 0 until it is committed */
   csn_buf request;      /* the last request's body, for the next; empty while one is used */

@@ -135,6 +135,8 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
     member(&w, "why", st->route.why);
   if (st->budget.max_output)
     number(&w, "max_output", st->budget.max_output);
+  if (st->attempts)
+    number(&w, "attempts", st->attempts);
   if (csn_state_is_gated(st) && !sums_up) {
     csn_jw_key(&w, "gate");
     csn_jw_bool(&w, true);
@@ -319,6 +321,7 @@ csn_emit_finish(csn_effects *e, const csn_event *ev, const csn_state *st)
   }
   if (st->limit_what)
     limit(&w, st);
+  csn_step_uses_to_json(st, &w, true);
   if (st->untrusted)
     member(&w, "untrusted", st->untrusted);
   return end(e, f, &w);

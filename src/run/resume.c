@@ -4,8 +4,10 @@
  * Every event is stepped again and what comes out is compared with what was
  * recorded; then `resumed` is appended and what was pending is treated by its
  * rule.  A journal of another step version starts from its last `state`. */
+#include "run/ask_failure.h"
 #include "run/box_network.h"
 #include "run/driver.h"
+#include "run/items.h"
 
 struct reader {
   csn_run *r;
@@ -119,7 +121,15 @@ read_note(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
 {
   if (csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("decision")))
     return csn_decided_keep(rd->r, rec, v, err);
-  const csn_json *data = csn_json_get(v, "data");
+  const csn_json *data = csn_json_get(v, "data"), *usage = csn_json_get(v, "usage");
+  if (usage && csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("attempt_failed"))) {
+    struct csn_billed *b = csn_arena_alloc(rd->r->keep, sizeof *b);
+    if (b) {
+      b->of = csn_json_int(v, "effect", -1);
+      csn_usage_add(&b->usage, usage);
+    }
+    rd->r->billed = b;
+  }
   if (!data)
     return 0;
   struct csn_noted *n = csn_arena_alloc(rd->r->keep, sizeof *n);

@@ -6,6 +6,7 @@
 #include "run/box_snapshot.h"
 #include "run/driver.h"
 #include "run/items.h"
+#include "run/result.h"
 #include "store/session.h"
 
 enum {
@@ -665,26 +666,6 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   return rc;
 }
 
-static void
-fill_result(const csn_run *r, csn_result *out)
-{
-  const csn_state *st = &r->state;
-  *out = (csn_result){
-      .run = csn_journal_id(r->journal),
-      .state = st->outcome,
-      .reason = csn_cstr(st->reason ? st->reason : ""),
-      .output = csn_cstr(st->output ? st->output : ""),
-      .message = csn_cstr(st->message ? st->message : ""),
-      .turns = st->turns,
-      .tool_calls = st->tool_calls,
-      .usage = st->usage,
-      .untrusted = csn_cstr(st->untrusted ? st->untrusted : ""),
-      .cost_usd = st->cfg.prices ? (double)st->budget.cost_pusd / 1e12 : -1,
-  };
-  if (st->phase != CSN_PHASE_ENDED)
-    out->state = csn_state_waits(st) || csn_run_rests(r) ? CSN_RUN_WAITING : CSN_RUN_INTERRUPTED;
-}
-
 int
 csn_run_wait(csn_run *r, csn_scope *sc, csn_result *out, csn_err *err)
 {
@@ -701,7 +682,7 @@ csn_run_wait(csn_run *r, csn_scope *sc, csn_result *out, csn_err *err)
   if (rc < 0 && err)
     *err = r->fatal;
   if (rc == 0)
-    fill_result(r, out);
+    csn_result_fill(r, out);
   pthread_mutex_unlock(&r->lock);
   return rc;
 }
@@ -797,5 +778,6 @@ csn_run_once(csn_rt *rt, csn_scope *sc, const csn_agent *agent, csn_str input,
   out->output = csn_arena_dup(keep, out->output);
   out->message = csn_arena_dup(keep, out->message);
   out->untrusted = csn_arena_dup(keep, out->untrusted);
+  out->agents = csn_arena_dup(keep, out->agents);
   return 0;
 }

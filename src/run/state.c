@@ -86,6 +86,9 @@ csn_state_fini(csn_state *st)
   csn_buf_fini(&st->results);
   free(st->limit_what);
   free(st->untrusted);
+  for (size_t i = 0; i < st->n_uses; i++)
+    free(st->uses[i].name);
+  free(st->uses);
   free(st->stop_output);
   free(st->next_agent);
   free(st->next_filter);
@@ -163,6 +166,10 @@ pending_to_json(const csn_pending *p, csn_jw *w)
       number(w, "tokens", p->tokens);
     if (p->cost_pusd)
       number(w, "cost_pusd", p->cost_pusd);
+    if (p->turns)
+      number(w, "turns", p->turns);
+    if (p->tool_calls)
+      number(w, "tool_calls", p->tool_calls);
     flag(w, "interrupted", p->was_interrupted);
   }
   if (p->purpose) {
@@ -202,6 +209,8 @@ budget_to_json(const csn_state *st, csn_jw *w)
   number(w, "fresh_bytes", b->fresh_bytes);
   number(w, "max_output", b->max_output);
   number(w, "child_tokens", b->child_tokens);
+  number(w, "child_turns", b->child_turns);
+  number(w, "child_calls", b->child_calls);
   number(w, "children", b->children);
   flag(w, "soft", b->is_soft);
 }
@@ -247,6 +256,8 @@ budget_from_json(csn_state *st, const csn_json *v)
                             .max_output = csn_json_int(v, "max_output", 0),
                             .children = csn_json_int(v, "children", 0),
                             .child_tokens = csn_json_int(v, "child_tokens", 0),
+                            .child_turns = csn_json_int(v, "child_turns", 0),
+                            .child_calls = csn_json_int(v, "child_calls", 0),
                             .is_soft = csn_json_bool(v, "soft", false)};
   csn_state_fold(st, v);
   csn_str results = csn_json_str(v, "results", CSN_STR(""));
@@ -301,6 +312,9 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   budget_to_json(st, w);
   csn_route_to_json(st, w);
   csn_step_context_to_json(st, w);
+  csn_step_uses_to_json(st, w, false);
+  if (st->attempts)
+    number(w, "attempts", st->attempts);
   if (st->untrusted)
     text(w, "untrusted", st->untrusted);
   if (st->session)
@@ -344,6 +358,8 @@ pending_from_json(csn_pending *p, const csn_json *v, csn_err *err)
       .how = csn_call_how_of(csn_json_str(v, "how", CSN_STR(""))),
       .tokens = csn_json_int(v, "tokens", 0),
       .cost_pusd = csn_json_int(v, "cost_pusd", 0),
+      .turns = csn_json_int(v, "turns", 0),
+      .tool_calls = csn_json_int(v, "tool_calls", 0),
       .purpose = purpose_of(csn_json_str(v, "for", CSN_STR(""))),
       .callbacks = text_or_null(v, "callbacks"),
       .of = csn_json_int(v, "of", -1),
@@ -400,6 +416,8 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   csn_route_from_json(st, v);
   csn_step_context_from_json(st, csn_json_get(v, "context"));
   st->untrusted = text_or_null(v, "untrusted");
+  csn_step_uses_from_json(st, v);
+  st->attempts = csn_json_int(v, "attempts", 0);
   rc = team_from_json(st, v, err);
   if (rc < 0)
     return rc;

@@ -62,6 +62,7 @@ typedef struct csn_pending {
   int64_t order;                    /* among the calls of its turn */
   enum csn_call_how how;            /* of a tool call or a question about one */
   int64_t tokens, cost_pusd;        /* reserved for a child; 0: no limit */
+  int64_t turns, tool_calls;        /* likewise */
   char *answer;                     /* not performed: this is its output; or NULL */
 } csn_pending;
 
@@ -114,7 +115,8 @@ typedef struct csn_budget {
   int64_t max_output;                  /* cap of the reply that is out; 0: none */
   int64_t children;                    /* started so far */
   int64_t child_tokens;                /* used by children */
-  bool is_soft;                        /* the soft threshold was passed */
+  int64_t child_turns, child_calls;
+  bool is_soft; /* the soft threshold was passed */
 } csn_budget;
 
 enum { CSN_RESTS_KEPT = 16 };
@@ -129,6 +131,13 @@ struct csn_route_state {
   } rests[CSN_RESTS_KEPT]; /* that failed lately */
   size_t n_rests;
 };
+/* What one of several agents of a run has used: step_use.c. */
+typedef struct csn_agent_use {
+  char *name;
+  int64_t turns, tool_calls, cost_pusd;
+  csn_usage usage;
+} csn_agent_use;
+
 /* What of the conversation requests still hold: step_context.c decides,
  * context.c obeys.  Seqs of records; -1: none. */
 typedef struct csn_context {
@@ -167,7 +176,10 @@ typedef struct csn_state {
   int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
   int64_t timer_at_ms; /* when it fires, Unix time */
   csn_budget budget;
-  char *untrusted; /* why its context is not to be trusted (web, files, tool, ...); NULL: it is */
+  csn_agent_use *uses; /* of runs with several agents */
+  size_t n_uses;
+  int64_t attempts; /* of the call that is out, before it: they failed and were billed */
+  char *untrusted;  /* why its context is not to be trusted (web, files, tool, ...); NULL: it is */
   csn_context context;
   struct csn_loop_pair loops[CSN_LOOPS_KEPT];
   size_t n_loops;
@@ -217,6 +229,8 @@ bool csn_state_is_gated(const csn_state *st);
 int64_t csn_state_compact_at(const csn_state *st);
 /* The server does it, from that many tokens on; 0: it does not. */
 int64_t csn_state_server_compacts_at(const csn_state *st);
+/* Who of several agents used what: the member "agents" of an object. */
+void csn_step_uses_to_json(const csn_state *st, csn_jw *w, bool is_finish);
 /* Whom a pending child_start calls. */
 csn_str csn_step_child_agent(const csn_state *st, const csn_pending *p);
 /* The pending effect with that seq, or NULL. */

@@ -24,7 +24,7 @@ used_of(const csn_state *st, const char *what)
     return st->usage.total_tokens + st->budget.child_tokens;
   if (strcmp(what, "cost_usd") == 0)
     return st->budget.cost_pusd;
-  return strcmp(what, "tool_calls") == 0 ? st->tool_calls : st->turns;
+  return strcmp(what, "tool_calls") == 0 ? st->tool_calls + st->budget.child_calls : st->turns;
 }
 
 /* Ends the run with the numbers; spent as it is in the limit's unit. */
@@ -74,6 +74,8 @@ csn_step_charge(csn_state *st, const csn_json *usage)
   csn_usage_add(&u, usage);
   csn_price price = price_now(st);
   int64_t cost = price.is_known ? csn_price_cost(&price, &u) : 0;
+  if (usage)
+    csn_step_use(st, st->cfg.agent, &(csn_agent_use){.usage = u, .cost_pusd = cost});
   if (__builtin_add_overflow(st->budget.cost_pusd, cost, &st->budget.cost_pusd))
     st->budget.cost_pusd = INT64_MAX;
   if (u.input_tokens > 0) { /* else the reply's items count as they are */
@@ -162,7 +164,7 @@ csn_step_soften(struct csn_step *s)
     return;
   if (!has_reached(st, used_of(st, "tokens"), st->cfg.max_tokens) &&
       !has_reached(st, st->budget.cost_pusd, st->cfg.max_cost_pusd) &&
-      !has_reached(st, st->tool_calls, st->cfg.max_tool_calls))
+      !has_reached(st, used_of(st, "tool_calls"), st->cfg.max_tool_calls))
     return;
   st->budget.is_soft = true;
   if (st->cfg.soft_model.n) {
@@ -173,7 +175,7 @@ csn_step_soften(struct csn_step *s)
   snprintf(text, sizeof text,
            "{\"tokens\":%lld,\"cost_usd\":%.6g,\"tool_calls\":%lld,\"turns\":%lld}",
            (long long)used_of(st, "tokens"), (double)st->budget.cost_pusd / 1e12,
-           (long long)st->tool_calls, (long long)st->turns);
+           (long long)used_of(st, "tool_calls"), (long long)st->turns);
   csn_pending *p = csn_pending_add(st, CSN_DO_ASK, -1);
   p->purpose = CSN_FOR_BUDGET;
   p->call_id = csn_dupz(CSN_STR("budget"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * step_child.c - agents that are called as tools: each is a run of its own that
  * gets a share of what is left, so that several at once cannot overrun. */
+#include "run/items.h"
 #include "run/step_impl.h"
 
 enum { SHARE_MIN_TOKENS = 256 };
@@ -30,28 +31,35 @@ count_to_come(const csn_state *st)
   return n;
 }
 
+/* An n-th part of what is left of a limit; 0 without one.  False when that is
+ * less than what a child needs. */
+static bool
+share(int64_t max, int64_t used, int64_t n, int64_t least, int64_t *out)
+{
+  *out = max ? (max - used) / n : 0;
+  return !max || *out >= least;
+}
+
 /* False when too little is left. */
 static bool
 reserve(csn_state *st, csn_pending *p)
 {
-  int64_t tokens = 0, cost = 0, n = count_to_come(st) - (p->seq < 0);
+  const csn_budget *b = &st->budget;
+  const csn_step_config *cfg = &st->cfg;
+  int64_t tokens = st->usage.total_tokens + b->child_tokens, cost = b->cost_pusd;
+  int64_t turns = st->turns + b->child_turns + 1; /* one, to use what they found */
+  int64_t calls = st->tool_calls + b->child_calls, n = count_to_come(st) - (p->seq < 0);
   n = n > 0 ? n : 1;
   for (size_t i = 0; i < st->n_pending; i++) {
     tokens += st->pending[i].tokens;
     cost += st->pending[i].cost_pusd;
+    turns += st->pending[i].turns;
+    calls += st->pending[i].tool_calls;
   }
-  if (st->cfg.max_tokens) {
-    p->tokens =
-        (st->cfg.max_tokens - st->usage.total_tokens - st->budget.child_tokens - tokens) / n;
-    if (p->tokens < SHARE_MIN_TOKENS)
-      return false;
-  }
-  if (st->cfg.max_cost_pusd) {
-    p->cost_pusd = (st->cfg.max_cost_pusd - st->budget.cost_pusd - cost) / n;
-    if (p->cost_pusd <= 0)
-      return false;
-  }
-  return true;
+  return share(cfg->max_tokens, tokens, n, SHARE_MIN_TOKENS, &p->tokens) &&
+         share(cfg->max_cost_pusd, cost, n, 1, &p->cost_pusd) &&
+         share(cfg->max_turns, turns, n, 1, &p->turns) &&
+         share(cfg->max_tool_calls, calls, n, 1, &p->tool_calls);
 }
 
 bool
@@ -64,7 +72,7 @@ csn_step_start_child(struct csn_step *s, csn_pending *p)
   else if (!reserve(st, p))
     why = "The call was not made: too little is left of the budget.";
   if (why) {
-    p->tokens = p->cost_pusd = 0;
+    p->tokens = p->cost_pusd = p->turns = p->tool_calls = 0;
     csn_step_set_text(&p->answer, csn_cstr(why));
     return false;
   }
@@ -74,18 +82,33 @@ csn_step_start_child(struct csn_step *s, csn_pending *p)
   return true;
 }
 
-/* {"effect","run"?,"state"?,"reason"?,"tokens"?,"cost_pusd"?,"items"} */
+static int64_t
+at_least_0(const csn_json *v, const char *key)
+{
+  int64_t n = csn_json_int(v, key, 0);
+  return n > 0 ? n : 0;
+}
+
+/* {"effect","run"?,"state"?,"reason"?,"tokens"?,"cost_pusd"?,"turns"?,
+ * "tool_calls"?,"usage"?,"items"} */
 int
 csn_step_on_child_done(struct csn_step *s)
 {
   csn_state *st = s->st;
+  const csn_json *v = s->ev->data, *usage = csn_json_get(v, "usage");
   csn_pending *p = csn_pending_answered(s, CSN_DO_CHILD_START);
   if (!p)
     return CSN_E_INVALID;
-  int64_t tokens = csn_json_int(s->ev->data, "tokens", 0);
-  int64_t cost = csn_json_int(s->ev->data, "cost_pusd", 0);
-  st->budget.child_tokens += tokens > 0 ? tokens : 0;
-  st->budget.cost_pusd += cost > 0 ? cost : 0;
+  csn_agent_use use = {.turns = at_least_0(v, "turns"),
+                       .tool_calls = at_least_0(v, "tool_calls"),
+                       .cost_pusd = at_least_0(v, "cost_pusd")};
+  csn_usage_add(&use.usage, usage);
+  st->budget.child_tokens += at_least_0(v, "tokens");
+  st->budget.child_turns += use.turns;
+  st->budget.child_calls += use.tool_calls;
+  st->budget.cost_pusd += use.cost_pusd;
+  if (usage)
+    csn_step_use(st, csn_step_child_agent(st, p), &use);
   csn_step_absorb(s);
   csn_step_settle(s, p);
   return 0;

@@ -57,6 +57,7 @@ sum_up(struct csn_step *s)
   if (!st->budget.max_output || st->budget.max_output > most)
     st->budget.max_output = most;
   st->phase = CSN_PHASE_COMPACT;
+  st->attempts = 0;
   csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
 }
 
@@ -175,7 +176,10 @@ csn_step_on_not_summed_up(struct csn_step *s)
   csn_pending_drop(s->st, p);
   csn_usage_add(&s->st->usage, usage);
   charge(s, usage);
-  apply_cut(s, -1, 0);
+  if (s->st->outcome == CSN_RUN_RUNNING && csn_json_bool(s->ev->data, "again", false))
+    csn_step_ask_again(s);
+  else
+    apply_cut(s, -1, 0);
   return 0;
 }
 

@@ -9,6 +9,7 @@
  *   step_context.c  what requests still hold of a long conversation
  *   step_tools.c    tool calls and questions about them
  *   step_budget.c   what may be used up
+ *   step_use.c      who of several agents used what
  *   step_route.c    which model a call goes to
  *   step_team.c     several agents and hand-offs
  *   step_child.c    agents that are called as tools
@@ -114,6 +115,16 @@ void csn_step_context_replied(struct csn_step *s);
 bool csn_step_was_too_long(struct csn_step *s);
 void csn_step_context_to_json(const csn_state *st, csn_jw *w);
 void csn_step_context_from_json(csn_state *st, const csn_json *v);
+
+/* ---- step_model.c ---- */
+
+void csn_step_ask_again(struct csn_step *s);
+
+/* ---- step_use.c ---- */
+
+/* Adds to what an agent has used, when the run has several. */
+void csn_step_use(csn_state *st, csn_str agent, const csn_agent_use *more);
+void csn_step_uses_from_json(csn_state *st, const csn_json *v);
 
 /* ---- step_team.c ---- */
 

@@ -16,15 +16,16 @@ csn_step_enter_prepare(struct csn_step *s)
     csn_step_decide(st, CSN_RUN_CANCELLED, "cancelled", CSN_STR("cancelled after the turn"));
     return;
   }
-  if (st->cfg.max_turns && st->turns >= st->cfg.max_turns) {
+  if (st->cfg.max_turns && st->turns + st->budget.child_turns >= st->cfg.max_turns) {
     char text[120];
     int n = snprintf(text, sizeof text, "the limit of %lld turns was reached; raise limits.turns",
                      (long long)st->cfg.max_turns);
     csn_step_decide(st, CSN_RUN_LIMIT, "turns", csn_strn(text, (size_t)n));
     return;
   }
-  if (st->cfg.max_tool_calls && st->tool_calls > st->cfg.max_tool_calls) {
-    st->tool_calls = st->cfg.max_tool_calls; /* the others were not made */
+  int64_t of_children = st->budget.child_calls;
+  if (st->cfg.max_tool_calls && st->tool_calls + of_children > st->cfg.max_tool_calls) {
+    st->tool_calls = st->cfg.max_tool_calls - of_children; /* the others were not made */
     csn_step_exhaust(s, "tool_calls", st->cfg.max_tool_calls, "");
     return;
   }
@@ -42,6 +43,7 @@ csn_step_enter_model(struct csn_step *s)
     return;
   st->phase = CSN_PHASE_MODEL;
   bool is_first = st->turns++ == 0;
+  st->attempts = 0;
   csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
   if (is_first) /* also when it is refused: they stay out beside the next */
     csn_step_guard_input(s);
@@ -68,8 +70,10 @@ dup_without_nul(csn_str s)
 static csn_pending *
 queue(csn_state *st)
 {
-  if (st->cfg.max_tool_calls && st->tool_calls >= st->cfg.max_tool_calls) {
-    st->tool_calls = st->cfg.max_tool_calls + 1; /* the run ends when those before are done */
+  int64_t of_children = st->budget.child_calls;
+  if (st->cfg.max_tool_calls && st->tool_calls + of_children >= st->cfg.max_tool_calls) {
+    /* the run ends when those before are done */
+    st->tool_calls = st->cfg.max_tool_calls - of_children + 1;
     return NULL;
   }
   csn_pending *p = csn_pending_add(st, CSN_DO_TOOL_CALL, -1);
@@ -218,6 +222,8 @@ csn_step_on_model_replied(struct csn_step *s)
     else if (csn_str_eq(type, CSN_STR("mcp_approval_request")))
       queue_mcp(st, item);
   }
+  if (csn_json_get(s->ev->data, "model")) /* runs of before did not count by agent */
+    csn_step_use(st, st->cfg.agent, &(csn_agent_use){.turns = 1, .tool_calls = st->turn_calls});
   if (!shape.n_calls && !(shape.n_hosted && !shape.last_message))
     take_final(s, &shape);
   return 0;
@@ -234,6 +240,20 @@ is_of_server(const csn_event *ev)
          csn_json_bool(ev->data, "refused", false);
 }
 
+/* An attempt failed and was billed: the next needs its own reservation. */
+void
+csn_step_ask_again(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  st->attempts = csn_json_int(s->ev->data, "attempt", st->attempts + 1);
+  int64_t cap = st->budget.max_output;
+  if (!csn_step_reserve(s))
+    return;
+  if (st->phase == CSN_PHASE_COMPACT && (!st->budget.max_output || cap < st->budget.max_output))
+    st->budget.max_output = cap; /* of a summary */
+  csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
+}
+
 int
 csn_step_on_model_failed(struct csn_step *s)
 {
@@ -244,6 +264,10 @@ csn_step_on_model_failed(struct csn_step *s)
   const csn_json *usage = csn_json_get(s->ev->data, "usage"); /* of a refusal */
   csn_usage_add(&s->st->usage, usage);
   csn_step_charge(s->st, usage);
+  if (s->st->outcome == CSN_RUN_RUNNING && csn_json_bool(s->ev->data, "again", false)) {
+    csn_step_ask_again(s);
+    return 0;
+  }
   if (s->st->outcome == CSN_RUN_RUNNING && ((!is_of_server(s->ev) && csn_step_was_capped(s)) ||
                                             csn_step_fall_back(s) || csn_step_was_too_long(s)))
     return 0;

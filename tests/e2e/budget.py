@@ -92,6 +92,60 @@ def tokens_of_a_tree_stay_within_the_limit():
 
 
 @test
+def tool_calls_of_a_tree_stay_within_the_limit():
+    s = Spender(boss_and_workers)
+    p = place(s, {**WORKERS, "limits": {"tool_calls": 20, "repeats": 0, "turns": 1000}}, price=False)
+    done = p.run("--no-stream")
+    assert done.returncode in (0, 4), done.stderr
+    calls = [r for run in p.runs() for r in p.records(run["id"]) if r["kind"] == "tool_call" and "answer" not in r["data"]]
+    starts = [r for run in p.runs() for r in p.records(run["id"]) if r["kind"] == "child_start"]
+    assert 8 < len(calls) + len(starts) <= 20, (len(calls), len(starts))
+
+
+@test
+def what_each_agent_used_adds_up():
+    s = Spender(boss_and_workers)
+    p = place(s, {**WORKERS, "name": "boss", "limits": {"cost_usd": 0.05, "repeats": 0, "turns": 1000}})
+    done = p.run("--no-stream")
+    assert done.returncode in (0, 4), done.stderr
+    used = finished(p)["agents"]
+    same(sorted(used), ["boss", "worker"])
+    assert abs(sum(u["cost_usd"] for u in used.values()) - s.usd) < 1e-9, (used, s.usd)
+    same(sum(u["usage"]["total_tokens"] for u in used.values()), s.tokens)
+    same(sum(u["turns"] for u in used.values()), len(s.model.bodies))
+
+
+@test
+def an_attempt_that_broke_off_is_billed_and_never_passes_the_budget():
+    """Each stream tells its usage and dies; what was billed in all stays within the limit."""
+    spent = []
+
+    def answer(nth, body, headers):
+        used = {"input_tokens": 900, "output_tokens": min(body.get("max_output_tokens", 400), 400)}
+        used["total_tokens"] = sum(used.values())
+        spent.append((used["input_tokens"] * USD_IN + used["output_tokens"] * USD_OUT) / 1e6)
+        failed = {"type": "response.failed", "response": {"id": "r", "status": "failed", "usage": used,
+                  "error": {"code": "server_error", "message": "it broke off"}}}
+        return 200, "text/event-stream", sse(failed)
+
+    p = Place({"model": "openai/m", "capabilities": [], "limits": {"cost_usd": 0.012},
+               "settings": {"retry": {"max_retries": 20, "backoff": {"initial_delay": 0.001, "max_delay": 0.002}}}})
+    p.env.update(OPENAI_BASE_URL=Model(answer).url)
+    p.write("caisson.yaml", json.dumps({"prices": {"openai/m": {"input": USD_IN, "output": USD_OUT}}}))
+    expect(p.run(), 4, "budget of 0.012 USD")
+    end = [r["data"] for r in p.records() if r["kind"] == "finish"][0]
+    assert 0.004 < sum(spent) <= 0.012 and abs(end["cost_usd"] - sum(spent)) < 1e-9, (end, spent)
+    same(end["turns"], 1)
+
+    spent.clear()
+    p = Place({"model": "openai/m", "capabilities": [], "settings": {"retry": {"max_retries": 2, "backoff": {"initial_delay": 0.001, "max_delay": 0.002}}}})
+    p.env.update(OPENAI_BASE_URL=Model(answer).url)
+    expect(p.run(), 5, "it broke off")
+    same(len(spent), 3)
+    same([r["data"]["usage"]["total_tokens"] for r in p.records() if r["kind"] == "finish"], [3 * 1300])
+
+
+@test
 def a_run_alone_ends_with_the_numbers():
     s = Spender(lambda nth, body: [call(nth, "nothing", {"n": nth}), message("so far")])
     p = place(s, {"limits": {"cost_usd": 0.02, "turns": 1000}})

@@ -75,7 +75,7 @@ class Two:
 
 
 def calls(records):
-    return [(r["data"].get("model"), r["data"].get("why")) for r in records if r["kind"] == "model_call"]
+    return [(r["data"].get("model"), r["data"].get("why")) for r in records if r["kind"] == "model_call" and "attempts" not in r["data"]]
 
 
 def attempts(records):

@@ -267,6 +267,82 @@ TEST(a_loop_ends_a_real_run_with_what_it_has)
   bench_fini(&b);
 }
 
+#define TEAM(limits)                                                                               \
+  "{\"name\":\"boss\",\"model\":\"m\",\"agent_tools\":[{\"agent\":\"w\",\"tool\":\"work\"}],"      \
+  "\"agents\":[{"                                                                                  \
+  "\"name\":\"w\"}],\"limits\":{" limits "}," PRICES "}"
+
+TEST(calls_and_turns_of_children_count_in_the_limits_of_the_whole)
+{
+  struct play p;
+  char agent[500];
+  snprintf(agent, sizeof agent, TEAM("\"tool_calls\":10,\"turns\":12"), 4000);
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"model\":\"m\",\"items\":[" CALL("a", "work") "," CALL(
+           "b",
+           "work") "],"
+                   "\"usage\":{\"input_tokens\":100,\"output_tokens\":10,\"total_tokens\":110}}",
+       "child_start@4 child_start@5");
+  for (int64_t seq = 4; seq <= 5; seq++) {
+    assert_int_equal(csn_state_find(&p.st, seq)->tool_calls, 4); /* (10 - 2) / 2 */
+    assert_int_equal(csn_state_find(&p.st, seq)->turns, 5);      /* (12 - 2) / 2 */
+  }
+  reread(&p, agent);
+  play(&p, CSN_EV_CHILD_DONE,
+       "{\"effect\":4,\"tokens\":50,\"cost_pusd\":7,\"turns\":5,\"tool_calls\":4,\"usage\":{"
+       "\"input_tokens\":40,\"output_tokens\":10,\"total_tokens\":50},\"items\":[{\"output\":\"x\"}"
+       "]}",
+       "");
+  play(&p, CSN_EV_CHILD_DONE,
+       "{\"effect\":5,\"tokens\":9,\"turns\":4,\"tool_calls\":4,\"usage\":{\"total_tokens\":9},"
+       "\"items\":[{\"output\":\"y\"}]}",
+       "model_call@8");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":8,\"model\":\"m\",\"items\":[" CALL("c", "t") "]}",
+       "finish@10");
+  assert_string_equal(p.st.reason, "budget_exhausted"); /* 2 + 8 are used up */
+  last_holds(&p, "\"limit\":{\"what\":\"tool_calls\",\"max\":10,\"used\":10}");
+  last_holds(&p, "\"boss\":{\"turns\":2,\"tool_calls\":2,\"usage\":{\"input_tokens\":100");
+  last_holds(&p, "\"w\":{\"turns\":9,\"tool_calls\":8,\"usage\":{\"input_tokens\":40");
+  last_holds(&p, "\"cost_usd\":7e-12}");
+  end(&p);
+
+  snprintf(agent, sizeof agent, TEAM("\"turns\":2"), 4000); /* none would be left to go on */
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "work") "]}", "tool_call@4");
+  last_holds(&p, "too little is left");
+  end(&p);
+}
+
+TEST(an_attempt_that_failed_and_was_billed_is_counted_before_the_next)
+{
+  struct play p;
+  static const char agent[] = "{\"limits\":{\"tokens\":3000}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+#define BILLED(effect)                                                                             \
+  "{\"effect\":" #effect                                                                           \
+  ",\"error\":{\"code\":\"unavailable\",\"message\":\"cut\"},\"again\":true,"                      \
+  "\"attempt\":1,\"usage\":{\"input_tokens\":100,\"output_tokens\":1300,\"total_tokens\":1400}}"
+  play(&p, CSN_EV_MODEL_FAILED, BILLED(2), "model_call@4");
+  assert_int_equal(p.st.turns, 1);
+  assert_int_equal(p.st.usage.total_tokens, 1400);
+  last_holds(&p, "\"attempts\":1");
+  reread(&p, agent);
+  play(&p, CSN_EV_MODEL_FAILED, BILLED(4), "finish@6"); /* there is nothing left for a third */
+  assert_string_equal(p.st.reason, "budget_exhausted");
+  end(&p);
+
+  begin(&p, agent); /* whoever cancels gets no further attempt */
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "model_cancel@4");
+  play(&p, CSN_EV_MODEL_FAILED, BILLED(2), "finish@6");
+  assert_string_equal(p.st.reason, "cancelled");
+  end(&p);
+}
+
 RUN_TESTS("run/budget", RUN(a_reply_is_capped_to_what_is_left_of_the_tokens),
           RUN(a_reply_is_capped_to_what_is_left_of_the_money),
           RUN(calls_over_the_limit_are_not_made_and_those_before_are),
@@ -275,4 +351,6 @@ RUN_TESTS("run/budget", RUN(a_reply_is_capped_to_what_is_left_of_the_tokens),
           RUN(waiting_for_a_command_and_other_chunk_ids_are_seen_through),
           RUN(prices_come_from_the_project_then_from_the_table),
           RUN(a_limit_of_cost_needs_a_price_before_the_run),
-          RUN(a_loop_ends_a_real_run_with_what_it_has))
+          RUN(a_loop_ends_a_real_run_with_what_it_has),
+          RUN(calls_and_turns_of_children_count_in_the_limits_of_the_whole),
+          RUN(an_attempt_that_failed_and_was_billed_is_counted_before_the_next))

@@ -198,6 +198,7 @@ csn_anthropic_finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
 {
   csn_reply *r = &d->reply;
   int rc = csn_reply_end(r, err);
+  out->usage = r->out.usage;
   if (rc == 0 && !r->is_done)
     rc = csn_reply_cut(r, err);
   if (rc == 0)

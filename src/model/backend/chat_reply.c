@@ -185,6 +185,7 @@ csn_chat_finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
 {
   csn_reply *r = &d->reply;
   int rc = csn_reply_end(r, err);
+  out->usage = r->out.usage;
   if (rc == 0 && r->form != CSN_FORM_JSON && !d->finish_reason.n && !r->saw_done_mark)
     rc = csn_reply_cut(r, err);
   /* A gateway whose server failed in the middle sends a whole stream of nothing:

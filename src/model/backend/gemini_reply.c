@@ -157,6 +157,7 @@ csn_gemini_finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
 {
   csn_reply *r = &d->reply;
   int rc = csn_reply_end(r, err);
+  out->usage = r->out.usage;
   if (rc == 0 && !d->finish_reason.n && !d->block_reason.n)
     rc = r->form == CSN_FORM_JSON
              ? csn_fail(err, CSN_E_UNAVAILABLE, "the model's reply has no finished candidate")

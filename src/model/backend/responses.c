@@ -403,6 +403,7 @@ static int
 finish(csn_decoder *d, csn_model_reply *out, csn_err *err)
 {
   int rc = csn_reply_end(&d->reply, err);
+  out->usage = d->reply.out.usage;
   if (rc < 0)
     return rc;
   if (!d->reply.is_done)
