@@ -78,6 +78,7 @@ struct csn_agent {
   csn_agent **agents;          /* the others of its run, owned */
   size_t n_agents;
   csn_agent *parent;         /* the first agent, of which this is one of `agents`; or NULL */
+  const csn_json *errors;    /* the section `error_handlers`; NULL: none */
   const csn_json *untrusted; /* {entries?, tools?}; NULL: none */
   const csn_json *approvals; /* resolved rules, see policy.h; NULL: none */
   csn_output *outputs;

@@ -18,6 +18,7 @@ static const struct section sections[] = {
     {"output_schema", csn_agent_read_output_schema, csn_agent_write_output_schema},
     {"tool_use", csn_agent_read_tool_use, csn_agent_write_tool_use},
     {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
+    {"error_handlers", csn_agent_read_errors, csn_agent_write_errors},
     {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},
     {"handoffs", csn_agent_read_handoffs, csn_agent_write_handoffs},
     {"agent_tools", csn_agent_read_agent_tools, csn_agent_write_agent_tools},

@@ -18,6 +18,7 @@ struct callback_job {
   csn_str item;     /* TOOL_OUTPUT: the output item as it came */
   csn_str call_id;
   bool is_custom;
+  const csn_json *handler; /* ERROR: of the agent's section */
 };
 
 static struct callback_job *
@@ -80,9 +81,14 @@ write_question(struct callback_job *c, const csn_run *r, const csn_pending *p)
       csn_jw_raw(&w, r->items[i].raw);
     csn_jw_end(&w);
   }
-  if (p->purpose == CSN_FOR_OUTPUT || p->purpose == CSN_FOR_SCHEMA)
+  bool is_error = p->purpose == CSN_FOR_ERROR;
+  if (p->purpose == CSN_FOR_OUTPUT || p->purpose == CSN_FOR_SCHEMA || is_error)
     member(&w, "output", csn_cstr(r->state.output));
-  if (p->name)
+  if (is_error) {
+    c->handler = csn_json_get(c->agent->errors, p->name);
+    member(&w, "error", csn_cstr(p->name));
+    member(&w, "message", csn_cstr(r->state.failing.message));
+  } else if (p->name)
     member(&w, "tool", csn_cstr(p->name));
   if (p->call_id) {
     member(&w, "call_id", csn_cstr(p->call_id));
@@ -114,6 +120,22 @@ take(csn_jw *w, const csn_json *answer, const char *key, enum csn_json_kind kind
   return 0;
 }
 
+/* What the run answers instead: {} is nothing, then it ends as it would have. */
+static int
+take_output(const struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *err)
+{
+  const csn_json *output = csn_json_get(answer, "output");
+  bool history = csn_json_bool(c->handler, "history", true);
+  int rc = take(w, answer, "output", CSN_JSON_STRING, err);
+  if (rc < 0 || !output || !csn_json_bool(answer, "history", history))
+    return rc;
+  csn_jw_key(w, "items");
+  csn_jw_arr(w);
+  csn_item_assistant(w, output->text);
+  csn_jw_end(w);
+  return 0;
+}
+
 static int
 take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *err)
 {
@@ -125,6 +147,8 @@ take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *
     return take(w, answer, "text", CSN_JSON_STRING, err);
   case CSN_FOR_ENABLED:
     return take(w, answer, "enabled", CSN_JSON_BOOL, err);
+  case CSN_FOR_ERROR:
+    return take_output(c, w, answer, err);
   case CSN_FOR_TOOL_INPUT:
   case CSN_FOR_TOOL_OUTPUT:
     rc = take(w, answer, "reject", CSN_JSON_STRING, err);
@@ -155,6 +179,8 @@ ask_all(struct callback_job *c, const csn_json **answer, csn_err *err)
 {
   const csn_json *question;
   int rc = csn_json_parse(c->arena, c->question, &question, err);
+  if (csn_json_get(c->handler, "output"))
+    *answer = c->handler; /* which has the answer itself */
   csn_json_each (name, c->names) {
     if (rc < 0)
       return rc;

@@ -196,7 +196,7 @@ csn_child_open(csn_run *r, int64_t effect, csn_run **out, csn_err *err)
     return csn_fail(err, CSN_E_NOT_FOUND, "the agent was not started");
   csn_auto(csn_freep) csn_tool *tools = csn_realloc(NULL, a->n_tools + 1, sizeof *tools);
   csn_run_options o = r->opts;
-  o.after = NULL; /* it is in the workspace of the run that calls */
+  o.after = NULL;   /* it is in the workspace of the run that calls */
   o.session = NULL; /* the conversation is its parent's */
   o.tools = tools;
   o.n_tools = 0;
@@ -222,7 +222,7 @@ start_new(struct child_job *c, csn_err *err)
   csn_run *r = c->base.run;
   csn_auto(csn_run_freep) csn_run *child = NULL;
   csn_run_options o = r->opts;
-  o.after = NULL; /* it is in the workspace of the run that calls */
+  o.after = NULL;   /* it is in the workspace of the run that calls */
   o.session = NULL; /* the conversation is its parent's */
   o.tools = NULL;
   o.n_tools = 0;

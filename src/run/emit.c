@@ -193,7 +193,7 @@ csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn
   csn_jw_key(&w, "callbacks");
   csn_jw_raw(&w, csn_cstr(p->callbacks));
   if (tool.n) {
-    csn_jw_key(&w, "tool");
+    csn_jw_key(&w, p->purpose == CSN_FOR_ERROR ? "error" : "tool");
     csn_jw_str(&w, tool);
   }
   if (p->call_id)

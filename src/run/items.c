@@ -63,6 +63,26 @@ csn_item_user(csn_jw *w, csn_str text)
 }
 
 void
+csn_item_assistant(csn_jw *w, csn_str text)
+{
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, "message");
+  csn_jw_key(w, "role");
+  csn_jw_strz(w, "assistant");
+  csn_jw_key(w, "content");
+  csn_jw_arr(w);
+  csn_jw_obj(w);
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, "output_text");
+  csn_jw_key(w, "text");
+  csn_jw_str(w, text);
+  csn_jw_end(w);
+  csn_jw_end(w);
+  csn_jw_end(w);
+}
+
+void
 csn_item_output(csn_jw *w, bool is_custom, csn_str call_id, csn_str text, csn_str parts)
 {
   csn_jw_obj(w);

@@ -21,6 +21,8 @@ void csn_message_text(const csn_json *message, csn_buf *out);
 
 /* {"role":"user","content":TEXT} */
 void csn_item_user(csn_jw *w, csn_str text);
+/* A message of the assistant's that no model wrote. */
+void csn_item_assistant(csn_jw *w, csn_str text);
 /* The output item of a call: text, or content parts when `parts` is given. */
 void csn_item_output(csn_jw *w, bool is_custom, csn_str call_id, csn_str text, csn_str parts);
 

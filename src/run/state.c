@@ -86,6 +86,7 @@ csn_state_fini(csn_state *st)
   csn_buf_fini(&st->results);
   free(st->limit_what);
   free(st->untrusted);
+  free(st->failing.message);
   for (size_t i = 0; i < st->n_uses; i++)
     free(st->uses[i].name);
   free(st->uses);
@@ -313,6 +314,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   csn_route_to_json(st, w);
   csn_step_context_to_json(st, w);
   csn_step_uses_to_json(st, w, false);
+  csn_step_failing_to_json(st, w);
   if (st->attempts)
     number(w, "attempts", st->attempts);
   if (st->untrusted)
@@ -417,6 +419,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   csn_step_context_from_json(st, csn_json_get(v, "context"));
   st->untrusted = text_or_null(v, "untrusted");
   csn_step_uses_from_json(st, v);
+  csn_step_failing_from_json(st, csn_json_get(v, "failing"));
   st->attempts = csn_json_int(v, "attempts", 0);
   rc = team_from_json(st, v, err);
   if (rc < 0)

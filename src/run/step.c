@@ -60,6 +60,8 @@ join_holds(const csn_state *st)
 static void
 leave_model(struct csn_step *s)
 {
+  if (csn_step_ask_handler(s))
+    return;
   if (s->st->n_pending)
     csn_step_enter_tools(s);
   else if (s->st->is_final)

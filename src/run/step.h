@@ -42,6 +42,7 @@ enum csn_phase {
   X(ENABLED, enabled)           /* whether a tool is there in a turn */                            \
   X(SCHEMA, schema)             /* no callback: the driver looks whether the answer fits */        \
   X(BUDGET, budget)             /* no callback: a human is asked whether to go on */               \
+  X(ERROR, error)               /* what ends a run without an answer; the driver has fixed ones */ \
   X(CONTEXT, context)           /* no callback: the driver looks what has room in a request */
 #define X(id, word) CSN_FOR_##id,
 enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
@@ -97,6 +98,7 @@ typedef struct csn_step_config {
   const csn_json *tools;       /* {tool, enabled?}: `tool_settings` */
   csn_str instructions;        /* name of the callback that gives them; empty: a text */
   const csn_json *approvals;   /* rules, see policy.h */
+  const csn_json *errors;      /* of the agent at work: by kind, {callback} or {output} */
   csn_str agent;               /* name of the agent at work */
   const csn_json *lists;       /* of models, by agent, of record 0; or NULL */
   const csn_json *models;      /* of the agent at work; NULL: it has one model */
@@ -154,6 +156,14 @@ typedef struct csn_context {
   bool has_looked;    /* in this turn */
 } csn_context;
 
+/* Why a run is about to end without an answer, while somebody is asked for one:
+ * step_error.c. */
+typedef struct csn_failing {
+  const char *kind; /* a literal: max_turns, model_refusal, invalid_final_output; NULL: it is not */
+  char *message;
+  bool was_asked;
+} csn_failing;
+
 typedef struct csn_state {
   csn_step_config cfg;
   enum csn_phase phase;
@@ -176,6 +186,7 @@ typedef struct csn_state {
   int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
   int64_t timer_at_ms; /* when it fires, Unix time */
   csn_budget budget;
+  csn_failing failing;
   csn_agent_use *uses; /* of runs with several agents */
   size_t n_uses;
   int64_t attempts; /* of the call that is out, before it: they failed and were billed */

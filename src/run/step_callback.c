@@ -127,7 +127,13 @@ csn_step_enter_review(struct csn_step *s)
     free(st->output);
     st->output = csn_steal(st->stop_output);
   }
-  if (st->cfg.has_schema)
+  csn_step_review(s);
+}
+
+void
+csn_step_review(struct csn_step *s)
+{
+  if (s->st->cfg.has_schema)
     csn_step_ask_callback(s, CSN_FOR_SCHEMA, CSN_STR(""), CSN_STR(""));
   else
     ask_guards(s, CSN_FOR_OUTPUT, false);
@@ -143,12 +149,13 @@ on_schema(struct csn_step *s)
     return;
   if (csn_json_bool(s->ev->data, "valid", false)) {
     ask_guards(s, CSN_FOR_OUTPUT, false);
-  } else if (!st->is_repaired) {
+  } else if (!st->is_repaired && !st->failing.was_asked) {
     st->is_repaired = true;
     st->is_final = false; /* one turn more */
     csn_step_absorb(s);
   } else {
-    csn_step_give_up(s, CSN_RUN_FAILED, "output_schema", message);
+    csn_step_fail(s, "invalid_final_output", message);
+    csn_step_ask_handler(s);
   }
 }
 
@@ -181,6 +188,8 @@ csn_step_on_callback(struct csn_step *s)
     on_schema(s);
   if (purpose == CSN_FOR_CONTEXT)
     csn_step_room_seen(s);
+  if (purpose == CSN_FOR_ERROR)
+    csn_step_error_handled(s);
   if (csn_json_bool(s->ev->data, "trip", false))
     csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
                      csn_json_str(s->ev->data, "message", CSN_STR("a guardrail tripped")));

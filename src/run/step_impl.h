@@ -9,6 +9,7 @@
  *   step_context.c  what requests still hold of a long conversation
  *   step_tools.c    tool calls and questions about them
  *   step_budget.c   what may be used up
+ *   step_error.c    answers for runs that have none
  *   step_use.c      who of several agents used what
  *   step_route.c    which model a call goes to
  *   step_team.c     several agents and hand-offs
@@ -119,6 +120,19 @@ void csn_step_context_from_json(csn_state *st, const csn_json *v);
 /* ---- step_model.c ---- */
 
 void csn_step_ask_again(struct csn_step *s);
+
+/* ---- step_error.c ---- */
+
+/* The run ends without an answer, unless a handler has one: it is asked when
+ * nothing else is pending (csn_step_ask_handler), or the outcome is decided. */
+void csn_step_fail(struct csn_step *s, const char *kind, csn_str message);
+/* Enters the review; true when a handler is asked. */
+bool csn_step_ask_handler(struct csn_step *s);
+void csn_step_error_handled(struct csn_step *s);
+/* The answer stands: it is looked at as any other. */
+void csn_step_review(struct csn_step *s);
+void csn_step_failing_to_json(const csn_state *st, csn_jw *w);
+void csn_step_failing_from_json(csn_state *st, const csn_json *v);
 
 /* ---- step_use.c ---- */
 

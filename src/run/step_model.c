@@ -20,7 +20,8 @@ csn_step_enter_prepare(struct csn_step *s)
     char text[120];
     int n = snprintf(text, sizeof text, "the limit of %lld turns was reached; raise limits.turns",
                      (long long)st->cfg.max_turns);
-    csn_step_decide(st, CSN_RUN_LIMIT, "turns", csn_strn(text, (size_t)n));
+    csn_step_fail(s, "max_turns", csn_strn(text, (size_t)n));
+    csn_step_ask_handler(s);
     return;
   }
   int64_t of_children = st->budget.child_calls;
@@ -181,7 +182,7 @@ take_final(struct csn_step *s, const struct csn_reply_shape *shape)
 {
   csn_state *st = s->st;
   if (shape->refusal.n)
-    csn_step_decide(st, CSN_RUN_FAILED, "refusal", shape->refusal);
+    csn_step_fail(s, "model_refusal", shape->refusal);
   else
     st->is_final = true;
 }

@@ -46,6 +46,7 @@ csn_step_set_agent(csn_state *st, csn_str name)
   if (!has_model && !st->cfg.models)
     st->cfg.models = find_list(st->cfg.lists, csn_json_str(root, "name", CSN_STR("")));
   st->cfg.guardrails = csn_json_get(a, "guardrails");
+  st->cfg.errors = csn_json_get(a, "error_handlers");
   st->cfg.tools = csn_json_get(a, "tool_settings");
   st->cfg.tool_use = csn_json_get(a, "tool_use");
   st->cfg.agent_tools = csn_json_get(a, "agent_tools");
