@@ -175,6 +175,7 @@ csn_step_fall_back(struct csn_step *s)
     lay_to_rest(s, st->route.model);
   if (!choose(s, refused ? "refused" : "failed"))
     return false;
+  st->attempts = 0;
   if (csn_step_reserve(s)) /* or the run is over */
     csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
   return true;
