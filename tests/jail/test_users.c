@@ -212,8 +212,9 @@ TEST(an_ordinary_user_with_lent_ids_owns_what_its_commands_make)
     csn_auto(csn_sandbox_closep) csn_sandbox *sb =
         open_with((csn_sandbox_spec){.user = rows[i].user});
     prints(sb, NULL, "echo $(id -u):$(id -g)", rows[i].id);
-    prints(sb, NULL, "rm -f made; touch made; stat -c %u:%g made; stat -c %u:%g .",
-           csn_arena_printf(csn_arena_new(0), "%s\n%s", rows[i].id, rows[i].id).p);
+    char both_ids[60];
+    snprintf(both_ids, sizeof both_ids, "%s\n%s", rows[i].id, rows[i].id);
+    prints(sb, NULL, "rm -f made; touch made; stat -c %u:%g made; stat -c %u:%g .", both_ids);
     assert_int_equal(fstatat(folder_fd, "work/made", &st, 0), 0);
     assert_int_equal(st.st_uid, geteuid());
     assert_int_equal(st.st_gid, getegid());
