@@ -36,6 +36,10 @@ csn_agent_check_callbacks(const csn_agent *a, csn_err *err)
   csn_json_each (g, a->guardrails)
     if (rc == 0)
       rc = need(a, csn_json_str(g, "callback", CSN_STR("")), "guardrails", err);
+  csn_json_each (h, a->handoffs)
+    if (rc == 0)
+      rc = need(a, csn_json_str(csn_json_get(h, "filter"), "callback", CSN_STR("")), "handoffs",
+                err);
   csn_json_each (h, a->errors)
     if (rc == 0)
       rc = need(a, csn_json_str(h, "callback", CSN_STR("")), "error_handlers", err);

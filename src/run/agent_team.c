@@ -108,15 +108,27 @@ member(csn_jw *w, const char *key, csn_str s)
   csn_jw_str(w, s);
 }
 
+/* all, messages, last or {callback: NAME}, which is left in *callback. */
 static int
-read_filter(const struct csn_agent_reader *r, const csn_json *h, csn_str *filter)
+read_filter(const struct csn_agent_reader *r, const csn_json *h, csn_str *filter, csn_str *callback)
 {
   static const char *const words[] = {"all", "messages", "last"};
+  static const char *const keys[] = {"callback", NULL};
+  const csn_json *m = csn_json_get(h, "filter");
+  if (csn_json_is(m, CSN_JSON_OBJECT)) {
+    int rc = csn_agent_only(r, m, "handoffs.filter.", keys);
+    if (rc == 0)
+      rc = csn_agent_text(r, m, "callback", callback);
+    return rc < 0 || callback->n ? rc
+                                 : csn_agent_complain(r, m, "handoffs.filter.callback: missing");
+  }
   int rc = csn_agent_text(r, h, "filter", filter);
   for (size_t i = 0; rc == 0 && i < CSN_COUNT(words); i++)
     if (!filter->n || csn_str_eq(*filter, csn_cstr(words[i])))
       return 0;
-  return rc < 0 ? rc : csn_agent_complain(r, h, "handoffs.filter: expected all, messages or last");
+  return rc < 0 ? rc
+                : csn_agent_complain(
+                      r, h, "handoffs.filter: expected all, messages, last or {callback: NAME}");
 }
 
 /* A name, or {agent, tool?, description?} and what else is among the keys. */
@@ -125,6 +137,7 @@ read_use(const struct csn_agent_reader *r, const csn_json *h, const char *sectio
          const char *const *keys, csn_jw *w)
 {
   csn_str agent = CSN_STR(""), tool = CSN_STR(""), text = CSN_STR(""), filter = CSN_STR("");
+  csn_str callback = CSN_STR("");
   int rc = 0;
   if (h->kind == CSN_JSON_STRING) {
     agent = csn_arena_dup(r->a->arena, h->text);
@@ -139,7 +152,7 @@ read_use(const struct csn_agent_reader *r, const csn_json *h, const char *sectio
     if (rc == 0)
       rc = csn_agent_text(r, h, "description", &text);
     if (rc == 0)
-      rc = read_filter(r, h, &filter);
+      rc = read_filter(r, h, &filter, &callback);
   }
   if (rc == 0 && !agent.n)
     rc = csn_agent_complain(r, h, "%s: each needs the name of an `agent`", section);
@@ -148,6 +161,12 @@ read_use(const struct csn_agent_reader *r, const csn_json *h, const char *sectio
   member(w, "tool", tool.n ? tool : tool_name(r->a->arena, head, agent));
   member(w, "description", text);
   member(w, "filter", filter);
+  if (callback.n) {
+    csn_jw_key(w, "filter");
+    csn_jw_obj(w);
+    member(w, "callback", callback);
+    csn_jw_end(w);
+  }
   csn_jw_end(w);
   return rc;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * callback.c - performing a callback effect: its functions are called one
  * after the other until one objects; what they answered is the event. */
-#include "run/driver.h"
+#include "run/context_run.h"
 #include "run/items.h"
 #include "run/schema_check.h"
 
@@ -61,6 +61,19 @@ held_item(const csn_run *r, int64_t seq)
   return CSN_STR("null");
 }
 
+/* Lock held: what the next agent would see. */
+static void
+write_seen(struct callback_job *c, csn_jw *w)
+{
+  csn_run *r = c->base.run;
+  csn_context_need(r);
+  csn_jw_key(w, "items");
+  csn_jw_arr(w);
+  for (size_t i = 0; i < csn_context_count(r); i++)
+    csn_jw_raw(w, csn_context_item(r, i)->raw);
+  csn_jw_end(w);
+}
+
 /* Lock held. */
 static void
 write_question(struct callback_job *c, const csn_run *r, const csn_pending *p)
@@ -81,6 +94,8 @@ write_question(struct callback_job *c, const csn_run *r, const csn_pending *p)
       csn_jw_raw(&w, r->items[i].raw);
     csn_jw_end(&w);
   }
+  if (p->purpose == CSN_FOR_HANDOFF)
+    write_seen(c, &w);
   bool is_error = p->purpose == CSN_FOR_ERROR;
   if (p->purpose == CSN_FOR_OUTPUT || p->purpose == CSN_FOR_SCHEMA || is_error)
     member(&w, "output", csn_cstr(r->state.output));
@@ -136,6 +151,23 @@ take_output(const struct callback_job *c, csn_jw *w, const csn_json *answer, csn
   return 0;
 }
 
+/* {"items":[...]}: what the next agent sees instead; nothing: all of it. */
+static int
+take_view(csn_jw *w, const csn_json *answer, csn_err *err)
+{
+  const csn_json *items = csn_json_get(answer, "items");
+  if (!items)
+    return 0;
+  bool ok = items->kind == CSN_JSON_ARRAY && items->n > 0;
+  csn_json_each (item, ok ? items : NULL)
+    ok = ok && item->kind == CSN_JSON_OBJECT;
+  if (!ok)
+    return csn_fail(err, CSN_E_INVALID, "items: expected a list of items");
+  csn_jw_key(w, "view");
+  csn_jw_value(w, items);
+  return 0;
+}
+
 static int
 take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *err)
 {
@@ -147,6 +179,8 @@ take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *
     return take(w, answer, "text", CSN_JSON_STRING, err);
   case CSN_FOR_ENABLED:
     return take(w, answer, "enabled", CSN_JSON_BOOL, err);
+  case CSN_FOR_HANDOFF:
+    return take_view(w, answer, err);
   case CSN_FOR_ERROR:
     return take_output(c, w, answer, err);
   case CSN_FOR_TOOL_INPUT:
@@ -305,6 +339,7 @@ csn_callback_job_new(csn_run *r, const csn_pending *p)
   if (csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_cstr(p->callbacks)), &c->names, NULL) <
       0)
     c->names = NULL;
+  c->base.run = r;
   write_question(c, r, p);
   csn_scope_init(&c->scope, &r->scope, -1);
   if (p->is_cancelled)

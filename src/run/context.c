@@ -241,16 +241,34 @@ make(struct making *m)
 static bool
 is_same(const struct csn_view_spec *a, const struct csn_view_spec *b)
 {
-  return a->trim == b->trim && a->cut == b->cut && a->since == b->since &&
-         a->head_tokens == b->head_tokens && a->family == b->family &&
-         csn_str_eq(a->summary, b->summary);
+  return a->base_to == b->base_to && csn_str_eq(a->base, b->base) && a->trim == b->trim &&
+         a->cut == b->cut && a->since == b->since && a->head_tokens == b->head_tokens &&
+         a->family == b->family && csn_str_eq(a->summary, b->summary);
+}
+
+/* What a filter gave, and then what came after it. */
+static struct csn_item_ref *
+with_base(csn_arena *a, const struct csn_view_spec *spec, const struct csn_item_ref *items,
+          size_t *n)
+{
+  const csn_json *list = parse(a, spec->base);
+  size_t k = 0, after = 0;
+  struct csn_item_ref *out = csn_realloc(NULL, (list ? list->n : 0) + *n + 1, sizeof *out);
+  csn_json_each (item, list)
+    out[k++] = (struct csn_item_ref){.seq = spec->base_to, .raw = item->raw};
+  while (after < *n && items[after].seq <= spec->base_to)
+    after++;
+  for (; after < *n; after++)
+    out[k++] = items[after];
+  *n = k;
+  return out;
 }
 
 void
 csn_view_set(struct csn_view *v, const struct csn_view_spec *spec, const struct csn_item_ref *items,
              size_t n)
 {
-  bool is_whole = spec->trim < 0 && spec->cut < 0 && spec->since < 0;
+  bool is_whole = spec->trim < 0 && spec->cut < 0 && spec->since < 0 && !spec->base.n;
   if (is_whole || (v->arena && is_same(&v->spec, spec))) {
     if (is_whole)
       csn_view_fini(v);
@@ -260,8 +278,13 @@ csn_view_set(struct csn_view *v, const struct csn_view_spec *spec, const struct 
   v->arena = csn_arena_new(0);
   v->version++;
   v->spec = *spec;
-  v->v = csn_realloc(NULL, n + 1, sizeof *v->v);
   v->from = n;
+  csn_auto(csn_freep) struct csn_item_ref *based = NULL;
+  if (spec->base.n) {
+    based = with_base(v->arena, spec, items, &n);
+    items = based;
+  }
+  v->v = csn_realloc(NULL, n + 1, sizeof *v->v);
   csn_auto(csn_freep) bool *stays = csn_alloc(n + 1);
   struct making m = {v, items, stays, n};
   make(&m);

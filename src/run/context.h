@@ -24,6 +24,8 @@ struct csn_item_ref {
 /* What is left out, as csn_context of step.h has it. */
 struct csn_view_spec {
   int64_t trim, cut, since; /* seqs of records; -1: none */
+  int64_t base_to;          /* likewise: for what stands up to this one ... */
+  csn_str base;             /* ... these stand, a JSON list */
   csn_str summary;          /* a JSON string; empty: what is left out is not summed up */
   int64_t head_tokens;      /* of the user's messages before the cut, which stay */
   enum csn_token_family family;

@@ -88,6 +88,7 @@ look_for_cut(struct looking *l, struct csn_context_look *out)
   out->cut = from == l->n ? l->items[l->n - 1].seq : l->items[from].seq - 1;
   struct csn_view after = {0};
   struct csn_view_spec spec = l->q->spec;
+  spec.base = CSN_STR("");
   spec.since = -1; /* the items are those of the view already */
   spec.trim = out->trim > spec.trim ? out->trim : spec.trim;
   spec.cut = out->cut;

@@ -26,6 +26,8 @@ csn_context_spec(const csn_run *r)
   return (struct csn_view_spec){.trim = c->trim,
                                 .cut = c->cut,
                                 .since = c->since,
+                                .base_to = c->base_to,
+                                .base = c->base >= 0 ? r->base : CSN_STR(""),
                                 .summary = c->summary >= 0 ? r->summary : CSN_STR(""),
                                 .head_tokens = csn_state_compact_at(&r->state) / HEAD_PART,
                                 .family = csn_context_family(r)};

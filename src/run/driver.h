@@ -158,6 +158,7 @@ struct csn_run {
   int64_t history;      /* items that the session had before this run */
   csn_str instructions; /* what a callback gave last */
   csn_str summary;      /* what a model summed up last, a JSON string */
+  csn_str base;         /* what a filter of a hand-off gave last, a JSON list */
   struct csn_view view; /* what requests hold of the items */
   csn_buf gated;        /* text that no guardrail has passed yet */
   csn_str zero;         /* record 0 until it is committed */

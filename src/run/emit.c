@@ -116,6 +116,7 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
   seq_if_any(&w, "cut", st->context.cut);
   seq_if_any(&w, "summary", st->context.summary);
   seq_if_any(&w, "since", st->context.since);
+  seq_if_any(&w, "base", st->context.base);
   if (st->instructions >= 0)
     number(&w, "instructions", st->instructions);
   if (st->disabled && *st->disabled)

@@ -147,6 +147,9 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
   const csn_json *summary = csn_json_get(data, "summary");
   if (summary)
     r->summary = summary->raw;
+  const csn_json *view = csn_json_get(data, "view");
+  if (view)
+    r->base = view->raw;
   if (csn_json_get(data, "session"))
     r->session = data->raw;
   r->history = csn_json_int(data, "history", r->history);

@@ -38,8 +38,14 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
   const csn_json *limits = csn_json_get(agent, "limits"), *soft = csn_json_get(limits, "soft");
   *st = (csn_state){
       .items_from = -1, .items_to = -1, .timer_seq = -1, .instructions = -1, .prefix = *salt};
-  st->context = (csn_context){
-      .trim = -1, .cut = -1, .summary = -1, .since = -1, .wanted = -1, .counted_to = -1};
+  st->context = (csn_context){.trim = -1,
+                              .cut = -1,
+                              .summary = -1,
+                              .since = -1,
+                              .base = -1,
+                              .base_to = -1,
+                              .wanted = -1,
+                              .counted_to = -1};
   st->cfg = (csn_step_config){
       .has_sandbox = csn_json_is(csn_json_get(agent, "sandbox"), CSN_JSON_OBJECT),
       .has_outputs = csn_json_get(agent, "outputs") && csn_json_get(agent, "outputs")->n > 0,

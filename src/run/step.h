@@ -42,6 +42,7 @@ enum csn_phase {
   X(ENABLED, enabled)           /* whether a tool is there in a turn */                            \
   X(SCHEMA, schema)             /* no callback: the driver looks whether the answer fits */        \
   X(BUDGET, budget)             /* no callback: a human is asked whether to go on */               \
+  X(HANDOFF, handoff)           /* what the next agent sees of what came before */                 \
   X(ERROR, error)               /* what ends a run without an answer; the driver has fixed ones */ \
   X(CONTEXT, context)           /* no callback: the driver looks what has room in a request */
 #define X(id, word) CSN_FOR_##id,
@@ -147,6 +148,8 @@ typedef struct csn_context {
   int64_t cut;        /* what stands up to this one is summed up ... */
   int64_t summary;    /* ... by the model_replied of this seq, if by any */
   int64_t since;      /* the reply whose compaction item stands for all before it */
+  int64_t base;       /* the callback_returned whose items stand for all ... */
+  int64_t base_to;    /* ... up to this one */
   int64_t wanted;     /* the cut that a summary is being made for */
   int64_t kept_bytes; /* of a request after that cut, without the summary */
   int64_t counted_to; /* the last reply with which the provider counted a request */

@@ -224,6 +224,8 @@ static const struct {
     {"cut", offsetof(csn_context, cut), -1},
     {"summary", offsetof(csn_context, summary), -1},
     {"since", offsetof(csn_context, since), -1},
+    {"base", offsetof(csn_context, base), -1},
+    {"base_to", offsetof(csn_context, base_to), -1},
     {"wanted", offsetof(csn_context, wanted), -1},
     {"kept_bytes", offsetof(csn_context, kept_bytes), 0},
     {"counted_to", offsetof(csn_context, counted_to), -1},

@@ -148,6 +148,7 @@ bool csn_step_set_agent(csn_state *st, csn_str name);
 const csn_json *csn_step_handoff(const csn_state *st, const csn_pending *p);
 void csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h);
 void csn_step_hand_off(struct csn_step *s);
+void csn_step_filtered(struct csn_step *s);
 
 /* ---- step_child.c ---- */
 

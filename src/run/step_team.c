@@ -66,6 +66,9 @@ csn_step_handoff(const csn_state *st, const csn_pending *p)
   return NULL;
 }
 
+/* Before the name of a function, in the place of a filter's word. */
+static const char by_callback[] = "callback:";
+
 /* The call's answer; the first of a turn counts. */
 void
 csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h)
@@ -83,7 +86,13 @@ csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h)
   free(p->answer);
   p->answer = text.p;
   csn_step_set_text(&st->next_agent, name);
-  csn_step_set_text(&st->next_filter, csn_json_str(h, "filter", CSN_STR("")));
+  csn_str callback = csn_json_str(csn_json_get(h, "filter"), "callback", CSN_STR(""));
+  csn_buf filter = CSN_BUF(callback.n + 40);
+  csn_buf_addz(&filter, callback.n ? by_callback : "");
+  csn_buf_add(&filter, callback.n ? callback : csn_json_str(h, "filter", CSN_STR("")));
+  free(st->next_filter);
+  st->next_filter = csn_dupz(csn_buf_str(&filter));
+  csn_buf_fini(&filter);
 }
 
 /* Between two turns: the other agent goes on. */
@@ -96,11 +105,28 @@ csn_step_hand_off(struct csn_step *s)
   csn_step_set_agent(st, csn_cstr(to));
   st->instructions = -1;
   free(csn_steal(st->stop_output)); /* a hand-off goes before a result that would end the run */
-  if (*filter && strcmp(filter, "all") != 0) {
+  bool asks = csn_str_starts(csn_cstr(filter), csn_cstr(by_callback));
+  if (*filter && strcmp(filter, "all") != 0 && !asks) {
     csn_step_set_text(&st->filter, csn_cstr(filter));
     st->filter_to = st->items_to;
   }
   st->handoffs_back++;
   if (st->cfg.max_handoffs && st->handoffs_back >= st->cfg.max_handoffs)
     csn_step_loop_found(s, "handoffs", st->handoffs_back, "handing off from", from);
+  if (asks && st->outcome == CSN_RUN_RUNNING) /* in this phase, before the other prepares */
+    csn_step_ask_callback(s, CSN_FOR_HANDOFF, csn_cstr(filter + sizeof by_callback - 1),
+                          CSN_STR(""));
+}
+
+/* {"effect","view":[items]}: what stands for all that came before. */
+void
+csn_step_filtered(struct csn_step *s)
+{
+  csn_state *st = s->st;
+  if (!csn_json_get(s->ev->data, "view"))
+    return;
+  free(csn_steal(st->filter));
+  st->context.base = s->ev->seq;
+  st->context.base_to = st->items_to;
+  st->context.counted_to = -1;
 }

@@ -249,7 +249,8 @@ holds(csn_str s, const char *text)
   return csn_str_find(s, csn_cstr(text), 0) != SIZE_MAX;
 }
 
-static const struct csn_view_spec whole = {.trim = -1, .cut = -1, .since = -1, .head_tokens = 1000};
+static const struct csn_view_spec whole = {
+    .trim = -1, .cut = -1, .since = -1, .base_to = -1, .head_tokens = 1000};
 
 TEST(a_view_leaves_out_outputs_and_keeps_their_calls)
 {
@@ -341,6 +342,27 @@ TEST(the_providers_own_summary_stands_for_all_before_it)
   csn_view_set(&v, &spec, t.v, t.n);
   assert_int_equal(v.n, 3);
   assert_true(holds(v.v[0].raw, "compaction"));
+  csn_view_fini(&v);
+  talk_fini(&t);
+}
+
+TEST(what_a_filter_gave_stands_for_all_that_came_before)
+{
+  struct talk t;
+  struct csn_view v = {0};
+  talk_of(&t, 3, 20);
+  struct csn_view_spec spec = whole;
+  spec.base_to = 9;
+  spec.base = CSN_STR("[" USER("only this") "]");
+  csn_view_set(&v, &spec, t.v, t.n);
+  assert_int_equal(v.n, 1 + 2);
+  STR_EQ(v.v[0].raw, USER("only this"));
+  STR_EQ(v.v[1].raw, t.text[5].p);
+  assert_int_equal(v.from, t.n);
+  spec.cut = 13; /* and later that is summed up, too */
+  csn_view_set(&v, &spec, t.v, t.n);
+  assert_int_equal(v.n, 2);
+  STR_EQ(v.v[0].raw, USER("only this"));
   csn_view_fini(&v);
   talk_fini(&t);
 }
@@ -522,6 +544,7 @@ RUN_TESTS("run/context", RUN(nothing_is_looked_at_while_there_is_room),
           RUN(a_summary_stands_between_the_users_words_and_the_last_turns),
           RUN(of_many_words_of_the_user_the_task_and_the_newest_stay),
           RUN(the_providers_own_summary_stands_for_all_before_it),
+          RUN(what_a_filter_gave_stands_for_all_that_came_before),
           RUN(old_outputs_may_go_and_the_newest_stay),
           RUN(what_the_provider_counted_goes_before_what_we_think),
           RUN(after_a_refusal_a_part_of_what_was_refused_is_the_threshold),

@@ -175,6 +175,43 @@ TEST(members_made_by_a_program_have_their_tools_also_after_a_resume)
   bench_fini(&b);
 }
 
+static int
+keep_last(void *user, csn_scope *sc, const csn_json *in, csn_buf *out, csn_err *err)
+{
+  (void)sc, (void)err;
+  const csn_json *items = csn_json_get(in, "items");
+  *(size_t *)user = items->n;
+  csn_buf_addz(out, "{\"items\":[{\"role\":\"user\",\"content\":\"filtered\"}]}");
+  return 0;
+}
+
+TEST(a_function_says_what_the_next_agent_sees)
+{
+  struct bench b;
+  char model[100];
+  size_t seen = 0;
+  csn_err err;
+  bench_init(&b, "rules:\n- {name: over, reply: [{transfer_to_helper: {}}]}\n");
+  bench_write(&b, "helper.yaml",
+              "rules:\n- {name: end, when: {task: filtered, turn: 1}, reply: it was}\n"
+              "- {name: no, reply: it was not}\n");
+  snprintf(model, sizeof model, "script:%s/helper.yaml", b.folder);
+  csn_agent *helper = csn_agent_new("helper");
+  csn_agent_set_model(helper, model);
+  OK(csn_agent_add_agent(b.agent, helper, &err), &err);
+  bench_set(&b, "handoffs", "[{\"agent\":\"helper\",\"filter\":{\"callback\":\"keep\"}}]");
+  csn_callback cb = {.size = sizeof cb, .name = "keep", .fn = keep_last, .user = &seen};
+  csn_run *r = NULL;
+  assert_int_equal(csn_run_start(b.rt, b.agent, CSN_STR("go"), NULL, &r, &err), CSN_E_INVALID);
+  assert_non_null(strstr(err.msg, "handoffs names a callback keep that is not bound"));
+  OK(csn_agent_add_callback(b.agent, &cb, &err), &err);
+  r = bench_start(&b);
+  STR_EQ(bench_await(&b, r).output, "it was");
+  assert_int_equal(seen, 3); /* the task, the call, its answer */
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
 TEST(what_cannot_be_is_an_error_before_the_run)
 {
   static const struct {
@@ -185,7 +222,7 @@ TEST(what_cannot_be_is_an_error_before_the_run)
       {FILE("reviewer") "- {name: b, sandbox: {}}\n",
        "sandbox is shared; write it in the first agent"},
       {FILE("reviewer") "- {name: b, agents: []}\n", "agents is shared"},
-      {FILE("{agent: reviewer, filter: some}"), "handoffs.filter: expected all, messages or last"},
+      {FILE("{agent: reviewer, filter: some}"), "handoffs.filter: expected all, messages, last or"},
       {FILE("{tool: x}"), "the name of an `agent`"},
       {FILE("reviewer") "- {name: b, model: \"nowhere/x\"}\n", "no such provider"},
   };
@@ -215,4 +252,5 @@ RUN_TESTS("run/team", RUN(a_hand_off_waits_for_the_turn_and_the_first_one_counts
           RUN(the_other_agent_goes_on_with_its_own_model),
           RUN(a_filter_leaves_messages_or_the_last_one),
           RUN(members_made_by_a_program_have_their_tools_also_after_a_resume),
+          RUN(a_function_says_what_the_next_agent_sees),
           RUN(what_cannot_be_is_an_error_before_the_run))
