@@ -328,7 +328,7 @@ take_end(struct child_job *c)
   return deliver(c, &res, csn_buf_str(&text));
 }
 
-/* The parent is listed as waiting, too. */
+/* Lock of the parent held: it is listed as waiting, too. */
 static void
 rest_with_child(struct child_job *c)
 {
@@ -336,38 +336,45 @@ rest_with_child(struct child_job *c)
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(400);
   csn_buf_addf(&b, "{\"note\":\"child_waits\",\"effect\":%lld}", (long long)c->base.seq);
-  pthread_mutex_lock(&r->lock);
   csn_run_row row = {
       .state = CSN_STR("waiting"), .turns = r->state.turns, .tokens = r->state.usage.total_tokens};
-  c->base.rests = true;
   if (!r->is_stopped && csn_run_rests(r) && csn_run_note_held(r, csn_buf_str(&b), &row, &err) < 0)
     csn_run_fail(r, &err);
   csn_run_wake(r);
-  pthread_mutex_unlock(&r->lock);
 }
 
+/* Both locks are needed to tell that the child waits, in the order in which
+ * deciding takes them: otherwise it may be decided in between.  It is watched
+ * again as the last thing, since from then on the next look, which may free the
+ * job, waits for nothing but the parent's lock. */
 static csn_job *
 look_at_child(csn_job *j)
 {
   struct child_job *c = job_of(j);
-  pthread_mutex_lock(&c->child->lock);
-  bool has_ended = c->child->state.phase == CSN_PHASE_ENDED || c->child->is_stopped;
-  bool waits = csn_run_rests(c->child);
-  c->child->is_watched = !has_ended;
-  pthread_mutex_unlock(&c->child->lock);
-  if (!has_ended) {
+  csn_run *r = j->run;
+  bool has_ended, is_told;
+  pthread_mutex_lock(&r->lock);
+  do {
+    pthread_mutex_lock(&c->child->lock);
+    has_ended = c->child->state.phase == CSN_PHASE_ENDED || c->child->is_stopped;
+    bool waits = !has_ended && csn_run_rests(c->child);
+    is_told = waits == j->rests;
+    c->child->is_watched = is_told && !has_ended;
+    pthread_mutex_unlock(&c->child->lock);
+    if (is_told)
+      break;
+    j->rests = waits;
     if (waits)
       rest_with_child(c);
+  } while (!has_ended);
+  bool is_stopped = r->is_stopped;
+  pthread_mutex_unlock(&r->lock);
+  if (!has_ended)
     return CSN_JOB_PARKED;
-  }
-  pthread_mutex_lock(&j->run->lock);
-  bool is_stopped = j->run->is_stopped;
-  j->rests = false;
-  pthread_mutex_unlock(&j->run->lock);
   csn_job *next = is_stopped ? NULL : take_end(c);
-  pthread_mutex_lock(&j->run->lock);
+  pthread_mutex_lock(&r->lock);
   csn_run *child = csn_steal(c->child);
-  pthread_mutex_unlock(&j->run->lock);
+  pthread_mutex_unlock(&r->lock);
   csn_run_free(child);
   return next;
 }
