@@ -290,6 +290,13 @@ start_command(struct keeper *k, struct start *s)
   if (pid > 0 && !s->failure && s->own_tty)
     keeper_tty_relay(&tty, pipes);
   close_pipes(pipes);
+  /* Before it is told as started: who writes to a command that has closed its
+   * input is to hear of it. */
+  for (int e = errno, i = CSN_KEEPER_STDIN_FD; i < CSN_KEEPER_FDS; i++, errno = e)
+    if (s->fds[i] >= 0) {
+      close(s->fds[i]);
+      s->fds[i] = -1;
+    }
   if (pid < 0 || s->failure) {
     tell(channel, CSN_COMMAND_FAILED, pid < 0 ? errno : s->failure,
          pid < 0 ? CSN_COMMAND_AT_SETUP : s->stage);
