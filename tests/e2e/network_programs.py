@@ -312,8 +312,9 @@ def tcp(server, name, kind):
         s = socket.create_connection((server, 53), 5)
         q = question(name, kind)
         s.sendall(struct.pack(">H", len(q)) + q)
-        return s.recv(4000)[2:]
-    except OSError:
+        whole = s.makefile("rb")
+        return whole.read(struct.unpack(">H", whole.read(2))[0])
+    except (OSError, struct.error):  # also: no answer
         return b""
 bad = 0
 for way in udp, tcp:
