@@ -446,7 +446,8 @@ def another_process_finds_the_ports_of_a_run_and_opens_more():
         assert head.startswith(b"HTTP/1.0 200") and len(body) == 3000000, head
         (p.workspace() / "stop").write_text("")
         run.communicate(timeout=60)
-        same(more.wait(30), 0)
+        said = more.communicate(timeout=30)
+        same((more.returncode, said), (0, (said[0], said[1])))
     finally:
         run.kill()
         if more:

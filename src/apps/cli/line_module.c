@@ -11,6 +11,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <wchar.h>
 
 enum { LINES_MAX = 1000 };
 
@@ -29,7 +30,7 @@ prompt_of(EditLine *el)
 }
 
 static unsigned char
-empty_line(EditLine *el, int key)
+empty_line(EditLine *el, wint_t key)
 {
   (void)key;
   const LineInfo *at = el_line(el);
@@ -71,7 +72,8 @@ open_editor(void)
   el_set(e->el, EL_HIST, history, e->history);
   el_set(e->el, EL_SIGNAL, 0);
   el_set(e->el, EL_SETTY, "-d", "-isig", NULL);
-  el_set(e->el, EL_ADDFN, "empty-line", "Empties the line", empty_line);
+  /* In wide characters, because the other form makes copies that it never frees. */
+  el_wset(e->el, EL_ADDFN, L"empty-line", L"Empties the line", empty_line);
   el_set(e->el, EL_BIND, "^C", "empty-line", NULL);
   el_set(e->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
   return e;
