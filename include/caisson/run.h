@@ -120,13 +120,17 @@ CSN_API int csn_run_go_on(csn_run *r, csn_err *err) CSN_MUST;
 
 /* A tool call that waits for a human; borrowed during the call. */
 typedef struct csn_ask {
-  csn_str call, tool; /* the call's id, the tool's name */
+  csn_str call, tool; /* the name of the question, the tool's name */
   csn_str input;      /* arguments (JSON) or free text */
   bool is_custom;     /* free text */
   bool interrupted;   /* asked because the harness died while it ran */
   bool is_decided;    /* by csn_run_decide() on a run at rest */
+  csn_str run, id;    /* the run that asks: this one or an agent's that was called; the call's id */
 } csn_ask;
-/* Calls fn for each question; a negative result ends it and is returned. */
+/* Calls fn for each question of the run and of those that it called; a negative
+ * result ends it and is returned.  `call` is unique among them: the call's id
+ * or, where another question has it too, "RUN/ID" with the run that asks
+ * ("RUN/#N" when both are of one run). */
 CSN_API int csn_run_asks(csn_run *r, int (*fn)(void *user, const csn_ask *a), void *user);
 
 typedef struct csn_decision {
@@ -138,10 +142,11 @@ typedef struct csn_decision {
   csn_str like;     /* holds for later calls that match this pattern; empty: none */
   int64_t until_ms; /* end of what holds for later calls, Unix time; 0: with the run */
 } csn_decision;
-/* Any thread.  `call`: a call's id, or empty when only one waits.  The
- * decision is signed with the key of the state folder and committed when this
- * returns; a live run goes on at once, one at rest with csn_run_go_on().
- * CSN_E_NOT_FOUND: no such question; CSN_E_EXISTS: decided already. */
+/* Any thread.  `call`: as csn_run_asks() names it, "RUN/ID", or empty when only
+ * one waits; what is decided is not looked at.  The decision is signed with the
+ * key of the state folder and committed when this returns; a live run goes on at
+ * once, one at rest with csn_run_go_on().  CSN_E_NOT_FOUND: no such question;
+ * CSN_E_EXISTS: decided already; CSN_E_INVALID: more than one may be meant. */
 CSN_API int csn_run_decide(csn_run *r, csn_str call, const csn_decision *d, csn_err *err) CSN_MUST;
 /* Ends what still runs here (as interrupt does) and frees. */
 CSN_API void csn_run_free(csn_run *r);

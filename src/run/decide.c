@@ -17,58 +17,137 @@ find_decided(const csn_run *r, int64_t effect)
 
 /* ---- questions ---- */
 
-int
-csn_run_asks(csn_run *r, int (*fn)(void *user, const csn_ask *a), void *user)
+/* A question of a run or of one that it called; its texts live in an arena, so
+ * that no lock is held while it is looked at. */
+struct asked {
+  struct asked *next;
+  int64_t seq;
+  csn_str qualified; /* RUN/CALL */
+  csn_str numbered;  /* RUN/#SEQ */
+  csn_ask a;
+};
+
+/* Lock held: the questions of this run and below, in order, to the list's end. */
+static struct asked **
+gather(csn_run *r, csn_arena *keep, struct asked **end)
 {
-  int rc = 0;
-  pthread_mutex_lock(&r->lock);
-  for (size_t i = 0; i < r->state.n_pending && rc >= 0; i++) {
+  csn_str run = csn_arena_dup(keep, csn_cstr(csn_run_id(r)));
+  for (size_t i = 0; i < r->state.n_pending; i++) {
     const csn_pending *p = &r->state.pending[i];
     if (p->kind != CSN_DO_ASK)
       continue;
-    const csn_ask a = {.call = csn_cstr(p->call_id),
-                       .tool = csn_cstr(p->name),
-                       .input = csn_cstr(p->arguments),
-                       .is_custom = p->is_custom,
-                       .interrupted = p->was_interrupted,
-                       .is_decided = find_decided(r, p->seq) != NULL};
-    rc = fn(user, &a);
+    struct asked *q = csn_arena_alloc(keep, sizeof *q);
+    *q = (struct asked){.seq = p->seq};
+    q->a = (csn_ask){.run = run,
+                     .id = csn_arena_dup(keep, csn_cstr(p->call_id)),
+                     .tool = csn_arena_dup(keep, csn_cstr(p->name)),
+                     .input = csn_arena_dup(keep, csn_cstr(p->arguments)),
+                     .is_custom = p->is_custom,
+                     .interrupted = p->was_interrupted,
+                     .is_decided = find_decided(r, p->seq) != NULL};
+    q->qualified = csn_arena_printf(keep, "%s/%s", run.p, q->a.id.p);
+    q->numbered = csn_arena_printf(keep, "%s/#%lld", run.p, (long long)p->seq);
+    *end = q;
+    end = &q->next;
   }
-  for (csn_run *k = csn_child_next(r, NULL); k && rc >= 0; k = csn_child_next(r, k))
-    rc = csn_run_asks(k, fn, user);
+  for (csn_run *k = csn_child_next(r, NULL); k; k = csn_child_next(r, k)) {
+    pthread_mutex_lock(&k->lock);
+    end = gather(k, keep, end);
+    pthread_mutex_unlock(&k->lock);
+  }
+  return end;
+}
+
+/* Ids of calls are the provider's and only hold within a run, if there: a name
+ * is the id where no other question can be meant by it. */
+static csn_str
+name_of(const struct asked *all, const struct asked *q)
+{
+  bool is_plain = q->a.id.n && !memchr(q->a.id.p, '/', q->a.id.n);
+  for (const struct asked *o = all; o; o = o->next) {
+    if (o == q || !csn_str_eq(o->a.id, q->a.id))
+      continue;
+    if (csn_str_eq(o->a.run, q->a.run))
+      return q->numbered;
+    is_plain = false;
+  }
+  return is_plain ? q->a.id : q->qualified;
+}
+
+int
+csn_run_asks(csn_run *r, int (*fn)(void *user, const csn_ask *a), void *user)
+{
+  csn_auto(csn_arena_freep) csn_arena *keep = csn_arena_new(0);
+  struct asked *all = NULL;
+  int rc = 0;
+  pthread_mutex_lock(&r->lock);
+  gather(r, keep, &all);
   pthread_mutex_unlock(&r->lock);
+  for (struct asked *q = all; q && rc >= 0; q = q->next) {
+    q->a.call = name_of(all, q);
+    rc = fn(user, &q->a);
+  }
   return rc < 0 ? rc : 0;
+}
+
+static bool
+is_meant(const struct asked *q, csn_str call)
+{
+  return !call.n || csn_str_eq(call, q->a.id) || csn_str_eq(call, q->qualified) ||
+         csn_str_eq(call, q->numbered);
 }
 
 /* The one question that is meant and open. */
 static int
-find_ask(const csn_run *r, csn_str call, const csn_pending **out, csn_err *err)
+find_ask(const csn_run *r, const struct asked *all, csn_str call, const struct asked **out,
+         csn_err *err)
 {
-  const csn_pending *found = NULL;
+  const struct asked *found = NULL;
   size_t n = 0, n_decided = 0;
-  for (size_t i = 0; i < r->state.n_pending; i++) {
-    const csn_pending *p = &r->state.pending[i];
-    if (p->kind != CSN_DO_ASK || (call.n && !csn_str_eq(call, csn_cstr(p->call_id))))
+  int shown = call.n < 200 ? (int)call.n : 200;
+  for (const struct asked *q = all; q; q = q->next) {
+    if (!is_meant(q, call))
       continue;
-    if (find_decided(r, p->seq)) {
+    if (q->a.is_decided) {
       n_decided++;
       continue;
     }
-    found = found ? found : p;
+    found = found ? found : q;
     n++;
   }
   *out = found;
-  if (!call.n && n > 1)
+  if (n > 1 && !call.n)
     return csn_fail(err, CSN_E_INVALID, "run %s waits for %zu decisions; name the call",
                     csn_run_id(r), n);
+  if (n > 1) {
+    csn_str name = name_of(all, found);
+    return csn_fail(err, CSN_E_INVALID,
+                    "%zu calls that wait have the id %.*s; give the run, too, as in %.*s", n, shown,
+                    call.p, (int)(name.n < 300 ? name.n : 300), name.p);
+  }
   if (!found && n_decided)
     return csn_fail(err, CSN_E_EXISTS, "that was decided already; go on with the run");
   if (!found && call.n)
     return csn_fail(err, CSN_E_NOT_FOUND, "run %s does not wait for call %.*s", csn_run_id(r),
-                    (int)(call.n & 0xff), call.p);
+                    shown, call.p);
   if (!found)
     return csn_fail(err, CSN_E_NOT_FOUND, "run %s waits for no decision", csn_run_id(r));
   return 0;
+}
+
+/* Lock held: how many questions nobody has decided, here and below. */
+static size_t
+count_open(const csn_run *r)
+{
+  size_t n = 0;
+  for (size_t i = 0; i < r->state.n_pending; i++)
+    n += r->state.pending[i].kind == CSN_DO_ASK && !find_decided(r, r->state.pending[i].seq);
+  for (csn_run *k = csn_child_next(r, NULL); k; k = csn_child_next(r, k)) {
+    pthread_mutex_lock(&k->lock);
+    n += count_open(k);
+    pthread_mutex_unlock(&k->lock);
+  }
+  return n;
 }
 
 /* ---- answers ---- */
@@ -131,9 +210,7 @@ write_note(csn_run *r, const csn_pending *p, const csn_decision *d, int64_t *seq
                            &text, err);
   if (rc < 0)
     return rc;
-  bool is_last = csn_state_waits(&r->state);
-  for (size_t i = 0; i < r->state.n_pending; i++)
-    is_last = is_last && (&r->state.pending[i] == p || find_decided(r, r->state.pending[i].seq));
+  bool is_last = (csn_state_waits(&r->state) || csn_child_next(r, NULL)) && count_open(r) == 1;
   csn_run_row row = {
       .state = CSN_STR("ready"), .turns = r->state.turns, .tokens = r->state.usage.total_tokens};
   *seq = csn_journal_next_seq(r->journal);
@@ -142,26 +219,41 @@ write_note(csn_run *r, const csn_pending *p, const csn_decision *d, int64_t *seq
   return rc < 0 ? rc : csn_json_parse(r->keep, kept, note, err);
 }
 
+/* Lock held. */
 static int
-count_open(void *user, const csn_ask *a)
+decide_here(csn_run *r, int64_t effect, const csn_decision *d, csn_err *err)
 {
-  *(int *)user += !a->is_decided;
-  return 0;
+  int64_t seq = -1;
+  const csn_json *note = NULL;
+  const csn_pending *p = csn_state_find(&r->state, effect);
+  if (!p || p->kind != CSN_DO_ASK || find_decided(r, effect))
+    return csn_fail(err, CSN_E_NOT_FOUND, "run %s does not wait for that any more", csn_run_id(r));
+  int rc = write_note(r, p, d, &seq, &note, err);
+  if (rc < 0)
+    return rc;
+  const struct csn_decided *done = keep(r, seq, note, err);
+  if (done && !r->is_at_rest)
+    csn_run_deliver_held(r, CSN_EV_DECIDED, done->event, false);
+  csn_run_wake(r);
+  return done ? 0 : CSN_E_LIMIT;
 }
 
-/* Lock held: decides in the child that waits with the call. */
+/* Lock held.  Only the runs on the way to the one that asks are touched; all
+ * others of them go on resting.  1: that run is not here. */
 static int
-decide_in_child(csn_run *r, csn_str call, const csn_decision *d, csn_err *err)
+decide_below(csn_run *r, const struct asked *q, const csn_decision *d, csn_err *err)
 {
-  int rc = CSN_E_NOT_FOUND, open = 0;
-  for (csn_run *k = csn_child_next(r, NULL); k && rc == CSN_E_NOT_FOUND; k = csn_child_next(r, k)) {
-    if (!r->is_at_rest)
+  if (csn_str_eq(q->a.run, csn_cstr(csn_run_id(r))))
+    return decide_here(r, q->seq, d, err);
+  int rc = 1;
+  for (csn_run *k = csn_child_next(r, NULL); k && rc == 1; k = csn_child_next(r, k)) {
+    pthread_mutex_lock(&k->lock);
+    rc = decide_below(k, q, d, err);
+    pthread_mutex_unlock(&k->lock);
+    if (rc == 0 && !r->is_at_rest)
       csn_child_stirs(r, k);
-    rc = csn_run_decide(k, call, d, err);
   }
-  for (csn_run *k = csn_child_next(r, NULL); k && r->is_at_rest; k = csn_child_next(r, k))
-    csn_run_asks(k, count_open, &open);
-  if (rc < 0 || !r->is_at_rest || open)
+  if (rc != 0 || !r->is_at_rest || count_open(r))
     return rc;
   csn_run_row row = {
       .state = CSN_STR("ready"), .turns = r->state.turns, .tokens = r->state.usage.total_tokens};
@@ -171,26 +263,18 @@ decide_in_child(csn_run *r, csn_str call, const csn_decision *d, csn_err *err)
 int
 csn_run_decide(csn_run *r, csn_str call, const csn_decision *d, csn_err *err)
 {
-  int64_t seq = -1;
-  const csn_json *note = NULL;
-  const struct csn_decided *done = NULL;
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  struct asked *all = NULL;
+  const struct asked *q = NULL;
   pthread_mutex_lock(&r->lock);
-  const csn_pending *p = NULL;
-  int rc = find_ask(r, call, &p, err);
-  if (rc == CSN_E_NOT_FOUND && csn_child_next(r, NULL)) {
-    rc = decide_in_child(r, call, d, err);
-    pthread_mutex_unlock(&r->lock);
-    return rc;
-  }
+  gather(r, a, &all);
+  int rc = find_ask(r, all, call, &q, err);
   if (rc == 0)
-    rc = write_note(r, p, d, &seq, &note, err);
-  if (rc == 0)
-    done = keep(r, seq, note, err);
-  if (done && !r->is_at_rest)
-    csn_run_deliver_held(r, CSN_EV_DECIDED, done->event, false);
-  csn_run_wake(r);
+    rc = decide_below(r, q, d, err);
+  if (rc == 1)
+    rc = csn_fail(err, CSN_E_NOT_FOUND, "run %s does not wait for that any more", csn_run_id(r));
   pthread_mutex_unlock(&r->lock);
-  return rc < 0 ? rc : done ? 0 : CSN_E_LIMIT;
+  return rc;
 }
 
 void

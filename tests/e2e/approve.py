@@ -81,6 +81,31 @@ def a_rule_denies_without_asking():
     expect(p.run(), 0, "denied by a rule of this agent: read only")
 
 
+@test
+def of_two_called_agents_with_equal_call_ids_the_one_named_is_decided():
+    task = [{"name": "first", "when": {"first": True}, "reply": [{"exec_command": {"cmd": "touch ${task}"}}]}, RULES[-1]]
+    both = [{"name": "first", "when": {"first": True}, "reply": [{"worker": {"input": "one"}}, {"worker": {"input": "two"}}]}, RULES[-1]]
+
+    def place():
+        p = Place({"sandbox": {"backend": backend()}, "approvals": [{"tool": "exec_command", "do": "ask"}], "agent_tools": ["worker"],
+                   "agents": [{"name": "worker", "description": "Works.", "model": "script:worker.yaml"}]},
+                  both, {"worker.yaml": json.dumps({"rules": task})})
+        out = expect(p.run(), 3, "touch one", "touch two").stderr
+        names = {line.split()[-1]: line.split("waits: ")[1].split()[0] for line in out.splitlines() if "waits: " in line}
+        same(sorted(names), ["one", "two"])
+        asking = [n.split("/")[0] for n in names.values()]
+        return p, next(r["id"] for r in p.runs() if r["id"] not in asking), names
+
+    p, run, names = place()
+    expect(p.call("approve", run, "call_1_first"), 2, "2 calls are named call_1_first", names["one"], names["two"])
+    expect(p.call("approve", run, names["two"]), 0, "allowed exec_command: touch two")
+    expect(p.call("approve", run, names["one"], "--deny", "no", "--resume"), 0, "done")
+    ran = [r["data"]["arguments"] for x in p.runs() for r in p.records(x["id"]) if r["kind"] == "tool_call"]
+    same([json.loads(a)["cmd"] for a in ran], ["touch two"])
+    p, run, names = place()
+    expect(p.call("approve", run, "--all", "--resume"), 0, "done")
+
+
 # ---- what was edited
 
 

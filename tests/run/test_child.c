@@ -186,6 +186,140 @@ TEST(at_rest_it_is_decided_by_the_parents_name_and_goes_on_with_it)
   bench_fini(&b);
 }
 
+/* ---- two of them that wait with the same id ---- */
+
+#define PUSHES                                                                                     \
+  "rules:\n- {name: first, when: {first: true}, reply: [{push: {x: \"${task}\"}}]}\n"              \
+  "- {name: end, reply: \"${output}\"}\n"
+
+/* Tells in the events what it was called with. */
+static int
+push(csn_call *c, void *user, csn_err *err)
+{
+  struct bench *b = user;
+  atomic_fetch_add(&b->calls, 1);
+  csn_buf_add(csn_call_out(c), CSN_STR("pushed "));
+  csn_buf_add(csn_call_out(c), csn_json_str(csn_call_args(c), "x", CSN_STR("?")));
+  return 0;
+}
+
+static void
+make_twins(struct bench *b, csn_tool *t)
+{
+  make_asking(b, t);
+  bench_write(b, "book.yaml",
+              "rules:\n- name: first\n  when: {first: true}\n"
+              "  reply: [{worker: {input: one}}, {worker: {input: two}}]\n"
+              "- {name: end, reply: boss}\n");
+  bench_write(b, "worker.yaml", PUSHES);
+  b->agent->agents[0]->tools[0].tool.call = push;
+  t->call = push;
+}
+
+struct names {
+  size_t n, n_decided;
+  char call[4][100], input[4][40];
+};
+
+static int
+take_name(void *user, const csn_ask *a)
+{
+  struct names *l = user;
+  assert_true(l->n < 4);
+  STR_EQ(a->id, "call_1_first");
+  l->n_decided += a->is_decided;
+  snprintf(l->call[l->n], sizeof l->call[0], "%.*s", (int)a->call.n, a->call.p);
+  snprintf(l->input[l->n++], sizeof l->input[0], "%.*s", (int)a->input.n, a->input.p);
+  return 0;
+}
+
+static struct names
+names_of(csn_run *r, size_t expected)
+{
+  struct names l = {0};
+  csn_run_asks(r, take_name, &l);
+  assert_int_equal(l.n, expected);
+  return l;
+}
+
+TEST(of_two_that_wait_with_equal_ids_the_one_that_is_meant_is_decided)
+{
+  for (size_t meant = 0; meant < 2; meant++) {
+    struct bench b;
+    csn_tool t;
+    csn_err err;
+    const csn_decision yes = {.allow = true};
+    make_twins(&b, &t);
+    csn_run *r = bench_start(&b);
+    assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+    struct names l = names_of(r, 2);
+    assert_string_not_equal(l.call[0], l.call[1]);
+    const char *other = strstr(l.input[meant], "one") ? "pushed two" : "pushed one";
+    assert_int_equal(csn_run_decide(r, CSN_STR(""), &yes, &err), CSN_E_INVALID);
+    assert_int_equal(csn_run_decide(r, CSN_STR("call_1_first"), &yes, &err), CSN_E_INVALID);
+    assert_non_null(strstr(err.msg, l.call[0]));
+    OK(csn_run_decide(r, csn_cstr(l.call[meant]), &yes, &err), &err);
+    assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+    assert_int_equal(atomic_load(&b.calls), 1);
+    assert_false(bench_saw(&b, other));
+    names_of(r, 1);
+    assert_int_equal(csn_run_decide(r, csn_cstr(l.call[meant]), &yes, &err), CSN_E_NOT_FOUND);
+    OK(csn_run_decide(r, csn_cstr(l.call[!meant]), &yes, &err), &err); /* its long name still is */
+    STR_EQ(bench_await(&b, r).output, "boss");
+    assert_true(bench_saw(&b, other));
+    csn_run_free(r);
+    bench_fini(&b);
+  }
+}
+
+TEST(at_rest_both_are_decided_by_their_names)
+{
+  struct bench b;
+  csn_tool t;
+  csn_err err;
+  char id[40];
+  csn_auto(csn_buf_finip) csn_buf states = CSN_BUF(1000);
+  make_twins(&b, &t);
+  csn_run *r = bench_start(&b);
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  csn_run_free(r);
+  csn_rt_free(b.rt);
+
+  bench_open(&b);
+  csn_run_options o = {.tools = &t, .n_tools = 1};
+  OK(csn_run_open(b.rt, csn_cstr(id), &o, &r, &err), &err);
+  const csn_decision yes = {.allow = true}, no = {.reason = CSN_STR("not that")};
+  struct names l = names_of(r, 2);
+  bool second_is_one = strstr(l.input[1], "one") != NULL;
+  OK(csn_run_decide(r, csn_cstr(l.call[1]), &yes, &err), &err);
+  assert_int_equal(csn_run_decide(r, csn_cstr(l.call[1]), &no, &err), CSN_E_EXISTS);
+  OK(csn_store_runs(b.rt->store, list, &states, &err), &err);
+  assert_int_equal(csn_str_find(csn_buf_str(&states), CSN_STR("ready waiting"), 0) != SIZE_MAX ||
+                       csn_str_find(csn_buf_str(&states), CSN_STR("waiting ready"), 0) != SIZE_MAX,
+                   true);
+  struct names again = names_of(r, 2);
+  assert_int_equal(again.n_decided, 1);
+  assert_string_equal(again.call[0], l.call[0]); /* that one is decided takes no name away */
+  OK(csn_run_decide(r, csn_cstr(l.call[0]), &no, &err), &err);
+  csn_buf_clear(&states);
+  OK(csn_store_runs(b.rt->store, list, &states, &err), &err);
+  STR_EQ(csn_buf_str(&states), "ready ready ready ");
+  csn_run_free(r);
+  csn_rt_free(b.rt);
+
+  bench_open(&b);
+  o.listener = bench_listen;
+  o.user = &b;
+  OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err);
+  STR_EQ(bench_await(&b, r).output, "boss");
+  assert_int_equal(atomic_load(&b.calls), 1);
+  assert_true(bench_saw(&b, second_is_one ? "pushed one" : "pushed two"));
+  assert_false(bench_saw(&b, second_is_one ? "pushed two" : "pushed one"));
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
 /* Blocks until its scope ends, at its first call. */
 static int
 hang(csn_call *c, void *user, csn_err *err)
@@ -244,4 +378,6 @@ RUN_TESTS("run/child", RUN(an_agent_is_called_and_answers),
           RUN(what_went_wrong_in_it_is_told_to_the_model), RUN(many_are_called_at_once),
           RUN(it_works_in_the_same_workspace), RUN(the_run_waits_with_it_and_decides_through_it),
           RUN(at_rest_it_is_decided_by_the_parents_name_and_goes_on_with_it),
+          RUN(of_two_that_wait_with_equal_ids_the_one_that_is_meant_is_decided),
+          RUN(at_rest_both_are_decided_by_their_names),
           RUN(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it))

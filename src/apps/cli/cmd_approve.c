@@ -53,6 +53,8 @@ take_ask(void *user, const csn_ask *a)
   v[l->n].call = csn_arena_dup(l->c->arena, a->call);
   v[l->n].tool = csn_arena_dup(l->c->arena, a->tool);
   v[l->n].input = csn_arena_dup(l->c->arena, a->input);
+  v[l->n].run = csn_arena_dup(l->c->arena, a->run);
+  v[l->n].id = csn_arena_dup(l->c->arena, a->id);
   l->v = v;
   l->n++;
   return 0;
@@ -100,6 +102,15 @@ decide_one(cli *c, csn_run *r, const struct approve_opts *v, const csn_ask *a, c
   return rc;
 }
 
+/* By the name that is listed, the call's id, or the run and that. */
+static bool
+is_named(const csn_ask *a, csn_str call)
+{
+  return csn_str_eq(a->call, call) || csn_str_eq(a->id, call) ||
+         (call.n == a->run.n + 1 + a->id.n && csn_str_starts(call, a->run) &&
+          call.p[a->run.n] == '/' && csn_str_ends(call, a->id));
+}
+
 static int
 decide(cli *c, csn_run *r, const struct approve_opts *v, const char *call, csn_err *err)
 {
@@ -111,15 +122,20 @@ decide(cli *c, csn_run *r, const struct approve_opts *v, const char *call, csn_e
     cli_list_asks(c, r);
     return csn_fail(err, CSN_E_INVALID, "%zu calls wait: name one, or give --all", l.n);
   }
+  size_t n = 0;
+  for (size_t i = 0; i < l.n; i++)
+    if (!call || is_named(&l.v[i], csn_cstr(call)))
+      l.v[n++] = l.v[i];
+  if (n == 0)
+    return csn_fail(err, CSN_E_NOT_FOUND, "run %s does not wait for call %s", csn_run_id(r), call);
+  if (call && n > 1) {
+    cli_list_asks(c, r);
+    return csn_fail(err, CSN_E_INVALID, "%zu calls are named %s: give the name that is listed", n,
+                    call);
+  }
   int rc = CSN_OK;
-  bool found = false;
-  for (size_t i = 0; i < l.n && rc == 0; i++)
-    if (!call || csn_str_eq(l.v[i].call, csn_cstr(call))) {
-      rc = decide_one(c, r, v, &l.v[i], err);
-      found = true;
-    }
-  if (!found)
-    rc = csn_fail(err, CSN_E_NOT_FOUND, "run %s does not wait for call %s", csn_run_id(r), call);
+  for (size_t i = 0; i < n && rc == 0; i++)
+    rc = decide_one(c, r, v, &l.v[i], err);
   return rc;
 }
 
