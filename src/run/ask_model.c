@@ -195,11 +195,11 @@ on_done(void *user, const csn_err *err)
 /* ---- the request ---- */
 
 static bool
-is_offered(const struct ask *a, const char *name)
+is_offered(const struct ask *a, csn_str name)
 {
   csn_str lines = csn_cstr(a->without), line;
   while (csn_str_line(&lines, &line))
-    if (csn_glob(line, csn_cstr(name)))
+    if (csn_glob(line, name))
       return false;
   return true;
 }
@@ -218,18 +218,20 @@ collect_tools(struct ask *a)
     bool is_hosted = false; /* who acts on the computer is no function to the model */
     for (size_t k = 0; k < ag->n_hosted; k++)
       is_hosted = is_hosted || strcmp(ag->hosted[k].type, name) == 0;
-    if (is_hosted || !is_offered(a, name))
+    if (is_hosted || !is_offered(a, csn_cstr(name)))
       continue;
     a->tools[n] = ag->tools[i].decl;
     a->tools[n++].is_deferred = csn_agent_defers(ag, csn_cstr(name));
   }
   for (size_t i = 0; i < ag->n_hosted; i++)
-    if (is_offered(a, ag->hosted[i].type))
+    if (is_offered(a, csn_cstr(ag->hosted[i].type)))
       a->tools[n++] = csn_agent_hosted_decl(ag, i, a->arena);
   csn_json_each (t, ag->agent_tools)
-    a->tools[n++] = csn_agent_child_decl(ag, t);
+    if (is_offered(a, csn_json_str(t, "tool", CSN_STR(""))))
+      a->tools[n++] = csn_agent_child_decl(ag, t);
   csn_json_each (h, ag->handoffs)
-    a->tools[n++] = csn_agent_handoff_decl(ag, h, a->arena);
+    if (is_offered(a, csn_json_str(h, "tool", CSN_STR(""))))
+      a->tools[n++] = csn_agent_handoff_decl(ag, h, a->arena);
   return n;
 }
 

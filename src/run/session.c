@@ -165,6 +165,8 @@ append_session(csn_job *j)
   pthread_mutex_lock(&r->lock);
   size_t from = (size_t)r->history < r->n_items ? (size_t)r->history : r->n_items;
   size_t n = r->n_items - from;
+  while (n && r->state.withheld >= 0 && r->items[from + n - 1].seq >= r->state.withheld)
+    n--;
   csn_auto(csn_freep) csn_str *items = csn_alloc((n + 1) * sizeof *items);
   for (size_t i = 0; i < n; i++)
     items[i] = r->items[from + i].raw; /* they live as long as the run */

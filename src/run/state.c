@@ -38,6 +38,7 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
   const csn_json *limits = csn_json_get(agent, "limits"), *soft = csn_json_get(limits, "soft");
   *st = (csn_state){
       .items_from = -1, .items_to = -1, .timer_seq = -1, .instructions = -1, .prefix = *salt};
+  st->reply = st->answer = st->withheld = -1;
   st->context = (csn_context){.trim = -1,
                               .cut = -1,
                               .summary = -1,
@@ -327,6 +328,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
     text(w, "untrusted", st->untrusted);
   if (st->session)
     text(w, "session", st->session);
+  csn_step_withheld_to_json(st, w);
   team_to_json(st, w);
   csn_jw_key(w, "pending");
   csn_jw_arr(w);
@@ -409,6 +411,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->items_from = csn_json_int(v, "items_from", -1);
   st->items_to = csn_json_int(v, "items_to", -1);
   st->session = text_or_null(v, "session");
+  csn_step_withheld_from_json(st, v);
   st->reason = text_or_null(v, "reason");
   st->output = text_or_null(v, "output");
   st->message = text_or_null(v, "message");

@@ -208,6 +208,9 @@ typedef struct csn_state {
   struct csn_route_state route;
   int64_t instructions; /* seq of the callback_returned that holds them; -1: none */
   char *session;        /* the conversation that this run is a part of; NULL: none */
+  int64_t reply;        /* seq of this turn's model_replied; -1: none yet */
+  int64_t answer;       /* that of the first answer that guardrails on output look at; -1: none */
+  int64_t withheld;     /* items of that seq and after it stay out of the session; -1: none */
   char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
   csn_sticky *sticky;   /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;

@@ -126,6 +126,7 @@ csn_step_enter_review(struct csn_step *s)
   if (st->stop_output) {
     free(st->output);
     st->output = csn_steal(st->stop_output);
+    csn_step_hold_answer(st, st->reply);
   }
   csn_step_review(s);
 }

@@ -172,6 +172,12 @@ void csn_step_loop_found(struct csn_step *s, const char *what, int64_t times, co
  * else the input begins the conversation. */
 void csn_step_begin_session(struct csn_step *s);
 void csn_step_save_session(struct csn_step *s);
+/* The record of that seq begins an answer that guardrails on output look at. */
+void csn_step_hold_answer(csn_state *st, int64_t seq);
+/* The run has its outcome: what of it stays out of the session. */
+void csn_step_withhold(csn_state *st);
+void csn_step_withheld_to_json(const csn_state *st, csn_jw *w);
+void csn_step_withheld_from_json(csn_state *st, const csn_json *v);
 
 /* ---- step_tools.c ---- */
 

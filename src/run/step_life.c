@@ -5,6 +5,7 @@
 void
 csn_step_enter_closing(struct csn_step *s)
 {
+  csn_step_withhold(s->st);
   s->st->phase = CSN_PHASE_CLOSING;
   if (s->st->cfg.has_outputs && s->st->sandbox_open)
     csn_pending_add(s->st, CSN_DO_SANDBOX_CHECKPOINT, csn_emit_checkpoint(s->out, s->ev));

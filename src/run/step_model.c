@@ -43,6 +43,7 @@ csn_step_enter_model(struct csn_step *s)
   if (csn_step_make_room(s) || !csn_step_reserve(s))
     return;
   st->phase = CSN_PHASE_MODEL;
+  st->reply = -1;
   bool is_first = st->turns++ == 0;
   st->attempts = 0;
   csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
@@ -181,6 +182,7 @@ static void
 take_final(struct csn_step *s, const struct csn_reply_shape *shape)
 {
   csn_state *st = s->st;
+  csn_step_hold_answer(st, st->reply);
   if (shape->refusal.n)
     csn_step_fail(s, "model_refusal", shape->refusal);
   else
@@ -195,6 +197,7 @@ csn_step_on_model_replied(struct csn_step *s)
   if (!p)
     return CSN_E_INVALID;
   csn_pending_drop(st, p);
+  st->reply = s->ev->seq;
   csn_step_absorb(s);
   csn_usage_add(&st->usage, csn_json_get(s->ev->data, "usage"));
   csn_step_charge(st, csn_json_get(s->ev->data, "usage"));

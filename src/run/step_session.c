@@ -3,7 +3,8 @@
  *
  * An input with {"session":{"name",...},"input":[items]} does not begin the
  * conversation by itself: `session_loaded` does, with what was said before and
- * the input behind it.  In closing, what the run added is appended. */
+ * the input behind it.  In closing, what the run added is appended, but
+ * for what guardrails held back. */
 #include "run/step_impl.h"
 
 void
@@ -17,6 +18,64 @@ csn_step_begin_session(struct csn_step *s)
   csn_step_set_text(&s->st->session, csn_json_str(session, "name", CSN_STR("")));
   csn_pending_add(s->st, CSN_DO_SESSION_READ, csn_emit_session_read(s->out, s->ev, session));
 }
+
+/* ---- what guardrails hold back ---- */
+
+void
+csn_step_hold_answer(csn_state *st, int64_t seq)
+{
+  if (st->answer < 0 && csn_state_is_gated(st))
+    st->answer = seq;
+}
+
+static bool
+is_reason(const csn_state *st, const char *reason)
+{
+  return st->reason && strcmp(st->reason, reason) == 0;
+}
+
+/* Before the phase is left in which the run came to its outcome.  A reply that
+ * no guardrail has passed is read by nobody later either; what came after it
+ * makes no sense alone. */
+void
+csn_step_withhold(csn_state *st)
+{
+  bool is_replied = st->phase == CSN_PHASE_MODEL;
+  bool is_gated = csn_state_is_gated(st) && (is_replied || st->stop_output);
+  bool is_stopped = is_replied && (is_reason(st, "guardrail") || is_reason(st, "callback"));
+  if (st->outcome != CSN_RUN_DONE && st->answer >= 0)
+    st->withheld = st->answer;
+  else if (st->outcome != CSN_RUN_DONE && (is_gated || is_stopped))
+    st->withheld = st->reply; /* is_stopped: one on input objected beside the call */
+  st->reply = -1;
+}
+
+static void
+seq_to_json(csn_jw *w, const char *key, int64_t seq)
+{
+  if (seq < 0)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_int(w, seq);
+}
+
+void
+csn_step_withheld_to_json(const csn_state *st, csn_jw *w)
+{
+  seq_to_json(w, "reply", st->reply);
+  seq_to_json(w, "answer", st->answer);
+  seq_to_json(w, "withheld", st->withheld);
+}
+
+void
+csn_step_withheld_from_json(csn_state *st, const csn_json *v)
+{
+  st->reply = csn_json_int(v, "reply", -1);
+  st->answer = csn_json_int(v, "answer", -1);
+  st->withheld = csn_json_int(v, "withheld", -1);
+}
+
+/* ---- appending ---- */
 
 /* Nothing is saved of a run that never had its conversation. */
 void

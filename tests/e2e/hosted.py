@@ -247,4 +247,17 @@ def a_search_that_we_should_make_ends_the_run():
     expect(place(server, []).run(), 5, "searched here")
 
 
+@test
+def what_is_not_enabled_is_not_offered_be_it_a_tool_an_agent_or_a_hand_off():
+    team = {"agent_tools": ["worker", "helper"], "handoffs": ["helper", "boss"],
+            "agents": [{"name": n, "capabilities": []} for n in ("worker", "helper", "boss")]}
+    for off, left in (([], ["web_search", "worker", "helper", "transfer_to_helper", "transfer_to_boss"]),
+                      (["worker", "transfer_to_h*"], ["web_search", "helper", "transfer_to_boss"]),
+                      (["*"], [])):
+        server = Turns([message("done")])
+        p = place(server, [{"hosted": "web_search"}], tool_settings=[{"tool": t, "enabled": False} for t in off], **team)
+        expect(p.run(), 0, "done")
+        same([t.get("name", t["type"]) for t in server.sent(0).get("tools", [])], left)
+
+
 sys.exit(finish())

@@ -3,6 +3,7 @@
  * Functions of a program that can change a run: guardrails, instructions,
  * predicates; bound by name, asked again after a stop, not asked on replay. */
 #include "bench.h"
+#include "play.h"
 
 /* What callbacks saw and how often; `answer` is what they write. */
 struct seen {
@@ -249,10 +250,167 @@ TEST(a_callback_that_was_out_is_bound_again_and_asked_again)
   bench_fini(&b);
 }
 
+/* A run in the session `s` that ends so. */
+static void
+run_in_session(struct bench *b, enum csn_run_state want)
+{
+  csn_run *r = NULL;
+  csn_err err;
+  csn_run_options o = {.listener = bench_listen, .user = b, .session = "s"};
+  csn_buf_clear(&b->events);
+  OK(csn_run_start(b->rt, b->agent, CSN_STR("go"), &o, &r, &err), &err);
+  assert_int_equal(bench_await(b, r).state, want);
+  csn_run_free(r);
+}
+
+/* The items of the session, as the next run reads them: {"effect":N,"items":[...]. */
+static csn_str
+read_session(struct bench *b)
+{
+  csn_str all = csn_buf_str(&b->events), kind = CSN_STR("session_loaded ");
+  size_t at = csn_str_find(all, kind, 0);
+  assert_true(at != SIZE_MAX);
+  csn_str rest = csn_strn(all.p + at + kind.n, all.n - at - kind.n), line;
+  assert_true(csn_str_line(&rest, &line));
+  return line;
+}
+
+#define GO "{\"role\":\"user\",\"content\":\"go\"}"
+#define STOPS "[{\"callback\":\"g\",\"on\":\"tool_output\"}]"
+
+TEST(what_a_guardrail_held_back_stays_out_of_the_session)
+{
+  static const struct {
+    const char *guardrails, *tool_use, *answer;
+    int rc;
+    enum csn_run_state state;
+    const char *holds; /* the session, besides the task */
+  } rows[] = {
+      {ON("output"), NULL, "{}", 0, CSN_RUN_DONE, "secret 1"},
+      {ON("output"), NULL, "{\"trip\":true}", 0, CSN_RUN_FAILED, "call 1"},
+      {ON("output"), NULL, "", CSN_E_IO, CSN_RUN_FAILED, "call 1"},
+      {ON("output"), "stop_on_first", "{}", 0, CSN_RUN_DONE, "call 1"},
+      {ON("output"), "stop_on_first", "{\"trip\":true}", 0, CSN_RUN_FAILED, NULL},
+      {STOPS, "stop_on_first", "{\"reject\":\"hidden\"}", 0, CSN_RUN_DONE, "hidden"},
+      {STOPS, "stop_on_first", "{\"trip\":true}", 0, CSN_RUN_FAILED, "Withheld by a guardrail."},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct bench b;
+    struct seen s = {.answer = rows[i].answer, .rc = rows[i].rc};
+    bench_init(&b, "rules:\n- {name: first, when: {first: true}, reply: [{count: {x: a}}]}\n"
+                   "- {name: end, reply: secret 1}\n");
+    bench_tool(&b, "count", bench_count);
+    bind(&b, "g", &s);
+    bench_set(&b, "guardrails", rows[i].guardrails);
+    if (rows[i].tool_use)
+      bench_set(&b, "tool_use", "\"stop_on_first\"");
+    run_in_session(&b, rows[i].state);
+    run_in_session(&b, rows[i].state);
+    csn_str got = read_session(&b);
+    static const char *const texts[] = {"secret 1", "call 1", "hidden", "Withheld by"};
+    bool is_open = rows[i].holds && strcmp(rows[i].holds, "secret 1") == 0;
+    for (size_t k = 0; k < CSN_COUNT(texts); k++) {
+      bool has = csn_str_find(got, csn_cstr(texts[k]), 0) != SIZE_MAX;
+      bool wants = rows[i].holds && (strncmp(rows[i].holds, texts[k], strlen(texts[k])) == 0 ||
+                                     (is_open && strcmp(texts[k], "call 1") == 0));
+      if (has != wants)
+        fail_msg("row %zu: %s in %.*s", i, texts[k], (int)got.n, got.p);
+    }
+    if (!rows[i].holds) /* not even the call */
+      assert_true(csn_str_find(got, CSN_STR("\"items\":[" GO "," GO "]"), 0) != SIZE_MAX);
+    csn_buf_fini(&s.last);
+    bench_fini(&b);
+  }
+}
+
+TEST(an_answer_that_was_held_back_before_a_stop_stays_out_after_it)
+{
+  struct bench b;
+  struct seen s = {.answer = "{\"trip\":true}"};
+  csn_err err;
+  bench_init(&b, BOOK);
+  bench_tool(&b, "count", bench_count);
+  csn_callback cb = {.size = sizeof cb, .name = "g", .fn = hang, .user = &s};
+  OK(csn_agent_add_callback(b.agent, &cb, &err), &err);
+  bench_set(&b, "guardrails", ON("output"));
+  bench_set(&b, "tool_use", "\"stop_on_first\"");
+  csn_run *r = NULL;
+  csn_run_options in = {.session = "s"};
+  OK(csn_run_start(b.rt, b.agent, CSN_STR("go"), &in, &r, &err), &err);
+  char id[40];
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  for (int64_t end = csn_now_ns() + 20000000000; !atomic_load(&s.n) && csn_now_ns() < end;)
+    sched_yield();
+  csn_run_interrupt(r);
+  csn_run_free(r);
+  cb.fn = say;
+  s.last = CSN_BUF(1 << 20);
+  csn_run_options o = {.callbacks = &cb, .n_callbacks = 1};
+  OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err);
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_FAILED);
+  csn_run_free(r);
+  csn_agent_free(b.agent);
+  b.agent = csn_agent_new("tester");
+  csn_agent_set_model(b.agent, b.model);
+  bench_tool(&b, "count", bench_count);
+  run_in_session(&b, CSN_RUN_DONE);
+  assert_true(csn_str_find(read_session(&b), CSN_STR("\"items\":[" GO "," GO "]"), 0) != SIZE_MAX);
+  csn_buf_fini(&s.last);
+  bench_fini(&b);
+}
+
+#define INPUT_GUARD "{\"guardrails\":[{\"callback\":\"g\",\"on\":\"input\"}]}"
+#define OUTPUT_GUARD "{\"guardrails\":[{\"callback\":\"g\",\"on\":\"output\"}]}"
+
+TEST(a_reply_beside_which_the_input_was_refused_stays_out_whichever_came_first)
+{
+  for (int first = 0; first < 2; first++) {
+    struct play p;
+    begin(&p, INPUT_GUARD);
+    play(&p, CSN_EV_INPUT, HELLO, "model_call@2 callback@3");
+    if (first)
+      play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"trip\":true}", "model_cancel@5");
+    play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(2, "x"), first ? "finish@7" : "");
+    reread(&p, INPUT_GUARD);
+    if (!first)
+      play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":3,\"trip\":true}", "finish@6");
+    assert_int_equal(p.st.withheld, first ? 6 : 4);
+    end(&p);
+  }
+}
+
+TEST(an_answer_that_no_guardrail_looked_at_stays_out_and_what_was_passed_does_not)
+{
+  struct play p;
+  begin(&p, OUTPUT_GUARD);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "model_call@6");
+  reread(&p, OUTPUT_GUARD);
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(6, "x"), "callback@8");
+  reread(&p, OUTPUT_GUARD);
+  play(&p, CSN_EV_CANCEL_REQUESTED, "{}", "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":8}", "finish@11");
+  assert_int_equal(p.st.outcome, CSN_RUN_CANCELLED);
+  assert_int_equal(p.st.withheld, 7);
+  end(&p);
+
+  begin(&p, OUTPUT_GUARD);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(2, "x"), "callback@4");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4}", "finish@6");
+  assert_int_equal(p.st.withheld, -1);
+  end(&p);
+}
+
 RUN_TESTS("run/callback", RUN(guardrails_let_pass_trip_and_reject),
           RUN(a_guardrail_that_cannot_look_lets_nothing_pass),
           RUN(text_is_held_back_until_the_guardrail_has_passed_it),
           RUN(instructions_and_tools_may_change_from_turn_to_turn),
           RUN(the_answer_fits_its_schema_or_the_model_is_told_once),
           RUN(a_name_that_is_not_bound_is_an_error_before_the_run),
-          RUN(a_callback_that_was_out_is_bound_again_and_asked_again))
+          RUN(a_callback_that_was_out_is_bound_again_and_asked_again),
+          RUN(what_a_guardrail_held_back_stays_out_of_the_session),
+          RUN(an_answer_that_was_held_back_before_a_stop_stays_out_after_it),
+          RUN(a_reply_beside_which_the_input_was_refused_stays_out_whichever_came_first),
+          RUN(an_answer_that_no_guardrail_looked_at_stays_out_and_what_was_passed_does_not))
