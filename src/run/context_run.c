@@ -19,13 +19,25 @@ csn_context_family(const csn_run *r)
   return csn_token_family(csn_cstr(csn_run_model(r)));
 }
 
+/* Only the provider that summed up can read its summary: for another one all
+ * that was said counts again. */
+static int64_t
+readable_since(const csn_run *r, int64_t since)
+{
+  csn_str prefix = csn_model_prefix(csn_cstr(csn_run_model(r)));
+  for (size_t i = since < 0 ? 0 : r->n_items; i-- > 0;)
+    if (r->items[i].seq == since && r->items[i].model.n)
+      return csn_str_eq(csn_model_prefix(r->items[i].model), prefix) ? since : -1;
+  return since;
+}
+
 struct csn_view_spec
 csn_context_spec(const csn_run *r)
 {
   const csn_context *c = &r->state.context;
   return (struct csn_view_spec){.trim = c->trim,
                                 .cut = c->cut,
-                                .since = c->since,
+                                .since = readable_since(r, c->since),
                                 .base_to = c->base_to,
                                 .base = c->base >= 0 ? r->base : CSN_STR(""),
                                 .summary = c->summary >= 0 ? r->summary : CSN_STR(""),

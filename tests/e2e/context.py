@@ -54,6 +54,8 @@ class Server:
                     items = [message(f"SUMMARY {self.summaries}: the count stands at {self.turns}")]
                 else:
                     items = decide(self.turns, body)
+                    if items is None:
+                        return 403, "application/json", b'{"error":{"message":"not today"}}'
                     self.turns += 1
                 used = {"input_tokens": size, "output_tokens": tokens_of(items), "total_tokens": size + tokens_of(items)}
                 reply = {"id": f"r{nth}", "status": "completed", "output": items, "usage": used if counts else {}}
@@ -221,6 +223,25 @@ def the_server_is_asked_to_sum_up_where_it_can():
         same(body["context_management"], [{"type": "compaction", "compact_threshold": 90000}])
     same(s.bodies[2]["input"][0], {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"})
     same([i.get("type") for i in s.bodies[2]["input"]], ["compaction", "function_call", "function_call_output"])
+
+
+@test
+def what_one_server_summed_up_another_one_gets_whole():
+    def decide(nth, body):
+        if body["model"] == "gpt-4o-mini":
+            return [message("done")]
+        made = [{"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}] if nth == 1 else []
+        return None if nth == 2 else made + read_log(nth)
+
+    s = Server(decide)
+    p = place(s, {"model": ["here/gpt-4o", "there/gpt-4o-mini"]}, 50)
+    server = {"api": "responses", "base_url": s.model.url, "compaction": True}
+    p.write("caisson.yaml", json.dumps({"providers": {"here": server, "there": server}, "windows": {"here/*": 100000, "there/*": 100000}}))
+    expect(p.run("--no-stream", "--harness-tools", task="count the logs"), 0, "done")
+    last = s.bodies[-1]
+    same(last["model"], "gpt-4o-mini")
+    assert "count the logs" in json.dumps(last["input"][0]), last["input"][0]
+    same([i.get("type", "message") for i in last["input"]], ["message", *["function_call", "function_call_output"] * 2])
 
 
 sys.exit(finish())
