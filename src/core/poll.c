@@ -47,12 +47,14 @@ csn_poll(csn_scope *sc, struct pollfd *fds, nfds_t n, csn_err *err)
   if (event < 0)
     return csn_fail_errno(err, "eventfd");
   struct pollfd all[MOST + 1];
-  memcpy(all, fds, n * sizeof *fds);
+  if (n) /* a wait for nothing but the scope has none */
+    memcpy(all, fds, n * sizeof *fds);
   all[n] = (struct pollfd){.fd = event, .events = POLLIN};
   csn_waker w;
   csn_waker_add(&w, sc, wake, &event);
   int rc = poll_until(sc, all, n + 1, err);
   csn_waker_drop(&w);
-  memcpy(fds, all, n * sizeof *fds);
+  if (n)
+    memcpy(fds, all, n * sizeof *fds);
   return rc;
 }

@@ -166,6 +166,8 @@ static void
 on_head(void *user, int status, const csn_header *headers, size_t n)
 {
   struct ask *a = user;
+  if (a->decoder) /* of a kept connection that turned out to be closed */
+    a->route.ops->close(csn_steal(a->decoder));
   a->decoder = csn_route_decoder(&a->route, a->arena, status, headers, n, &a->rq, on_delta, a);
 }
 

@@ -657,6 +657,7 @@ TEST(a_warm_jail_that_dies_is_not_handed_out)
   struct cell a, b;
   cell_open(&a, (csn_sandbox_spec){0});
   fill_pool(&a, 3);
+  await_children(4);
   pid_t spawner = find_spawner();
   char path[64], text[4096];
   snprintf(path, sizeof path, "/proc/%d/task/%d/children", spawner, spawner);
