@@ -569,7 +569,7 @@ fill_pool(struct cell *c, uint32_t n)
   OK(csn_jail_request(&ask, &got, &c->err), &c->err);
 }
 
-/* Jails and warm jails; -1 where the kernel does not tell. */
+/* Jails, warm jails, for a moment helpers; -1 where the kernel does not tell. */
 static int
 count_children(void)
 {
@@ -593,11 +593,12 @@ count_children(void)
 static void
 await_children(int n)
 {
-  for (int i = 0; i < 500 && count_children() != n && count_children() >= 0; i++)
+  int have = 0;
+  for (int i = 0; i < 500; i++) {
+    if ((have = count_children()) < 0 || have == n)
+      return;
     nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-  int have = count_children();
-  if (have < 0 || have == n)
-    return;
+  }
   char line[200];
   snprintf(line, sizeof line, "ps -o pid,stat,wchan,etime,comm --ppid %d >&2", find_spawner());
   const char *argv[] = {"sh", "-c", line, NULL};
