@@ -8,6 +8,7 @@
  * no link at all: stricter, never weaker. */
 #include "core/fd.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -258,4 +259,48 @@ csn_mkdirs(int dir, const char *path, mode_t mode, csn_err *err)
     at = next;
   }
   return 0;
+}
+
+static int
+by_bytes(const void *a, const void *b)
+{
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int
+csn_names_read(csn_names *l, int dir, size_t most, csn_err *err)
+{
+  int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+  DIR *d = again < 0 ? NULL : fdopendir(again);
+  if (!d) {
+    rc = csn_fail_errno(err, "a folder cannot be listed");
+    csn_closep(&again);
+    return rc;
+  }
+  for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+      continue;
+    if (l->n == most) {
+      rc = csn_fail(err, CSN_E_LIMIT, "more than %zu files", most);
+      break;
+    }
+    if (l->n == l->room) {
+      l->room = l->room ? l->room * 2 : 32;
+      l->p = csn_realloc(l->p, l->room, sizeof *l->p);
+    }
+    l->p[l->n++] = csn_dupz(csn_cstr(e->d_name));
+  }
+  closedir(d);
+  if (l->n)
+    qsort(l->p, l->n, sizeof *l->p, by_bytes);
+  return rc;
+}
+
+void
+csn_names_fini(csn_names *l)
+{
+  for (size_t i = 0; i < l->n; i++)
+    free(l->p[i]);
+  free(l->p);
+  *l = (csn_names){0};
 }

@@ -34,6 +34,14 @@ int csn_mkdirs(int dir, const char *path, mode_t mode, csn_err *err) CSN_MUST;
 /* Opens the folder that holds a path's last part, and gives that part on the
  * heap: a plain name, so "", "." and "/" are CSN_E_INVALID or DENIED. */
 int csn_open_parent(int dir, const char *path, char **name, csn_err *err) CSN_MUST;
+/* The names in a folder without "." and "..", in the order of their bytes, on
+ * the heap; more than `most` are CSN_E_LIMIT.  `dir` stays where it is. */
+typedef struct csn_names {
+  char **p;
+  size_t n, room;
+} csn_names;
+int csn_names_read(csn_names *l, int dir, size_t most, csn_err *err) CSN_MUST;
+void csn_names_fini(csn_names *l);
 /* Removes a file or a whole tree beneath `dir`, however deep, never through
  * links; a missing one is fine.  Something mounted inside is CSN_E_DENIED. */
 int csn_remove_tree(int dir, const char *path, csn_err *err) CSN_MUST;

@@ -259,11 +259,7 @@ csn_agent_read_tool_use(const struct csn_agent_reader *r, const csn_json *m)
   if (!ok)
     return csn_agent_complain(
         r, m, "tool_use: expected run_again, stop_on_first or {stop_at: [TOOL...]}");
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_value(&w, m);
-  return csn_agent_keep(r, &w, &r->a->tool_use);
+  return csn_agent_keep_value(r, m, &r->a->tool_use);
 }
 
 void

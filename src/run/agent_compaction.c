@@ -70,11 +70,7 @@ csn_agent_read_compaction(const struct csn_agent_reader *r, const csn_json *m)
         r, policy, "compaction.policy: expected none, or an object with type static or dynamic");
   if (rc < 0)
     return rc;
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 16);
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_value(&w, m);
-  return csn_agent_keep(r, &w, &r->a->compaction);
+  return csn_agent_keep_value(r, m, &r->a->compaction);
 }
 
 /* Tokens of a request from which on something is left out; 0: never. */

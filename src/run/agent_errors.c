@@ -39,11 +39,7 @@ csn_agent_read_errors(const struct csn_agent_reader *r, const csn_json *m)
     rc = rc < 0 ? rc : read_one(r, h);
   if (rc < 0)
     return rc;
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_value(&w, m);
-  return csn_agent_keep(r, &w, &r->a->errors);
+  return csn_agent_keep_value(r, m, &r->a->errors);
 }
 
 void

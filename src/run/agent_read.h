@@ -46,6 +46,8 @@ int csn_agent_read_sections(const struct csn_agent_reader *r, const csn_json *v)
 
 /* Keeps JSON that was written for a section. */
 int csn_agent_keep(const struct csn_agent_reader *r, csn_jw *w, const csn_json **out);
+/* The same of a value that is kept as it was read. */
+int csn_agent_keep_value(const struct csn_agent_reader *r, const csn_json *v, const csn_json **out);
 
 /* A list, each of whose members `one` reads and writes. */
 int csn_agent_read_list(const struct csn_agent_reader *r, const csn_json *m, const char *key,

@@ -36,6 +36,16 @@ csn_agent_keep(const struct csn_agent_reader *r, csn_jw *w, const csn_json **out
 }
 
 int
+csn_agent_keep_value(const struct csn_agent_reader *r, const csn_json *v, const csn_json **out)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_value(&w, v);
+  return csn_agent_keep(r, &w, out);
+}
+
+int
 csn_agent_read_list(const struct csn_agent_reader *r, const csn_json *m, const char *key,
                     int (*one)(const struct csn_agent_reader *r, const csn_json *v, csn_jw *w),
                     const csn_json **out)

@@ -12,7 +12,7 @@ enum {
   ITEM_MAX_BYTES = 64 << 20
 };
 
-static const char stub_text[] =
+static const char left_out_text[] =
     "[This output is left out, since the conversation grew too long. Ask for it again if you "
     "need it.]";
 static const char lost_text[] =
@@ -59,14 +59,15 @@ with_output(csn_arena *a, const csn_json *item, csn_str text)
 }
 
 static csn_str
-stubbed(csn_arena *a, csn_str raw)
+without_output(csn_arena *a, csn_str raw)
 {
   if (raw.n < STUB_LEAST_BYTES)
     return raw;
   csn_auto(csn_arena_freep) csn_arena *tmp = csn_arena_new(0);
   const csn_json *item = parse(tmp, raw);
-  return item && csn_item_side(item) == CSN_SIDE_TOOL ? with_output(a, item, csn_cstr(stub_text))
-                                                      : raw;
+  return item && csn_item_side(item) == CSN_SIDE_TOOL
+             ? with_output(a, item, csn_cstr(left_out_text))
+             : raw;
 }
 
 /* Not within a character. */
@@ -107,7 +108,7 @@ shortened(csn_arena *a, csn_str raw)
   if (!item || csn_item_side(item) != CSN_SIDE_TOOL)
     return raw;
   if (!csn_json_is(output, CSN_JSON_STRING))
-    return with_output(a, item, csn_cstr(stub_text));
+    return with_output(a, item, csn_cstr(left_out_text));
   if (output->text.n < 2 * PIECE_BYTES + STUB_LEAST_BYTES)
     return raw;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(ITEM_MAX_BYTES);
@@ -233,7 +234,7 @@ make(struct making *m)
     add(m, spec->cut, summary_item(view->arena, spec), CSN_STR(""));
   for (; i < m->n; i++) {
     csn_str raw = m->items[i].raw;
-    raw = m->items[i].seq <= spec->trim ? stubbed(view->arena, raw) : raw;
+    raw = m->items[i].seq <= spec->trim ? without_output(view->arena, raw) : raw;
     add(m, m->items[i].seq, raw, m->items[i].model);
   }
 }

@@ -7,7 +7,6 @@
  * is opened by descriptor, never through a link, and nothing blocks. */
 #include "sandbox/snap_walk.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -30,49 +29,6 @@ struct walk {
   size_t n, room;
   int depth;
 };
-
-struct names {
-  char **p;
-  size_t n, room;
-};
-
-static void
-names_finip(struct names *l)
-{
-  for (size_t i = 0; i < l->n; i++)
-    free(l->p[i]);
-  free(l->p);
-}
-
-static int
-by_name(const void *a, const void *b)
-{
-  return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int
-list(struct walk *k, int dir, struct names *l, csn_err *err)
-{
-  int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
-  DIR *d = again < 0 ? NULL : fdopendir(again);
-  if (!d)
-    return csn_fail_errno(err, "list %s", k->path.n ? k->path.p : ".");
-  for (struct dirent *e; rc == 0 && (e = readdir(d));) {
-    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-      continue;
-    if (k->n + l->n > CSN_SNAP_FILES_MAX)
-      rc = csn_fail(err, CSN_E_LIMIT, "more than %d files", CSN_SNAP_FILES_MAX);
-    if (l->n == l->room) {
-      l->room = l->room ? l->room * 2 : 32;
-      l->p = csn_realloc(l->p, l->room, sizeof *l->p);
-    }
-    l->p[l->n++] = csn_dupz(csn_cstr(e->d_name));
-  }
-  closedir(d);
-  if (l->n)
-    qsort(l->p, l->n, sizeof *l->p, by_name);
-  return rc;
-}
 
 static bool
 is_omitted(const struct walk *k)
@@ -203,8 +159,9 @@ take_entry(struct walk *k, int dir, const char *name, csn_err *err)
 static int
 walk_folder(struct walk *k, int dir, csn_err *err)
 {
-  csn_auto(names_finip) struct names l = {0};
-  int rc = list(k, dir, &l, err);
+  csn_auto(csn_names_fini) csn_names l = {0};
+  int rc = csn_wrap(err, csn_names_read(&l, dir, CSN_SNAP_FILES_MAX - k->n, err), "%.300s",
+                    k->path.n ? k->path.p : ".");
   size_t n = k->path.n;
   for (size_t i = 0; rc == 0 && i < l.n; i++) {
     if (n)

@@ -6,7 +6,6 @@
  * their bytes, since times tell nothing about copies.  The workspace may be
  * changing or hostile: everything is opened by descriptor without following
  * links, nothing blocks, and counts and depth are bounded. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,29 +25,10 @@ typedef struct walk {
   int depth;
 } walk;
 
-typedef struct names {
-  char **p;
-  size_t n, room;
-} names;
-
-static void
-names_finip(names *l)
-{
-  for (size_t i = 0; i < l->n; i++)
-    free(l->p[i]);
-  free(l->p);
-}
-
-static int
-by_name(const void *a, const void *b)
-{
-  return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static bool
 is_left_out(const char *name)
 {
-  static const char *const out[] = {".", "..", ".git", ".caisson"};
+  static const char *const out[] = {".git", ".caisson"};
   for (size_t i = 0; i < CSN_COUNT(out); i++)
     if (strcasecmp(name, out[i]) == 0)
       return true;
@@ -56,32 +36,13 @@ is_left_out(const char *name)
 }
 
 static int
-list(walk *w, int dir, names *l, csn_err *err)
+list(walk *w, int dir, csn_names *l, csn_err *err)
 {
   if (dir < 0)
     return 0;
-  int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *d = again < 0 ? NULL : fdopendir(again);
-  if (!d) {
-    int rc = csn_fail_errno(err, "list %s", w->path.n ? w->path.p : ".");
-    csn_closep(&again);
-    return rc;
-  }
-  int rc = 0;
-  for (struct dirent *e; rc == 0 && (e = readdir(d));) {
-    if (is_left_out(e->d_name))
-      continue;
-    if (++w->names > NAMES_MAX)
-      rc = csn_fail(err, CSN_E_LIMIT, "more than %d files to compare", NAMES_MAX);
-    if (l->n == l->room) {
-      l->room = l->room ? l->room * 2 : 32;
-      l->p = csn_realloc(l->p, l->room, sizeof *l->p);
-    }
-    l->p[l->n++] = csn_dupz(csn_cstr(e->d_name));
-  }
-  closedir(d);
-  if (l->n)
-    qsort(l->p, l->n, sizeof *l->p, by_name);
+  int rc = csn_wrap(err, csn_names_read(l, dir, NAMES_MAX - w->names, err), "%.300s",
+                    w->path.n ? w->path.p : ".");
+  w->names += l->n;
   return rc;
 }
 
@@ -279,7 +240,7 @@ walk_name(walk *w, int base, int work, const char *name, csn_err *err)
 static int
 walk_dirs(walk *w, int base, int work, csn_err *err)
 {
-  csn_auto(names_finip) names a = {0}, b = {0};
+  csn_auto(csn_names_fini) csn_names a = {0}, b = {0};
   int rc = list(w, base, &a, err);
   if (rc == 0)
     rc = list(w, work, &b, err);
@@ -289,6 +250,8 @@ walk_dirs(walk *w, int base, int work, csn_err *err)
     const char *name = order <= 0 ? a.p[i] : b.p[j];
     i += order <= 0;
     j += order >= 0;
+    if (is_left_out(name))
+      continue;
     if (n)
       csn_buf_addc(&w->path, '/');
     csn_buf_addz(&w->path, name);

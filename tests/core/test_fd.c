@@ -64,6 +64,15 @@ place_fini(struct place *p)
   assert_int_equal(rmdir(p->path), 0);
 }
 
+/* The number that a descriptor opened now would have. */
+static int
+next_fd(void)
+{
+  int fd = dup(0);
+  close(fd);
+  return fd;
+}
+
 static const struct {
   const char *path;
   int want; /* code of csn_file_read, 0 for success */
@@ -376,6 +385,27 @@ TEST(a_tree_deeper_than_the_descriptors_allowed_is_removed)
   place_fini(&p);
 }
 
+TEST(names_of_a_folder_come_in_order_and_no_more_than_asked_for)
+{
+  struct place p = place_new();
+  csn_err err;
+  static const char *const names[] = {"dir-out",  "file", "link-abs", "link-in",
+                                      "link-out", "loop", "sub"};
+  int lowest = next_fd();
+  csn_auto(csn_names_fini) csn_names all = {0}, few = {0}, none = {0};
+  OK(csn_names_read(&all, p.root, CSN_COUNT(names), &err), &err);
+  assert_int_equal(all.n, CSN_COUNT(names));
+  for (size_t i = 0; i < all.n; i++)
+    assert_string_equal(all.p[i], names[i]);
+  assert_int_equal(csn_names_read(&few, p.root, CSN_COUNT(names) - 1, &err), CSN_E_LIMIT);
+  int file = openat(p.root, "file", O_RDONLY | O_CLOEXEC);
+  assert_int_equal(csn_names_read(&none, file, 10, &err), CSN_E_NOT_FOUND);
+  assert_int_equal(err.sys_errno, ENOTDIR);
+  close(file);
+  assert_int_equal(next_fd(), lowest); /* nothing stayed open */
+  place_fini(&p);
+}
+
 TEST(parts_of_a_path_are_joined_without_dots)
 {
   static const struct {
@@ -411,4 +441,5 @@ RUN_TESTS("core/fd", RUN(a_name_from_outside_reaches_only_what_is_beneath),
           RUN(folders_are_made_where_they_are_missing_and_only_beneath),
           RUN(removing_a_tree_touches_nothing_outside_it),
           RUN(a_tree_deeper_than_the_descriptors_allowed_is_removed),
+          RUN(names_of_a_folder_come_in_order_and_no_more_than_asked_for),
           RUN(parts_of_a_path_are_joined_without_dots))

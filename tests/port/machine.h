@@ -164,11 +164,10 @@ count_fds(void)
   return n;
 }
 
-/* Processes of this host that were started with $MARK. */
+/* Processes of this host whose arguments hold the text. */
 static inline int
-count_marked(void)
+count_processes_with(const char *needle)
 {
-  const char *needle = mark();
   int n = 0;
   DIR *d = opendir("/proc");
   for (struct dirent *e; (e = readdir(d));) {
@@ -183,6 +182,13 @@ count_marked(void)
   }
   closedir(d);
   return n;
+}
+
+/* Processes of this host that were started with $MARK. */
+static inline int
+count_marked(void)
+{
+  return count_processes_with(mark());
 }
 
 static inline void

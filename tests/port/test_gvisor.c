@@ -27,33 +27,13 @@ tear_down(void **state)
   return rmdir(folder); /* nothing was left there */
 }
 
-/* Processes of this machine whose arguments name the folder. */
-static int
-count_runsc(void)
-{
-  int n = 0;
-  DIR *d = opendir("/proc");
-  for (struct dirent *e; (e = readdir(d));) {
-    char path[300], line[4096];
-    snprintf(path, sizeof path, "/proc/%s/cmdline", e->d_name);
-    int fd = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd < 0)
-      continue;
-    ssize_t got = read(fd, line, sizeof line);
-    close(fd);
-    n += got > 0 && memmem(line, (size_t)got, folder, strlen(folder)) != NULL;
-  }
-  closedir(d);
-  return n;
-}
-
 static void
 expect_none(void)
 {
   int64_t deadline = csn_now_ns() + 10000000000;
-  while (count_runsc() > 0 && csn_now_ns() < deadline)
+  while (count_processes_with(folder) > 0 && csn_now_ns() < deadline)
     pause_ms(5);
-  assert_int_equal(count_runsc(), 0);
+  assert_int_equal(count_processes_with(folder), 0);
 }
 
 TEST(it_has_a_kernel_of_its_own_and_nothing_of_the_host)
@@ -85,7 +65,7 @@ TEST(it_has_a_kernel_of_its_own_and_nothing_of_the_host)
     if (!csn_str_eq(csn_buf_str(&out), csn_cstr(rows[i].want)))
       fail_msg("%s printed '%s', expected '%s'", rows[i].script, out.p ? out.p : "", rows[i].want);
   }
-  assert_true(count_runsc() > 0);
+  assert_true(count_processes_with(folder) > 0);
   machine_close(&m);
   expect_none();
 }
@@ -138,7 +118,7 @@ TEST(nothing_survives_a_harness_that_was_killed)
   }
   char c;
   assert_int_equal(read(ready[0], &c, 1), 1);
-  assert_true(count_runsc() > 0);
+  assert_true(count_processes_with(folder) > 0);
   kill(harness, SIGKILL);
   waitpid(harness, NULL, 0);
   expect_none();
