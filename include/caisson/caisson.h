@@ -15,6 +15,7 @@
 #include "model.h"
 #include "network.h"
 #include "patch.h"
+#include "remote.h"
 #include "run.h"
 #include "sandbox.h"
 #include "scope.h"

@@ -26,6 +26,10 @@ typedef struct csn_patch csn_patch;
 CSN_API int csn_patch_parse(csn_patch **out, csn_str text, csn_err *err) CSN_MUST;
 CSN_API void csn_patch_free(csn_patch *p);
 
+/* Every path that its operations name, clean and relative to the folder whose
+ * name is root, as in csn_patch_plan(); NULL-terminated, the patch's. */
+CSN_API int csn_patch_paths(csn_patch *p, const char *root, const char *const **paths,
+                            csn_err *err) CSN_MUST;
 /* Checks every operation against the folder `dir`; cwd (relative, may be
  * NULL) is what relative paths start from; root (absolute, may be NULL) is the
  * name the folder has for the patch's author.  Nothing is written. */

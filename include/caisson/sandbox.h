@@ -23,6 +23,7 @@ extern "C" {
 
 typedef struct csn_sandbox csn_sandbox;
 typedef struct csn_proc csn_proc;
+struct csn_sandbox_sweep;
 
 /* How much a sandbox may use.  0: the back-end's own choice, which may be no
  * limit (docs/jail.md has the jail's); CSN_UNLIMITED: as much as there is. */
@@ -119,6 +120,10 @@ typedef struct csn_sandbox_spec {
   size_t n_expose;
   const csn_layers *layers; /* NULL: the workspace is workspace_fd itself */
   struct csn_stack *stack;  /* the port's: leave it NULL */
+  /* What csn_sandbox_state() told: opens that one again, or CSN_E_NOT_FOUND.  NULL: a new one. */
+  const csn_json *state;
+  bool keep;         /* closing lets go of it, and csn_sandbox_destroy() ends it */
+  const char *label; /* "OWNER/NAME", for csn_sandbox_sweep() to know it by; may be NULL */
 } csn_sandbox_spec;
 
 /* A command to start.  Borrowed during spawn. */
@@ -165,6 +170,20 @@ typedef struct csn_sandbox_ops {
   /* optional: see csn_sandbox_restrict() */
   int (*restrict_network)(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to,
                           int64_t *reached, csn_err *err);
+  /* ---- all optional; see caisson/remote.h ---- */
+  bool is_remote; /* workspaces are not folders of this machine: workspace_fd is -1 */
+  bool has_users; /* spec.user and csn_exec.user may be given */
+  const struct csn_sandbox_option *options; /* what spec.options may hold; NULL: nothing */
+  int (*get)(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd, csn_err *err);
+  int (*put)(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err);
+  int (*remove)(csn_sandbox *sb, csn_scope *sc, const char *const *paths, csn_err *err);
+  void (*state)(csn_sandbox *sb, csn_jw *w);
+  int (*pause)(csn_sandbox *sb, csn_scope *sc, csn_err *err);
+  int (*resume)(csn_sandbox *sb, csn_scope *sc, csn_err *err);
+  int (*destroy)(csn_sandbox *sb, csn_scope *sc, csn_err *err);
+  /* options: as in csn_sandbox_spec */
+  int (*sweep)(csn_scope *sc, const csn_json *options, const struct csn_sandbox_sweep *how,
+               csn_err *err);
 } csn_sandbox_ops;
 
 typedef struct csn_proc_ops {

@@ -35,6 +35,7 @@ struct csn_agent_sandbox {
   uint16_t *expose;
   size_t n_expose;
   uint32_t pool;
+  const csn_json *options; /* keys of one back-end alone, see agent_options.c; may be NULL */
 };
 
 /* The section `limits`; 0: none. */

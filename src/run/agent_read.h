@@ -35,6 +35,12 @@ int csn_agent_whole(const struct csn_agent_reader *r, const csn_json *v, const c
 /* The section `sandbox` of the agent v, also when it is absent. */
 int csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v);
 
+/* Keys of `sandbox` that one back-end has for itself: agent_options.c */
+enum { CSN_OPTIONS_MAX = 16 };
+size_t csn_agent_option_keys(const csn_agent *a, const char **keys);
+int csn_agent_read_options(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_options(const csn_agent *a, csn_jw *w);
+
 /* An entry {type: compaction, ...} of `capabilities`: agent_compaction.c */
 int csn_agent_read_compaction(const struct csn_agent_reader *r, const csn_json *m);
 

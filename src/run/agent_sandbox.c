@@ -239,7 +239,7 @@ static const struct part parts[] = {
 int
 csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
 {
-  const char *keys[CSN_COUNT(parts) + 1] = {NULL};
+  const char *keys[CSN_COUNT(parts) + CSN_OPTIONS_MAX + 1] = {NULL};
   const csn_json *m = csn_json_get(v, "sandbox");
   csn_agent *a = r->a;
   a->has_sandbox = m || a->has_shell || a->has_files || a->manifest;
@@ -249,6 +249,10 @@ csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
   for (size_t i = 0; i < CSN_COUNT(parts); i++)
     keys[i] = parts[i].key;
   int rc = csn_agent_want(r, m, "sandbox", CSN_JSON_OBJECT);
+  const csn_json *backend = rc == 0 ? csn_json_get(m, "backend") : NULL;
+  if (backend) /* which decides what other keys there are */
+    rc = read_backend(r, backend);
+  csn_agent_option_keys(a, keys + CSN_COUNT(parts));
   if (rc == 0)
     rc = csn_agent_only(r, m, "sandbox.", keys);
   for (size_t i = 0; rc == 0 && i < CSN_COUNT(parts); i++) {
@@ -256,7 +260,7 @@ csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
     if (value)
       rc = parts[i].read(r, value);
   }
-  return rc;
+  return rc < 0 ? rc : csn_agent_read_options(r, m);
 }
 
 void
@@ -266,5 +270,6 @@ csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w)
   csn_jw_obj(w);
   for (size_t i = 0; i < CSN_COUNT(parts); i++)
     parts[i].write(a, w);
+  csn_agent_write_options(a, w);
   csn_jw_end(w);
 }

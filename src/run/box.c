@@ -13,6 +13,7 @@
 
 #include "core/fd.h"
 #include "run/box_network.h"
+#include "run/box_remote.h"
 #include "run/box_snapshot.h"
 #include "run/driver.h"
 #include "run/redact.h"
@@ -21,7 +22,7 @@
 #include "sandbox/jail.h"
 #include "sandbox/outputs.h"
 
-enum { LOCK_WAIT_MS = 10000 };
+enum { LOCK_WAIT_MS = 10000, FETCH_MS = 300000 };
 
 void
 csn_box_init(struct csn_box *b)
@@ -99,9 +100,10 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   int rc = open_box_folder(r, err);
   if (rc < 0)
     return rc;
-  if (b->workspace_fd < 0)
+  bool is_remote = csn_box_is_remote(r);
+  if (b->workspace_fd < 0 && !is_remote)
     b->workspace_fd = open_folder(b->folder_fd, "workspace", err);
-  if (b->workspace_fd < 0)
+  if (b->workspace_fd < 0 && !is_remote)
     return b->workspace_fd;
   if ((rc = csn_box_network_need(r, err)) < 0)
     return rc;
@@ -119,8 +121,11 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .expose = a->sandbox.expose,
       .n_expose = a->sandbox.n_expose,
       .pool = a->sandbox.pool,
+      .options = a->sandbox.options,
   };
   csn_arena *tmp = csn_arena_new(0);
+  if (is_remote)
+    rc = csn_box_remote_spec(r, tmp, &spec, err);
   if (a->manifest)
     csn_manifest_accounts(a->manifest, tmp, &spec);
   const char *const *more = a->manifest ? csn_manifest_environment(a->manifest) : NULL;
@@ -135,8 +140,11 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   for (const char *const *e = a->sandbox.environment; e && *e; e++)
     env[k++] = *e;
   spec.environment = env;
-  rc = csn_sandbox_open(&b->sb, sc, &spec, err);
+  if (rc == 0)
+    rc = csn_sandbox_open(&b->sb, sc, &spec, err);
   csn_arena_free(tmp);
+  if (rc == 0 && is_remote)
+    rc = csn_box_remote_opened(r, err);
   if (rc == 0)
     rc = csn_box_ports_open(r, err);
   if (rc < 0 && b->sb) {
@@ -225,6 +233,8 @@ static void
 end_box(csn_run *r, const char *what)
 {
   struct csn_box *b = &r->box;
+  if (what && csn_box_is_remote(r) && !csn_box_remote_end(r))
+    what = NULL; /* its state stays, so that it can be ended later */
   end_processes(r);
   csn_closep(&b->workspace_fd);
   csn_closep(&b->folder_fd);
@@ -264,8 +274,8 @@ fill_workspace(csn_run *r, csn_scope *sc, csn_err *err)
       .workspace_fd = r->box.workspace_fd,
       .base_fd = base,
       .source_fd = source,
-      .uid = r->box.sb->uid,
-      .gid = r->box.sb->gid,
+      .uid = csn_box_is_remote(r) ? -1 : r->box.sb->uid,
+      .gid = csn_box_is_remote(r) ? -1 : r->box.sb->gid,
       .progress = r->opts.listener ? on_progress : NULL,
       .user = r,
   };
@@ -279,16 +289,24 @@ csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err)
   struct csn_box *b = &r->box;
   pthread_mutex_lock(&b->lock);
   int rc = open_box_folder(r, err);
-  bool is_new = !r->opts.after;
+  bool is_new = !r->opts.after, is_remote = csn_box_is_remote(r);
+  if (rc == 0 && is_remote && is_new)
+    rc = csn_box_remote_discard(r, sc, err);
   if (rc == 0) {
     csn_closep(&b->workspace_fd);
-    rc = is_new ? fresh_folder(b->folder_fd, "workspace", err) : csn_box_take_over(r, err);
+    rc = is_new                       ? fresh_folder(b->folder_fd, "workspace", err)
+         : csn_box_remote_is_there(r) ? 0 /* in an earlier life of this run */
+                                      : csn_box_take_over(r, err);
     b->workspace_fd = is_new ? rc : -1;
   }
   if (rc >= 0)
     rc = open_machine(r, sc, err);
   if (rc >= 0 && is_new)
     rc = fill_workspace(r, sc, err);
+  if (rc >= 0 && is_remote) {
+    csn_closep(&b->workspace_fd);
+    rc = csn_box_remote_send(r, sc, err);
+  }
   if (rc < 0) /* half a workspace would look like one whose files were removed */
     end_box(r, is_new ? "" : NULL);
   pthread_mutex_unlock(&b->lock);
@@ -323,6 +341,16 @@ open_out(csn_run *r, bool says_to, csn_err *err)
   return fd < 0 ? csn_fail_errno(err, "cannot open the folder %s", dir) : fd;
 }
 
+static int
+stage_outputs(csn_run *r, csn_arena *a, const csn_output *want, size_t n, csn_stage **stage,
+              csn_err *err)
+{
+  const char **paths = csn_arena_alloc(a, (n + 1) * sizeof *paths);
+  for (size_t i = 0; i < n; i++)
+    paths[i] = csn_arena_dup(a, want[i].path).p;
+  return csn_stage_open(stage, &r->scope, r->box.sb, r->box.folder_fd, "collected", paths, err);
+}
+
 /* Those with or without `to`; their reports join the list in w. */
 static int
 collect_some(csn_run *r, bool says_to, csn_jw *w, csn_err *err)
@@ -339,7 +367,11 @@ collect_some(csn_run *r, bool says_to, csn_jw *w, csn_err *err)
   if (out < 0)
     return out;
   csn_outputs got = {0};
-  int rc = csn_outputs_collect(&got, &r->scope, r->box.workspace_fd, out, want, n, NULL, err);
+  csn_auto(csn_stage_freep) csn_stage *stage = NULL;
+  int rc = csn_box_is_remote(r) ? stage_outputs(r, a, want, n, &stage, err) : 0;
+  if (rc == 0)
+    rc = csn_outputs_collect(&got, &r->scope, stage ? csn_stage_fd(stage) : r->box.workspace_fd,
+                             out, want, n, NULL, err);
   csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(64u << 20);
   csn_jw lw;
   csn_jw_init(&lw, &list);
@@ -381,6 +413,25 @@ is_worth_keeping(const csn_run *r)
   return r->opts.keep_workspace || (r->agent->n_outputs && !r->opts.out_dir);
 }
 
+/* Of a run that is over: what is wanted of a workspace elsewhere comes here.
+ * False when it did not, so that it stays where it is. */
+static bool
+fetch_workspace(csn_run *r)
+{
+  csn_err err = {0};
+  csn_scope sc; /* the run's may be over as well */
+  if (!csn_box_remote_is_there(r) || !(r->opts.snapshot || is_worth_keeping(r)))
+    return true;
+  csn_scope_init(&sc, NULL, FETCH_MS);
+  int rc = r->box.sb ? 0 : open_machine(r, &sc, &err);
+  if (rc == 0)
+    rc = csn_box_remote_fetch(r, &sc, &err);
+  csn_scope_fini(&sc);
+  if (rc < 0)
+    csn_logf(r->rt->log, CSN_LOG_WARN, "%s", err.msg);
+  return rc == 0;
+}
+
 static void
 save_workspace(csn_run *r, bool is_over)
 {
@@ -394,6 +445,7 @@ void
 csn_box_close(csn_run *r, bool is_over)
 {
   pthread_mutex_lock(&r->box.lock);
+  is_over = is_over && fetch_workspace(r);
   save_workspace(r, is_over);
   end_box(r, !is_over ? NULL : is_worth_keeping(r) ? "/claims" : "");
   pthread_mutex_unlock(&r->box.lock);
@@ -410,10 +462,10 @@ csn_box_sweep(csn_run *r)
     return; /* it was removed */
   csn_closep(&folder);
   pthread_mutex_lock(&r->box.lock);
-  bool is_open = open_box_folder(r, &err) == 0;
-  save_workspace(r, is_open);
+  bool is_open = open_box_folder(r, &err) == 0, is_here = is_open && fetch_workspace(r);
+  save_workspace(r, is_here);
   if (is_open)
-    end_box(r, is_worth_keeping(r) ? "/claims" : "");
+    end_box(r, !is_here ? NULL : is_worth_keeping(r) ? "/claims" : "");
   else
     csn_logf(r->rt->log, CSN_LOG_WARN, "%s", err.msg);
   pthread_mutex_unlock(&r->box.lock);

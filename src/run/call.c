@@ -12,6 +12,7 @@
 #include "run/items.h"
 #include "run/label.h"
 #include "run/redact.h"
+#include "sandbox/stage.h"
 
 enum { OUT_MAX_BYTES = 32 << 20, CLAIM_NAME = 80 };
 
@@ -157,21 +158,22 @@ csn_call_last_note(const csn_call *c)
 
 /* ---- claims ---- */
 
+/* What a call has in `folder` of its box. */
 static void
-claim_name(const csn_call *c, char out[CLAIM_NAME])
+name_in(const char *folder, const csn_call *c, char out[CLAIM_NAME])
 {
   csn_run *r = c->base.run;
   if (r->box_run) /* in its parent's box, where others count from 0, too */
-    snprintf(out, CLAIM_NAME, "claims/%s-%lld", csn_run_id(r), (long long)c->base.seq);
+    snprintf(out, CLAIM_NAME, "%s/%s-%lld", folder, csn_run_id(r), (long long)c->base.seq);
   else
-    snprintf(out, CLAIM_NAME, "claims/%lld", (long long)c->base.seq);
+    snprintf(out, CLAIM_NAME, "%s/%lld", folder, (long long)c->base.seq);
 }
 
 int
 csn_call_claim(csn_call *c, csn_err *err)
 {
   char name[CLAIM_NAME];
-  claim_name(c, name);
+  name_in("claims", c, name);
   int dir = csn_box_owner(c->base.run)->box.folder_fd;
   int rc = csn_mkdirs(dir, "claims", 0700, err);
   return rc < 0 ? rc : csn_open_beneath(dir, name, O_WRONLY | O_CREAT | O_APPEND, 0600, err);
@@ -181,12 +183,32 @@ bool
 csn_call_was_claimed(csn_call *c)
 {
   char name[CLAIM_NAME];
-  claim_name(c, name);
+  name_in("claims", c, name);
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64);
   csn_err err;
   int rc = csn_file_read(csn_box_owner(c->base.run)->box.folder_fd, name, &b, &err);
   /* What cannot be read proves nothing, so it may have begun. */
   return rc == 0 ? b.n > 0 : rc != CSN_E_NOT_FOUND;
+}
+
+/* ---- stages ---- */
+
+int
+csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, csn_stage **out,
+               csn_err *err)
+{
+  char name[CLAIM_NAME];
+  name_in("staged", c, name);
+  int dir = csn_box_owner(c->base.run)->box.folder_fd;
+  return csn_stage_open(out, &c->scope, sb, dir, name, paths, err);
+}
+
+int
+csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err)
+{
+  char name[CLAIM_NAME];
+  name_in("staged", c, name);
+  return csn_stage_recover(&c->scope, sb, csn_box_owner(c->base.run)->box.folder_fd, name, err);
 }
 
 /* ---- performing ---- */

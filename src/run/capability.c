@@ -7,6 +7,8 @@
 #include "caisson/patch.h"
 #include "run/driver.h"
 #include "sandbox/image.h"
+#include "sandbox/patch_int.h"
+#include "sandbox/stage.h"
 
 /* ---- shell ---- */
 
@@ -63,12 +65,39 @@ recover_begun(csn_call *c, void *user, csn_err *err)
 
 /* ---- filesystem ---- */
 
-static int
-workspace_of(csn_call *c, csn_sandbox **sb, csn_err *err)
+/* The workspace as a folder: itself, or a stage with those of its files that
+ * are needed. */
+struct place {
+  csn_sandbox *sb;
+  csn_stage *stage;
+  int fd;
+};
+
+static void
+place_fini(struct place *p)
 {
-  int rc = csn_call_sandbox(c, sb, err);
-  if (rc == 0 && (*sb)->workspace_fd < 0)
-    rc = csn_fail(err, CSN_E_UNSUPPORTED, "this sandbox's files are not on this machine");
+  csn_stage_free(p->stage);
+}
+
+static int
+place_stage(csn_call *c, struct place *p, const char *const *paths, csn_err *err)
+{
+  p->fd = p->sb->workspace_fd;
+  if (p->fd >= 0)
+    return 0;
+  int rc = csn_call_stage(c, p->sb, paths, &p->stage, err);
+  p->fd = rc < 0 ? -1 : csn_stage_fd(p->stage);
+  return rc;
+}
+
+/* What was done there is where it belongs. */
+static int
+place_send(csn_call *c, struct place *p, csn_err *err)
+{
+  int rc = p->stage ? csn_stage_seal(p->stage, err) : 0;
+  csn_fault_pass(&csn_call_run(c)->rt->fault, "patch.sealed");
+  if (rc == 0 && p->stage)
+    rc = csn_stage_send(p->stage, csn_call_scope(c), err);
   return rc;
 }
 
@@ -103,27 +132,38 @@ static int
 apply_patch(csn_call *c, void *user, csn_err *err)
 {
   (void)user;
-  csn_sandbox *sb;
-  int rc = workspace_of(c, &sb, err);
+  csn_auto(place_fini) struct place at = {0};
+  int rc = csn_call_sandbox(c, &at.sb, err);
   if (rc < 0)
     return rc;
   csn_err why;
   csn_auto(csn_patch_freep) csn_patch *p = NULL;
+  const char *const *paths = NULL;
   rc = csn_patch_parse(&p, csn_call_input(c), &why);
   if (rc == 0)
-    rc = csn_patch_plan(p, sb->workspace_fd, sb->root, NULL, &why);
+    rc = csn_patch_paths(p, at.sb->root, &paths, &why);
+  if (rc < 0)
+    return tell_model(c, rc, &why);
+  rc = place_stage(c, &at, paths, err);
+  if (rc < 0)
+    return rc;
+  rc = csn_patch_plan(p, at.fd, at.sb->root, NULL, &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
   rc = note_plan(c, p, err);
   if (rc < 0)
     return rc;
-  rc = csn_patch_stage(p, sb->uid, sb->gid, &why);
+  rc = at.stage ? csn_patch_stage(p, -1, -1, &why)
+                : csn_patch_stage(p, at.sb->uid, at.sb->gid, &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
   csn_fault_pass(&csn_call_run(c)->rt->fault, "patch.staged");
   rc = csn_patch_commit(p, at_rename, &csn_call_run(c)->rt->fault, &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
+  rc = place_send(c, &at, err);
+  if (rc < 0)
+    return rc;
   csn_patch_report(p, csn_call_out(c));
   return 0;
 }
@@ -133,10 +173,16 @@ recover_patch(csn_call *c, void *user, csn_err *err)
 {
   (void)user;
   csn_sandbox *sb;
-  int rc = workspace_of(c, &sb, err);
+  int rc = csn_call_sandbox(c, &sb, err);
   const csn_json *plan = csn_call_last_note(c);
   if (rc < 0 || !plan)
     return rc < 0 ? rc : CSN_CALL_PERFORM;
+  if (sb->workspace_fd < 0) {
+    rc = csn_call_stage_recover(c, sb, err);
+    if (rc > 0)
+      csn_patch_report_ops(csn_json_get(plan, "ops"), csn_call_out(c));
+    return rc < 0 ? rc : rc > 0 ? 0 : CSN_CALL_PERFORM;
+  }
   bool is_done = false;
   rc = csn_patch_recover(sb->workspace_fd, plan, &is_done, csn_call_out(c), err);
   return rc == 0 && !is_done ? CSN_CALL_PERFORM : rc;
@@ -146,13 +192,20 @@ static int
 view_image(csn_call *c, void *user, csn_err *err)
 {
   (void)user;
-  csn_sandbox *sb;
-  int rc = workspace_of(c, &sb, err);
+  csn_auto(place_fini) struct place at = {0};
+  int rc = csn_call_sandbox(c, &at.sb, err);
+  if (rc < 0)
+    return rc;
+  csn_str path = csn_json_str(csn_call_args(c), "path", CSN_STR(""));
+  csn_auto(csn_buf_finip) csn_buf clean = CSN_BUF(4096);
+  const char *paths[2] = {NULL};
+  if (csn_image_path(path, at.sb->root, &clean))
+    paths[0] = clean.p;
+  rc = place_stage(c, &at, paths, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_buf_finip) csn_buf url = CSN_BUF(16u << 20);
-  rc = csn_image_view(sb->workspace_fd, sb->root,
-                      csn_json_str(csn_call_args(c), "path", CSN_STR("")), &url, err);
+  rc = csn_image_view(at.fd, at.sb->root, path, &url, err);
   if (rc < 0)
     return rc;
   if (rc == 0) {

@@ -15,6 +15,7 @@
  *   box.c         the run's sandbox: its folder, making, closing (box.h)
  *   box_after.c   a workspace taken over from an earlier run
  *   box_ports.c   the ports it exposes
+ *   box_remote.c  what is different when the workspace is elsewhere
  *   box_network.c its network policy, its connections as notes
  *   resume.c      from a journal back to a run
  *   decide.c      questions to a human, and their answers
@@ -274,6 +275,12 @@ int csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 int csn_call_claim(csn_call *c, csn_err *err) CSN_MUST;
 bool csn_call_was_claimed(csn_call *c);
 csn_str csn_call_name(const csn_call *c);
+struct csn_stage;
+/* Files of a workspace that is elsewhere, in a folder of the box that bears the
+ * call's name; and after a crash: 1 when what was sealed is sent now, else 0. */
+int csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, struct csn_stage **out,
+                   csn_err *err) CSN_MUST;
+int csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err) CSN_MUST;
 
 /* ---- decide.c ---- */
 

@@ -9,4 +9,14 @@ extern const csn_sandbox_ops csn_sandbox_jail, csn_sandbox_local, csn_sandbox_fa
 /* The jail at level gvisor. */
 extern const csn_sandbox_ops csn_sandbox_gvisor;
 
+/* A member of spec.options, which is a key of the section `sandbox` of agent
+ * files, too. */
+typedef struct csn_sandbox_option {
+  const char *name; /* NULL ends the list */
+  enum csn_json_kind kind;
+} csn_sandbox_option;
+
+/* By the word of configuration; or NULL. */
+const csn_sandbox_ops *csn_sandbox_find(const char *name);
+
 #endif

@@ -82,6 +82,14 @@ below(csn_str path, const char *root)
   return path;
 }
 
+bool
+csn_image_path(csn_str path, const char *root, csn_buf *clean)
+{
+  csn_str rel = below(path, root);
+  return rel.n && rel.p[0] != '/' && !memchr(rel.p, '\0', rel.n) && csn_path_add(clean, rel) &&
+         clean->n && !clean->over;
+}
+
 static int CSN_PRINTF(3, 4) say(csn_buf *out, csn_str path, const char *fmt, ...)
 {
   csn_buf_addz(out, "image ");

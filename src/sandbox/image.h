@@ -13,6 +13,9 @@
  * or NULL when it is no picture that is known here. */
 const char *csn_image_type(csn_str bytes, csn_str path);
 
+/* The path relative to the workspace, clean; false when it names nothing in it. */
+bool csn_image_path(csn_str path, const char *root, csn_buf *clean);
+
 /* Reads a regular file beneath the workspace; `root` (may be NULL) is the name
  * the workspace has for the model, from which absolute paths are taken.
  * 1: *out is "data:TYPE;base64,...".  0: *out is a sentence for the model that

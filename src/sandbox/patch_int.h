@@ -92,6 +92,9 @@ int csn_patch_settle(csn_patch *p, csn_patch_slot *s, size_t i, const char *tag,
 /* Only the folders that the slot needs. */
 int csn_patch_need_dirs(csn_patch *p, const csn_patch_slot *s, csn_err *err) CSN_MUST;
 
+/* patch_recover.c: what the operations of a recorded plan did. */
+void csn_patch_report_ops(const csn_json *ops, csn_buf *out);
+
 /* patch.c */
 /* Removes what stage wrote and did not become a file. */
 void csn_patch_unstage(csn_patch *p);

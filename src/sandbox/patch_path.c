@@ -75,6 +75,28 @@ csn_patch_normalise(csn_patch *p, csn_str path, csn_str *out, csn_str *shown, cs
   return 0;
 }
 
+int
+csn_patch_paths(csn_patch *p, const char *root, const char *const **paths, csn_err *err)
+{
+  const char **list = csn_arena_alloc(p->arena, (2 * p->n_ops + 1) * sizeof *list);
+  size_t n = 0;
+  p->root = csn_arena_dup(p->arena, csn_cstr(root));
+  for (size_t i = 0; i < p->n_ops; i++) {
+    const csn_str named[] = {p->ops[i].path, p->ops[i].to};
+    for (size_t k = 0; k < CSN_COUNT(named); k++) {
+      csn_str clean, shown;
+      if (k > 0 && named[k].n == 0)
+        continue;
+      int rc = csn_patch_normalise(p, named[k], &clean, &shown, err);
+      if (rc < 0)
+        return rc;
+      list[n++] = clean.p;
+    }
+  }
+  *paths = list;
+  return 0;
+}
+
 /* What readlink() says, put in front of what is left of the path. */
 static int
 follow(csn_patch *p, csn_buf *done, csn_buf *todo, int link_fd, csn_str rel, csn_err *err)

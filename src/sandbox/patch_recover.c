@@ -195,8 +195,8 @@ remove_dirs(int dir, const csn_json *dirs)
   }
 }
 
-static void
-report_ops(const csn_json *ops, csn_buf *out)
+void
+csn_patch_report_ops(const csn_json *ops, csn_buf *out)
 {
   csn_json_each (op, ops) {
     csn_str kind = csn_json_str(op, "op", (csn_str){0}),
@@ -263,7 +263,7 @@ csn_patch_recover(int dir, const csn_json *plan, bool *forward, csn_buf *report,
   if (!can_go_on)
     remove_dirs(dir, csn_json_get(plan, "dirs"));
   if (report && can_go_on)
-    report_ops(csn_json_get(plan, "ops"), report);
+    csn_patch_report_ops(csn_json_get(plan, "ops"), report);
   else if (report)
     csn_buf_addz(report, "The patch was interrupted and taken back; nothing was changed.");
   return 0;

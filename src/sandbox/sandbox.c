@@ -22,8 +22,8 @@ static const csn_sandbox_ops *const backends[] = {
 
 enum { MOST_STRINGS = 4096, MOST_PORTS = 64 };
 
-static const csn_sandbox_ops *
-find_backend(const char *name)
+const csn_sandbox_ops *
+csn_sandbox_find(const char *name)
 {
   for (size_t i = 0; i < CSN_COUNT(backends); i++)
     if (strcmp(backends[i]->name, name) == 0)
@@ -124,7 +124,7 @@ int
 csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
   const char *name = spec->backend ? spec->backend : "jail";
-  const csn_sandbox_ops *ops = find_backend(name);
+  const csn_sandbox_ops *ops = csn_sandbox_find(name);
   if (!ops)
     return no_backend(name, err);
   int rc = csn_scope_check(sc, err);
@@ -137,8 +137,12 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
     rc = csn_fail(err, CSN_E_INVALID, "root \"%.100s\" is not absolute", spec->root);
   if (rc == 0)
     rc = csn_limits_check(spec->limits, err);
-  if (rc == 0 && ops != &csn_sandbox_jail && (spec->user || spec->users || spec->n_groups))
+  if (rc == 0 && ops != &csn_sandbox_jail &&
+      ((spec->user && !ops->has_users) || spec->users || spec->n_groups))
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has users and groups of its own");
+  if (rc == 0 && ops->is_remote && (spec->workspace_fd >= 0 || spec->layers))
+    rc = csn_fail(err, CSN_E_UNSUPPORTED,
+                  "its workspace cannot be a folder of this machine; put the files into it");
   if (rc == 0 && ops != &csn_sandbox_jail && spec->devices && spec->devices[0])
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has devices that can be chosen");
   if (rc == 0)
@@ -236,7 +240,7 @@ csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **
   rc = check_exec(x, err);
   if (rc == 0 && sb->is_frozen)
     rc = csn_fail(err, CSN_E_SANDBOX, "it was frozen; open its workspace again");
-  if (rc == 0 && x->user && sb->ops != &csn_sandbox_jail)
+  if (rc == 0 && x->user && sb->ops != &csn_sandbox_jail && !sb->ops->has_users)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only commands in a jail can be another user");
   if (rc == 0)
     rc = csn_guard_check(sb, err);

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box_remote.c - see box_remote.h. */
+#include "run/box_remote.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+#include "core/fd.h"
+#include "core/hash.h"
+#include "sandbox/jail.h"
+
+enum { STATE_MAX = 64 << 10, OWNER_DIGITS = 16, END_MS = 60000 };
+#define STATE "state.json"
+
+bool
+csn_box_is_remote(const csn_run *r)
+{
+  return r->agent->has_sandbox && csn_sandbox_is_remote(r->agent->sandbox.backend);
+}
+
+int
+csn_box_label(csn_rt *rt, const char *name, csn_buf *out, csn_err *err)
+{
+  struct utsname u;
+  char hex[65];
+  csn_auto(csn_freep) char *path = realpath(rt->state_path, NULL);
+  if (!path || uname(&u) < 0)
+    return csn_fail_errno(err, "the state folder's path");
+  csn_auto(csn_buf_finip) csn_buf all = CSN_BUF(1 << 16);
+  csn_buf_addf(&all, "%s:%s", u.nodename, path);
+  csn_digest d = csn_sha256_of(csn_buf_str(&all));
+  csn_digest_hex(&d, hex);
+  hex[OWNER_DIGITS] = '\0';
+  csn_buf_addf(out, name ? "%s/%s" : "%s", hex, name);
+  return csn_buf_done(out, "a label", err);
+}
+
+bool
+csn_box_wants(csn_rt *rt, const char *label)
+{
+  char path[160];
+  struct stat st;
+  const char *name = label ? strchr(label, '/') : NULL;
+  if (!name || !name[1] || strlen(name) > 80 || strchr(name + 1, '/') || name[1] == '.')
+    return false;
+  snprintf(path, sizeof path, "sandboxes/%s/" STATE, name + 1);
+  return fstatat(rt->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+bool
+csn_box_remote_is_there(const csn_run *r)
+{
+  struct stat st;
+  return csn_box_is_remote(r) && r->box.folder_fd >= 0 &&
+         fstatat(r->box.folder_fd, STATE, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int
+csn_box_remote_spec(csn_run *r, csn_arena *a, csn_sandbox_spec *spec, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(STATE_MAX), label = CSN_BUF(200);
+  spec->workspace_fd = spec->lock_fd = -1;
+  spec->keep = true;
+  int rc = csn_box_label(r->rt, csn_journal_id(r->journal), &label, err);
+  if (rc < 0)
+    return rc;
+  spec->label = csn_arena_dup(a, csn_buf_str(&label)).p;
+  if (!csn_box_remote_is_there(r))
+    return 0;
+  rc = csn_file_read(r->box.folder_fd, STATE, &text, err);
+  if (rc == 0)
+    rc = csn_json_parse(a, csn_arena_dup(a, csn_buf_str(&text)), &spec->state, err);
+  return csn_wrap(err, rc, "what is known of the sandbox of run %s", csn_journal_id(r->journal));
+}
+
+int
+csn_box_remote_opened(csn_run *r, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(STATE_MAX);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  csn_sandbox_state(r->box.sb, &w);
+  csn_jw_end(&w);
+  int rc = csn_jw_done(&w, err);
+  return rc < 0 ? rc : csn_file_write(r->box.folder_fd, STATE, csn_buf_str(&text), 0600, true, err);
+}
+
+int
+csn_box_remote_discard(csn_run *r, csn_scope *sc, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_sandbox_spec spec = {.backend = r->agent->sandbox.backend,
+                           .options = r->agent->sandbox.options};
+  csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
+  if (!csn_box_remote_is_there(r))
+    return 0;
+  int rc = csn_box_remote_spec(r, a, &spec, err);
+  if (rc == 0)
+    rc = csn_sandbox_open(&sb, sc, &spec, err);
+  if (rc == 0)
+    rc = csn_sandbox_destroy(sb, sc, err);
+  if (rc < 0 && rc != CSN_E_NOT_FOUND)
+    return rc;
+  return unlinkat(r->box.folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
+}
+
+int
+csn_box_remote_send(csn_run *r, csn_scope *sc, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  csn_auto(csn_closep) int folder =
+      csn_open_beneath(b->folder_fd, "workspace", O_RDONLY | O_DIRECTORY, 0, err);
+  csn_names names = {0};
+  if (folder < 0)
+    return folder == CSN_E_NOT_FOUND ? 0 : folder;
+  int rc = csn_names_read(&names, folder, SIZE_MAX, err);
+  if (rc == 0 && names.n)
+    rc = csn_stage_push(sc, b->sb, folder, err);
+  csn_names_fini(&names);
+  return rc < 0 ? rc : csn_jail_remove(b->folder_fd, "workspace", err);
+}
+
+int
+csn_box_remote_fetch(csn_run *r, csn_scope *sc, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  int rc = csn_jail_remove(b->folder_fd, "arriving", err);
+  if (rc == 0)
+    rc = csn_mkdirs(b->folder_fd, "arriving", 0755, err);
+  csn_auto(csn_closep) int folder =
+      rc < 0 ? rc : csn_open_beneath(b->folder_fd, "arriving", O_RDONLY | O_DIRECTORY, 0, err);
+  rc = folder < 0 ? folder : csn_stage_pull(sc, b->sb, folder, err);
+  if (rc == 0)
+    rc = csn_jail_remove(b->folder_fd, "workspace", err);
+  if (rc == 0 && renameat(b->folder_fd, "arriving", b->folder_fd, "workspace") < 0)
+    rc = csn_fail_errno(err, "the workspace's folder");
+  return csn_wrap(err, rc, "bring the workspace of run %s here", csn_journal_id(r->journal));
+}
+
+bool
+csn_box_remote_end(csn_run *r)
+{
+  csn_err err;
+  csn_scope sc; /* the run's may be over */
+  if (!r->box.sb && !csn_box_remote_is_there(r))
+    return true;
+  csn_scope_init(&sc, NULL, END_MS);
+  int rc =
+      r->box.sb ? csn_sandbox_destroy(r->box.sb, &sc, &err) : csn_box_remote_discard(r, &sc, &err);
+  csn_scope_fini(&sc);
+  if (rc < 0)
+    csn_logf(r->rt->log, CSN_LOG_WARN, "%s; `caisson sandbox gc` ends it later", err.msg);
+  else
+    (void)!unlinkat(r->box.folder_fd, STATE, 0);
+  return rc >= 0;
+}

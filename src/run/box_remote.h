@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * box_remote.h - a run's sandbox whose workspace is elsewhere.
+ *
+ * The box's folder has state.json as long as there is one: what opens it again.
+ * The folder workspace/ is there only before its files were sent, and after
+ * they came back: when the run is over, for diff, apply, snapshots and the run
+ * that goes on from it.
+ */
+#ifndef CSN_RUN_BOX_REMOTE_H
+#define CSN_RUN_BOX_REMOTE_H
+
+#include "run/driver.h"
+#include "sandbox/stage.h"
+
+bool csn_box_is_remote(const csn_run *r);
+/* "OWNER/NAME", or "OWNER" with a NULL name: the state folder's word for
+ * sandboxes elsewhere, and a run's. */
+int csn_box_label(csn_rt *rt, const char *name, csn_buf *out, csn_err *err) CSN_MUST;
+/* Whether a run of this state folder still needs a sandbox of that label. */
+bool csn_box_wants(csn_rt *rt, const char *label);
+
+/* Box locked, for all that follows; its folder is open. */
+
+/* What the specification has beside what every box's has; in the arena. */
+int csn_box_remote_spec(csn_run *r, csn_arena *a, csn_sandbox_spec *spec, csn_err *err) CSN_MUST;
+/* Writes down what was opened. */
+int csn_box_remote_opened(csn_run *r, csn_err *err) CSN_MUST;
+/* Ends what an attempt to make the same box left. */
+int csn_box_remote_discard(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
+/* Sends the folder workspace, if there is one, and removes it. */
+int csn_box_remote_send(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
+/* Brings the workspace here, before the sandbox ends. */
+int csn_box_remote_fetch(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
+/* Ends the sandbox for good; an open one remains to be closed.  False: it could
+ * not, and it is known how to try again. */
+bool csn_box_remote_end(csn_run *r);
+/* Whether there is one, open or not. */
+bool csn_box_remote_is_there(const csn_run *r);
+
+#endif
