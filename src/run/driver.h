@@ -4,9 +4,12 @@
  * brings back events.  Shared by the files of the driver only:
  *
  *   rt.c          what runs share
- *   run.c         a run's life: start, deliver, wait, stop
+ *   run.c         a run's life: start, wait, stop
+ *   zero.c        record 0 and the input
+ *   deliver.c     events in: step, commit, tell, perform
+ *   job.c         pieces of work, and the threads that do them
  *   perform.c     one effect -> one job
- *   ask_model.c   the model_call job: request, stream, retries
+ *   ask_model.c   the model_call job: attempts, retries (ask.h)
  *   context_run.c what requests hold of a long conversation
  *   child.c       the child_start job: agents that are called as tools
  *   callback.c    the callback job
@@ -186,7 +189,7 @@ struct csn_run {
   int64_t child_of; /* seq of the parent's child_start */
 };
 
-/* ---- run.c ---- */
+/* ---- run.c, zero.c, deliver.c ---- */
 
 int csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err) CSN_MUST;
 /* Takes one event: step, commit, start the effects.  data: a JSON object.

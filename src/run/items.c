@@ -37,6 +37,13 @@ csn_reply_shape_of(const csn_json *items)
   return r;
 }
 
+bool
+csn_item_is_message(const csn_json *item)
+{
+  return csn_json_get(item, "role") ||
+         csn_str_eq(csn_json_str(item, "type", CSN_STR("")), CSN_STR("message"));
+}
+
 void
 csn_message_text(const csn_json *message, csn_buf *out)
 {

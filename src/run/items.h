@@ -16,6 +16,7 @@ struct csn_reply_shape {
 };
 struct csn_reply_shape csn_reply_shape_of(const csn_json *items);
 
+bool csn_item_is_message(const csn_json *item);
 /* The output_text parts of a message, joined; nothing for NULL. */
 void csn_message_text(const csn_json *message, csn_buf *out);
 
