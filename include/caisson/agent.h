@@ -32,7 +32,7 @@ CSN_API void csn_agent_set_model(csn_agent *a, const char *model); /* "openai/gp
 CSN_API void csn_agent_set_instructions(csn_agent *a, csn_str text);
 /* The name of a callback that gives the instructions before each model call. */
 CSN_API void csn_agent_set_instructions_callback(csn_agent *a, const char *name);
-CSN_API void csn_agent_set_turns(csn_agent *a, int64_t turns);     /* model calls at most */
+CSN_API void csn_agent_set_turns(csn_agent *a, int64_t turns);     /* model calls; 0: no limit */
 CSN_API void csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms); /* 0: no limit */
 /* Binds a name that the agent's sections use: guardrails, instructions,
  * predicates.  Copied; `user` is borrowed. */

@@ -207,7 +207,7 @@ add_call(const csn_answer *a, csn_piece *p, size_t k, csn_buf *b, csn_reply *r, 
 {
   if (!p->name.n)
     return csn_fail(err, CSN_E_UNAVAILABLE, "the model's reply has a tool call without a name");
-  if (!p->id.n || was_used_before(a, p)) {
+  for (; !p->id.n || was_used_before(a, p); k++) { /* what we make up may be taken, too */
     csn_buf_clear(&p->id);
     p->has_id = false;
     csn_buf_addf(&p->id, "call_%zu_%zu", r->rq->n_items, k);

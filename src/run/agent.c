@@ -70,13 +70,13 @@ csn_agent_set_instructions_callback(csn_agent *a, const char *name)
 void
 csn_agent_set_turns(csn_agent *a, int64_t turns)
 {
-  a->limits.turns = turns;
+  a->limits.turns = turns > 0 ? turns : 0;
 }
 
 void
 csn_agent_set_wall_ms(csn_agent *a, int64_t wall_ms)
 {
-  a->limits.wall_ms = wall_ms;
+  a->limits.wall_ms = wall_ms > 0 ? wall_ms : 0;
 }
 
 const char *

@@ -86,7 +86,7 @@ csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m)
   const struct {
     const char *key;
     int64_t least, *to;
-  } numbers[] = {{"turns", 1, &l->turns},       {"output", 1, &l->output_tokens},
+  } numbers[] = {{"turns", 0, &l->turns},       {"output", 1, &l->output_tokens},
                  {"tokens", 1, &l->tokens},     {"tool_calls", 1, &l->tool_calls},
                  {"repeats", 0, &l->repeats},   {"handoffs", 0, &l->handoffs},
                  {"children", 1, &l->children}, {"parallel", 1, &l->parallel}};

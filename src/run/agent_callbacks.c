@@ -271,6 +271,26 @@ csn_agent_write_tool_use(const csn_agent *a, csn_jw *w)
   csn_jw_value(w, a->tool_use);
 }
 
+/* ---- reset_tool_choice ---- */
+
+int
+csn_agent_read_reset_tool_choice(const struct csn_agent_reader *r, const csn_json *m)
+{
+  int rc = csn_agent_want(r, m, "reset_tool_choice", CSN_JSON_BOOL);
+  r->a->keeps_tool_choice = rc == 0 && !m->truth;
+  return rc;
+}
+
+/* Only where there is a choice to reset. */
+void
+csn_agent_write_reset_tool_choice(const csn_agent *a, csn_jw *w)
+{
+  if (!csn_json_get(a->settings, "tool_choice"))
+    return;
+  csn_jw_key(w, "reset_tool_choice");
+  csn_jw_bool(w, !a->keeps_tool_choice);
+}
+
 /* ---- output_schema, in its strict form ---- */
 
 int

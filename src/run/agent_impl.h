@@ -57,6 +57,7 @@ struct csn_agent {
   csn_str full_instructions;         /* with what the capabilities and the manifest add */
   const char *instructions_callback; /* gives them in the place of the text; NULL: none */
   const csn_json *settings;
+  bool keeps_tool_choice; /* also once it has used a tool */
   bool has_shell, has_files;
   const csn_json *compaction; /* the capability's entry; NULL: as it is for all */
   bool has_sandbox;

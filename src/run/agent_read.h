@@ -99,6 +99,9 @@ void csn_agent_write_tool_use(const csn_agent *a, csn_jw *w);
 int csn_agent_read_tool_settings(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_tool_settings(const csn_agent *a, csn_jw *w);
 
+int csn_agent_read_reset_tool_choice(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_reset_tool_choice(const csn_agent *a, csn_jw *w);
+
 /* agent_errors.c */
 int csn_agent_read_errors(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_errors(const csn_agent *a, csn_jw *w);

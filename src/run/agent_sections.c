@@ -17,6 +17,7 @@ static const struct section sections[] = {
     {"tools", csn_agent_read_tools, csn_agent_write_tools},
     {"output_schema", csn_agent_read_output_schema, csn_agent_write_output_schema},
     {"tool_use", csn_agent_read_tool_use, csn_agent_write_tool_use},
+    {"reset_tool_choice", csn_agent_read_reset_tool_choice, csn_agent_write_reset_tool_choice},
     {"guardrails", csn_agent_read_guardrails, csn_agent_write_guardrails},
     {"error_handlers", csn_agent_read_errors, csn_agent_write_errors},
     {"tool_settings", csn_agent_read_tool_settings, csn_agent_write_tool_settings},

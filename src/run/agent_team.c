@@ -242,19 +242,86 @@ csn_agent_handoff_decl(const csn_agent *a, const csn_json *h, csn_arena *arena)
                          .strict = true};
 }
 
+/* ---- what a model may call, by name ---- */
+
+enum { SHOWN = 100 /* bytes of a name in a complaint */ };
+
+/* One of them; a complaint speaks of it as `what` and `of`. */
+struct named {
+  csn_str name;
+  const char *what;
+  csn_str of;
+};
+
+static void
+describe(const struct named *n, csn_buf *out)
+{
+  csn_buf_addz(out, n->what);
+  csn_buf_add(out, csn_strn(n->of.p, n->of.n < SHOWN ? n->of.n : SHOWN));
+}
+
+static int
+complain_of_two(const csn_agent *a, const struct named *x, const struct named *y, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf one = CSN_BUF(200), other = CSN_BUF(200);
+  describe(x, &one);
+  describe(y, &other);
+  return csn_fail(err, CSN_E_INVALID,
+                  "agent %s: %s and %s are both named %.*s to the model; give one of them another "
+                  "name (a hand-off and an agent tool by `tool: NAME`)",
+                  a->name, one.p, other.p, (int)(x->name.n < SHOWN ? x->name.n : SHOWN), x->name.p);
+}
+
+static size_t
+add_uses(struct named *all, size_t n, const csn_json *uses, const char *what)
+{
+  csn_json_each (u, uses)
+    all[n++] = (struct named){csn_json_str(u, "tool", CSN_STR("")), what,
+                              csn_json_str(u, "agent", CSN_STR(""))};
+  return n;
+}
+
+/* Hosted tools may be there twice (servers), and what acts on the computer is a
+ * function of its name. */
+static bool
+may_share(const struct named *x, const struct named *y, size_t i, size_t n_hosted)
+{
+  return i < n_hosted ||
+         (strcmp(x->what, "the hosted tool ") == 0 && strcmp(y->what, "the tool ") == 0 &&
+          csn_str_eq(y->name, CSN_STR("computer")));
+}
+
+static int
+check_names(const csn_agent *a, csn_err *err)
+{
+  size_t n = 0, room = a->n_tools + a->n_hosted + (a->agent_tools ? a->agent_tools->n : 0) +
+                       (a->handoffs ? a->handoffs->n : 0);
+  csn_auto(csn_freep) struct named *all = csn_alloc((room + 1) * sizeof *all);
+  for (; n < a->n_hosted; n++) {
+    csn_str type = csn_cstr(a->hosted[n].type);
+    all[n] = (struct named){type, "the hosted tool ", type};
+  }
+  for (size_t i = 0; i < a->n_tools; i++) {
+    csn_str name = csn_cstr(a->tools[i].tool.name);
+    all[n++] = (struct named){name, "the tool ", name};
+  }
+  n = add_uses(all, n, a->agent_tools, "the agent tool for ");
+  n = add_uses(all, n, a->handoffs, "the hand-off to ");
+  for (size_t i = 0; i < n; i++)
+    for (size_t k = 0; k < i; k++)
+      if (csn_str_eq(all[i].name, all[k].name) && !may_share(&all[k], &all[i], i, a->n_hosted))
+        return complain_of_two(a, &all[k], &all[i], err);
+  return 0;
+}
+
 static int
 check_handoffs(const csn_agent *root, const csn_agent *a, csn_err *err)
 {
   csn_json_each (h, a->handoffs) {
-    csn_str name = csn_json_str(h, "agent", CSN_STR("")), tool = csn_json_str(h, "tool", name);
+    csn_str name = csn_json_str(h, "agent", CSN_STR(""));
     if (!csn_agent_member(root, name))
       return csn_fail(err, CSN_E_INVALID, "agent %s hands off to %.*s, which is no agent here",
                       a->name, (int)(name.n & 0xff), name.p);
-    for (size_t i = 0; i < a->n_tools; i++)
-      if (csn_str_eq(tool, csn_cstr(a->tools[i].tool.name)))
-        return csn_fail(err, CSN_E_INVALID,
-                        "agent %s: the hand-off to %.*s and a tool are both named %.*s", a->name,
-                        (int)(name.n & 0xff), name.p, (int)(tool.n & 0xff), tool.p);
   }
   csn_json_each (t, a->agent_tools) {
     csn_str name = csn_json_str(t, "agent", CSN_STR(""));
@@ -271,7 +338,12 @@ int
 csn_agent_check_team(const csn_agent *a, csn_err *err)
 {
   int rc = check_handoffs(a, a, err);
-  for (size_t i = 0; rc == 0 && i < a->n_agents; i++)
+  if (rc == 0)
+    rc = check_names(a, err);
+  for (size_t i = 0; rc == 0 && i < a->n_agents; i++) {
     rc = check_handoffs(a, a->agents[i], err);
+    if (rc == 0)
+      rc = check_names(a->agents[i], err);
+  }
   return rc;
 }

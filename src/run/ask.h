@@ -44,6 +44,7 @@ struct csn_ask_job {
   const csn_json *settings;
   bool is_gated;     /* text is held back until guardrails have passed it */
   int64_t server_at; /* the server sums up from so many tokens on; 0: it does not */
+  bool free_choice;  /* of tools, whatever the settings say */
   bool sums_up;      /* no turn: what stands up to `cut` is summed up in so many tokens */
   int64_t cut, room;
   bool is_cancelled, has_streamed;

@@ -374,6 +374,7 @@ csn_model_job_new(csn_run *r)
   a->instructions = r->state.instructions >= 0 ? r->instructions : CSN_STR("");
   a->without = r->state.disabled ? csn_dupz(csn_cstr(r->state.disabled)) : NULL;
   a->sums_up = r->state.phase == CSN_PHASE_COMPACT;
+  a->free_choice = csn_state_has_free_choice(&r->state);
   a->is_gated = csn_state_is_gated(&r->state) && !a->sums_up;
   a->server_at = csn_state_server_compacts_at(&r->state);
   a->cut = r->state.context.wanted;

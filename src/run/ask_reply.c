@@ -7,14 +7,14 @@
 
 enum { REPLY_MAX_BYTES = 256 << 20, SUMMARY_MAX_BYTES = 1 << 20 };
 
-/* Reasoning is not given out at all: nobody looks at it. */
+/* Held back is what the answer holds; it is given out from there once guardrails
+ * have passed it (deliver.c).  Reasoning is not at all: nobody looks at it. */
 static void
-hold_back(csn_run *r, enum csn_delta_kind kind, csn_str text)
+hold_back(csn_run *r, enum csn_delta_kind kind, bool holds)
 {
   pthread_mutex_lock(&r->lock);
-  r->gated.cap = REPLY_MAX_BYTES;
   if (kind == CSN_DELTA_TEXT)
-    csn_buf_add(&r->gated, text);
+    r->holds_text = holds;
   pthread_mutex_unlock(&r->lock);
 }
 
@@ -27,7 +27,7 @@ csn_ask_on_delta(void *user, enum csn_delta_kind kind, csn_str text)
   if (!r->opts.listener || kind == CSN_DELTA_ARGUMENTS || a->sums_up)
     return;
   if (a->is_gated) {
-    hold_back(r, kind, text);
+    hold_back(r, kind, true);
     return;
   }
   static const char *const types[] = {"text_delta", "reasoning_delta", "refusal_delta"};
@@ -48,11 +48,8 @@ csn_ask_drop_shown(struct csn_ask_job *a)
   if (!a->is_gated && a->has_streamed)
     csn_run_notify(r, "attempt_restarted", CSN_STR("{}"));
   a->has_streamed = false;
-  if (!a->is_gated)
-    return;
-  pthread_mutex_lock(&r->lock);
-  csn_buf_clear(&r->gated);
-  pthread_mutex_unlock(&r->lock);
+  if (a->is_gated)
+    hold_back(r, CSN_DELTA_TEXT, false);
 }
 
 /* again: the machine is to reserve anew and ask once more. */

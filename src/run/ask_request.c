@@ -173,16 +173,19 @@ csn_ask_collect(struct csn_ask_job *a)
   };
 }
 
-/* The agent's settings, with the cap of this reply. */
+/* The agent's settings, as this call has them. */
 int
 csn_ask_settle(struct csn_ask_job *a, csn_err *err)
 {
+  const struct csn_call_settings of = {.max_output = a->max_output,
+                                       .sums_up = a->sums_up,
+                                       .free_choice = a->free_choice,
+                                       .server_at = a->server_at};
   a->settings = a->agent->settings;
-  if (!a->max_output && !a->sums_up && !a->server_at)
+  if (!of.max_output && !of.sums_up && !of.free_choice && !of.server_at)
     return 0;
   a->own = csn_arena_new(0);
-  return csn_context_settings(a->agent->settings, a->max_output, a->sums_up, a->server_at, a->own,
-                              &a->settings, err);
+  return csn_context_settings(a->agent->settings, &of, a->own, &a->settings, err);
 }
 
 int

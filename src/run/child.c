@@ -16,7 +16,7 @@ struct child_job {
   csn_arena *arena;
   const csn_agent *agent; /* the member */
   csn_str call_id, input;
-  bool is_custom;
+  bool is_custom, is_held;
   int64_t tokens, cost_pusd; /* reserved; 0: no limit */
   int64_t turns, tool_calls; /* likewise */
   bool is_untrusted;         /* the task was written by who is not to be trusted */
@@ -285,6 +285,10 @@ deliver(struct child_job *c, const csn_result *res, csn_str text)
   csn_jw_obj(&w);
   csn_jw_key(&w, "effect");
   csn_jw_int(&w, c->base.seq);
+  if (c->is_held) {
+    csn_jw_key(&w, "held");
+    csn_jw_bool(&w, true);
+  }
   if (res) {
     member(&w, "run", csn_cstr(res->run));
     member(&w, "state", csn_cstr(csn_run_state_name(res->state)));
@@ -418,6 +422,7 @@ csn_child_job_new(csn_run *r, const csn_pending *p)
   c->agent = csn_agent_member(r->agent, csn_step_child_agent(&r->state, p));
   c->call_id = csn_arena_dup(c->arena, csn_cstr(p->call_id));
   c->is_custom = p->is_custom;
+  c->is_held = p->is_held;
   c->tokens = p->tokens;
   c->cost_pusd = p->cost_pusd;
   c->turns = p->turns;

@@ -53,11 +53,16 @@ size_t csn_context_fit(const struct csn_item_ref *items, size_t n, int64_t to, i
 /* What the model is asked for, as an item. */
 csn_str csn_context_prompt(csn_arena *a);
 
-/* The agent's settings as one call has them: with the cap of its reply (0:
- * none), for a summary without what is said of tools and of the answer's form,
- * else with the server's own compaction from server_at tokens on (0: none). */
-int csn_context_settings(const csn_json *own, int64_t max_output, bool sums_up, int64_t server_at,
-                         csn_arena *a, const csn_json **out, csn_err *err) CSN_MUST;
+/* How the settings of one call differ from the agent's. */
+struct csn_call_settings {
+  int64_t max_output; /* cap of its reply; 0: none */
+  bool sums_up;       /* without what is said of tools and of the answer's form */
+  bool free_choice;   /* without a choice of tools */
+  int64_t server_at;  /* the server's own compaction, from so many tokens on; 0: none */
+};
+/* The agent's settings as that call has them. */
+int csn_context_settings(const csn_json *own, const struct csn_call_settings *of, csn_arena *a,
+                         const csn_json **out, csn_err *err) CSN_MUST;
 
 /* What could go so that a request gets below `at` tokens. */
 struct csn_context_look {

@@ -93,29 +93,30 @@ write_context_management(csn_jw *w, int64_t at)
 }
 
 int
-csn_context_settings(const csn_json *own, int64_t max_output, bool sums_up, int64_t server_at,
-                     csn_arena *a, const csn_json **out, csn_err *err)
+csn_context_settings(const csn_json *own, const struct csn_call_settings *of, csn_arena *a,
+                     const csn_json **out, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
   csn_jw w;
   csn_jw_init(&w, &text);
   csn_jw_obj(&w);
   csn_json_each (m, own) {
-    bool is_capped = max_output && csn_str_eq(m->key, CSN_STR("max_tokens"));
-    if (is_capped || (sums_up && is_of_turns(m->key)))
+    bool is_capped = of->max_output && csn_str_eq(m->key, CSN_STR("max_tokens"));
+    bool is_free = of->free_choice && csn_str_eq(m->key, CSN_STR("tool_choice"));
+    if (is_capped || is_free || (of->sums_up && is_of_turns(m->key)))
       continue;
     csn_jw_keyn(&w, m->key);
     csn_jw_value(&w, m);
   }
-  if (max_output) {
+  if (of->max_output) {
     csn_jw_key(&w, "max_tokens");
-    csn_jw_int(&w, max_output);
+    csn_jw_int(&w, of->max_output);
   }
-  if (sums_up) {
+  if (of->sums_up) {
     csn_jw_key(&w, "tool_choice");
     csn_jw_strz(&w, "none");
-  } else if (server_at) {
-    write_context_management(&w, server_at);
+  } else if (of->server_at) {
+    write_context_management(&w, of->server_at);
   }
   csn_jw_end(&w);
   int rc = csn_jw_done(&w, err);

@@ -157,20 +157,23 @@ has_items(enum csn_event_kind kind)
          kind == CSN_EV_SESSION_LOADED;
 }
 
-/* Text that was held back is given out once no guardrail can object to it. */
+/* What guardrails have passed is given out, if text was streamed at all: the
+ * answer, and nothing that was written beside calls or did not fit a schema. */
 static void
 open_gate(csn_run *r)
 {
-  if (!r->gated.n || r->state.phase == CSN_PHASE_MODEL || r->state.phase == CSN_PHASE_REVIEW)
+  const csn_state *st = &r->state;
+  bool is_looked_at = st->phase == CSN_PHASE_MODEL || st->phase == CSN_PHASE_REVIEW;
+  if (!r->holds_text || (st->outcome == CSN_RUN_RUNNING && is_looked_at))
     return;
-  bool is_over = r->state.outcome != CSN_RUN_RUNNING && r->state.outcome != CSN_RUN_DONE;
+  r->holds_text = false;
+  if (st->outcome != CSN_RUN_DONE || !st->output || !r->opts.listener)
+    return;
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(SIZE_MAX / 4);
   csn_buf_addz(&b, "{\"text\":");
-  csn_json_quote(&b, csn_buf_str(&r->gated));
+  csn_json_quote(&b, csn_cstr(st->output));
   csn_buf_addc(&b, '}');
-  if (!is_over && r->opts.listener)
-    speak(r, "text_delta", -1, csn_buf_str(&b));
-  csn_buf_fini(&r->gated);
+  speak(r, "text_delta", -1, csn_buf_str(&b));
 }
 
 /* A reply that is nested deeper than we read is the model's fault: the call

@@ -164,7 +164,7 @@ struct csn_run {
   csn_str summary;      /* what a model summed up last, a JSON string */
   csn_str base;         /* what a filter of a hand-off gave last, a JSON list */
   struct csn_view view; /* what requests hold of the items */
-  csn_buf gated;        /* text that no guardrail has passed yet */
+  bool holds_text;      /* it was streamed, and no guardrail has passed it yet */
   csn_str zero;         /* record 0 until it is committed */
   csn_buf request;      /* the last request's body, for the next; empty while one is used */
   csn_kept_body request_kept;

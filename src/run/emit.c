@@ -138,6 +138,10 @@ csn_emit_model_call(csn_effects *e, const csn_event *ev, const csn_state *st)
     number(&w, "max_output", st->budget.max_output);
   if (st->attempts)
     number(&w, "attempts", st->attempts);
+  if (csn_state_has_free_choice(st) && !sums_up) {
+    csn_jw_key(&w, "free_choice");
+    csn_jw_bool(&w, true);
+  }
   if (csn_state_is_gated(st) && !sums_up) {
     csn_jw_key(&w, "gate");
     csn_jw_bool(&w, true);

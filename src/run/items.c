@@ -14,6 +14,14 @@ is_hosted(csn_str type)
   return false;
 }
 
+static bool
+only_looks(csn_str type)
+{
+  static const char *const types[] = {"mcp_list_tools", "tool_search_call", "tool_search_output",
+                                      NULL};
+  return csn_str_is_one_of(type, types);
+}
+
 struct csn_reply_shape
 csn_reply_shape_of(const csn_json *items)
 {
@@ -29,6 +37,7 @@ csn_reply_shape_of(const csn_json *items)
       r.n_calls++;
     else if (is_hosted(type))
       r.n_hosted++;
+    r.uses_tools = r.n_calls || r.uses_tools || (is_hosted(type) && !only_looks(type));
   }
   csn_json_each (part, csn_json_get(r.last_message, "content")) {
     if (csn_str_eq(csn_json_str(part, "type", CSN_STR("")), CSN_STR("refusal")))

@@ -11,6 +11,7 @@
 struct csn_reply_shape {
   size_t n_calls;  /* function_call and custom_tool_call */
   size_t n_hosted; /* items of tools that the provider ran */
+  bool uses_tools; /* some of these did something: to search for tools is nothing */
   const csn_json *last_message;
   csn_str refusal; /* of the last message; empty: none */
 };

@@ -220,7 +220,6 @@ csn_run_free(csn_run *r)
   csn_effects_fini(&r->effects);
   csn_buf_fini(&r->request);
   csn_buf_fini(&r->state_text);
-  csn_buf_fini(&r->gated);
   free(r->items);
   csn_agent_free(r->own_agent);
   csn_arena_free(r->keep);

@@ -154,6 +154,13 @@ whole_turns(const csn_json *const *items, size_t n)
   return n;
 }
 
+static bool
+is_withheld(const csn_state *st, int64_t seq)
+{
+  return st->withheld >= 0 && seq >= st->withheld &&
+         (st->withheld_to < 0 || seq <= st->withheld_to);
+}
+
 static csn_job *
 append_session(csn_job *j)
 {
@@ -164,12 +171,11 @@ append_session(csn_job *j)
   csn_err err;
   pthread_mutex_lock(&r->lock);
   size_t from = (size_t)r->history < r->n_items ? (size_t)r->history : r->n_items;
-  size_t n = r->n_items - from;
-  while (n && r->state.withheld >= 0 && r->items[from + n - 1].seq >= r->state.withheld)
-    n--;
-  csn_auto(csn_freep) csn_str *items = csn_alloc((n + 1) * sizeof *items);
-  for (size_t i = 0; i < n; i++)
-    items[i] = r->items[from + i].raw; /* they live as long as the run */
+  size_t n = 0;
+  csn_auto(csn_freep) csn_str *items = csn_alloc((r->n_items - from + 1) * sizeof *items);
+  for (size_t i = from; i < r->n_items; i++)
+    if (!is_withheld(&r->state, r->items[i].seq))
+      items[n++] = r->items[i].raw; /* they live as long as the run */
   pthread_mutex_unlock(&r->lock);
   csn_auto(csn_freep) const csn_json **parsed = csn_alloc((n + 1) * sizeof *parsed);
   int rc = 0;

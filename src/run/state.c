@@ -38,7 +38,7 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
   const csn_json *limits = csn_json_get(agent, "limits"), *soft = csn_json_get(limits, "soft");
   *st = (csn_state){
       .items_from = -1, .items_to = -1, .timer_seq = -1, .instructions = -1, .prefix = *salt};
-  st->reply = st->answer = st->withheld = -1;
+  st->reply = st->answer = st->aside_to = st->withheld = st->withheld_to = -1;
   st->context = (csn_context){.trim = -1,
                               .cut = -1,
                               .summary = -1,
@@ -97,6 +97,7 @@ csn_state_fini(csn_state *st)
   for (size_t i = 0; i < st->n_uses; i++)
     free(st->uses[i].name);
   free(st->uses);
+  csn_step_choice_fini(st);
   free(st->stop_output);
   free(st->next_agent);
   free(st->next_filter);
@@ -322,6 +323,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   csn_step_context_to_json(st, w);
   csn_step_uses_to_json(st, w, false);
   csn_step_failing_to_json(st, w);
+  csn_step_choice_to_json(st, w);
   if (st->attempts)
     number(w, "attempts", st->attempts);
   if (st->untrusted)
@@ -429,6 +431,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->untrusted = text_or_null(v, "untrusted");
   csn_step_uses_from_json(st, v);
   csn_step_failing_from_json(st, csn_json_get(v, "failing"));
+  csn_step_choice_from_json(st, v);
   st->attempts = csn_json_int(v, "attempts", 0);
   rc = team_from_json(st, v, err);
   if (rc < 0)

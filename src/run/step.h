@@ -94,6 +94,7 @@ typedef struct csn_step_config {
   int64_t max_handoffs;        /* with nothing new in between; 0: any number */
   const csn_json *root;        /* the resolved agent of record 0, with `agents` */
   bool has_schema;             /* its answer must fit one */
+  bool resets_choice;          /* of tools, once it has used one: step_choice.c */
   const csn_json *handoffs;    /* of the agent at work: {agent, tool, filter?} */
   const csn_json *guardrails;  /* {callback, on, blocking?, tool?} */
   const csn_json *tools;       /* {tool, enabled?}: `tool_settings` */
@@ -192,6 +193,8 @@ typedef struct csn_state {
   csn_failing failing;
   csn_agent_use *uses; /* of runs with several agents */
   size_t n_uses;
+  char **tool_users; /* names of agents that have used a tool */
+  size_t n_tool_users;
   int64_t attempts; /* of the call that is out, before it: they failed and were billed */
   char *untrusted;  /* why its context is not to be trusted (web, files, tool, ...); NULL: it is */
   csn_context context;
@@ -210,7 +213,9 @@ typedef struct csn_state {
   char *session;        /* the conversation that this run is a part of; NULL: none */
   int64_t reply;        /* seq of this turn's model_replied; -1: none yet */
   int64_t answer;       /* that of the first answer that guardrails on output look at; -1: none */
-  int64_t withheld;     /* items of that seq and after it stay out of the session; -1: none */
+  int64_t aside_to;     /* from that answer up to this record nothing is one after all; -1: none */
+  int64_t withheld;     /* items of that seq and after it stay out of the session; -1: none ... */
+  int64_t withheld_to;  /* ... up to this one; -1: to the end */
   char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
   csn_sticky *sticky;   /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;
@@ -246,6 +251,8 @@ bool csn_state_is_gated(const csn_state *st);
 int64_t csn_state_compact_at(const csn_state *st);
 /* The server does it, from that many tokens on; 0: it does not. */
 int64_t csn_state_server_compacts_at(const csn_state *st);
+/* A choice of tools that the settings force holds no longer. */
+bool csn_state_has_free_choice(const csn_state *st);
 /* Who of several agents used what: the member "agents" of an object. */
 void csn_step_uses_to_json(const csn_state *st, csn_jw *w, bool is_finish);
 /* Whom a pending child_start calls. */

@@ -154,6 +154,7 @@ on_schema(struct csn_step *s)
     st->is_repaired = true;
     st->is_final = false; /* one turn more */
     csn_step_absorb(s);
+    csn_step_set_aside(st, s->ev->seq);
   } else {
     csn_step_fail(s, "invalid_final_output", message);
     csn_step_ask_handler(s);

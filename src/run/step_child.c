@@ -77,6 +77,8 @@ csn_step_start_child(struct csn_step *s, csn_pending *p)
     return false;
   }
   st->budget.children++;
+  csn_auto(csn_freep) char *guards = csn_step_tool_guards(st, "tool_output", p->name);
+  p->is_held = guards != NULL;
   p->kind = CSN_DO_CHILD_START;
   p->seq = csn_emit_child(s->out, s->ev, p, csn_step_child_agent(st, p));
   return true;
@@ -90,7 +92,8 @@ at_least_0(const csn_json *v, const char *key)
 }
 
 /* {"effect","run"?,"state"?,"reason"?,"tokens"?,"cost_pusd"?,"turns"?,
- * "tool_calls"?,"usage"?,"items"} */
+ * "tool_calls"?,"usage"?,"held"?,"items"}.  Held: as in tool_returned; runs that
+ * began before there was such a thing have results that are not. */
 int
 csn_step_on_child_done(struct csn_step *s)
 {
@@ -109,6 +112,11 @@ csn_step_on_child_done(struct csn_step *s)
   st->budget.cost_pusd += use.cost_pusd;
   if (usage)
     csn_step_use(st, csn_step_child_agent(st, p), &use);
+  p->tokens = p->cost_pusd = p->turns = p->tool_calls = 0; /* it comes back */
+  if (csn_json_bool(v, "held", false)) {
+    csn_step_take_held(s, p);
+    return 0;
+  }
   csn_step_absorb(s);
   csn_step_settle(s, p);
   return 0;

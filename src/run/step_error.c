@@ -75,6 +75,7 @@ csn_step_error_handled(struct csn_step *s)
     return;
   }
   csn_step_set_text(&st->output, output->text);
+  csn_step_set_aside(st, s->ev->seq - 1);
   csn_step_hold_answer(st, s->ev->seq);
   csn_step_absorb(s);
   csn_step_review(s);

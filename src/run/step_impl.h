@@ -14,6 +14,7 @@
  *   step_route.c    which model a call goes to
  *   step_team.c     several agents and hand-offs
  *   step_child.c    agents that are called as tools
+ *   step_choice.c   a forced choice of tools, and its end
  *   step_loop.c     going in circles
  *   step_session.c  the conversation before this run, and after it
  *   step_callback.c guardrails and what else functions of the user answer
@@ -140,6 +141,13 @@ void csn_step_failing_from_json(csn_state *st, const csn_json *v);
 void csn_step_use(csn_state *st, csn_str agent, const csn_agent_use *more);
 void csn_step_uses_from_json(csn_state *st, const csn_json *v);
 
+/* ---- step_choice.c ---- */
+
+void csn_step_note_tool_use(csn_state *st, const struct csn_reply_shape *shape);
+void csn_step_choice_to_json(const csn_state *st, csn_jw *w);
+void csn_step_choice_from_json(csn_state *st, const csn_json *v);
+void csn_step_choice_fini(csn_state *st);
+
 /* ---- step_team.c ---- */
 
 /* Whose configuration holds; false when record 0 has no such agent. */
@@ -174,6 +182,8 @@ void csn_step_begin_session(struct csn_step *s);
 void csn_step_save_session(struct csn_step *s);
 /* The record of that seq begins an answer that guardrails on output look at. */
 void csn_step_hold_answer(csn_state *st, int64_t seq);
+/* All from there up to that record is not the answer after all. */
+void csn_step_set_aside(csn_state *st, int64_t to);
 /* The run has its outcome: what of it stays out of the session. */
 void csn_step_withhold(csn_state *st);
 void csn_step_withheld_to_json(const csn_state *st, csn_jw *w);
@@ -183,6 +193,8 @@ void csn_step_withheld_from_json(csn_state *st, const csn_json *v);
 
 /* Begins queued calls while there is room. */
 void csn_step_start_calls(struct csn_step *s);
+/* The event brought a result that guardrails are to look at. */
+void csn_step_take_held(struct csn_step *s, csn_pending *p);
 /* A guardrail on a call answered. */
 void csn_step_tool_guarded(struct csn_step *s, csn_pending *p);
 

@@ -214,6 +214,7 @@ csn_step_on_model_replied(struct csn_step *s)
     csn_step_label(st, CSN_STR("web"));
   if (!check_calls(s, &shape, items))
     return 0;
+  csn_step_note_tool_use(st, &shape);
   st->turn_calls = 0;
   csn_json_each (item, items) {
     csn_str type = csn_json_str(item, "type", CSN_STR(""));

@@ -28,6 +28,13 @@ csn_step_hold_answer(csn_state *st, int64_t seq)
     st->answer = seq;
 }
 
+void
+csn_step_set_aside(csn_state *st, int64_t to)
+{
+  if (st->answer >= 0 && to >= st->answer)
+    st->aside_to = to;
+}
+
 static bool
 is_reason(const csn_state *st, const char *reason)
 {
@@ -46,7 +53,11 @@ csn_step_withhold(csn_state *st)
   if (st->outcome != CSN_RUN_DONE && st->answer >= 0)
     st->withheld = st->answer;
   else if (st->outcome != CSN_RUN_DONE && (is_gated || is_stopped))
-    st->withheld = st->reply; /* is_stopped: one on input objected beside the call */
+    st->withheld = st->reply;   /* is_stopped: one on input objected beside the call */
+  else if (st->aside_to >= 0) { /* what did not fit: another answer was passed */
+    st->withheld = st->answer;
+    st->withheld_to = st->aside_to;
+  }
   st->reply = -1;
 }
 
@@ -64,7 +75,9 @@ csn_step_withheld_to_json(const csn_state *st, csn_jw *w)
 {
   seq_to_json(w, "reply", st->reply);
   seq_to_json(w, "answer", st->answer);
+  seq_to_json(w, "aside_to", st->aside_to);
   seq_to_json(w, "withheld", st->withheld);
+  seq_to_json(w, "withheld_to", st->withheld_to);
 }
 
 void
@@ -72,7 +85,9 @@ csn_step_withheld_from_json(csn_state *st, const csn_json *v)
 {
   st->reply = csn_json_int(v, "reply", -1);
   st->answer = csn_json_int(v, "answer", -1);
+  st->aside_to = csn_json_int(v, "aside_to", -1);
   st->withheld = csn_json_int(v, "withheld", -1);
+  st->withheld_to = csn_json_int(v, "withheld_to", -1);
 }
 
 /* ---- appending ---- */

@@ -51,6 +51,7 @@ csn_step_set_agent(csn_state *st, csn_str name)
   st->cfg.tool_use = csn_json_get(a, "tool_use");
   st->cfg.agent_tools = csn_json_get(a, "agent_tools");
   st->cfg.has_schema = csn_json_get(a, "output_schema") != NULL;
+  st->cfg.resets_choice = csn_json_bool(a, "reset_tool_choice", false);
   st->cfg.handoffs = csn_json_get(a, "handoffs");
   st->cfg.instructions = callback_of(a, "instructions");
   st->cfg.reply_tokens = csn_json_int(csn_json_get(a, "settings"), "max_tokens", 0);

@@ -236,7 +236,20 @@ csn_step_tool_guarded(struct csn_step *s, csn_pending *p)
                      csn_json_str(data, "message", CSN_STR("a guardrail tripped")));
 }
 
-/* Held: guardrails look at it, and their event brings the item. */
+/* Guardrails look at a result, and their event brings the item; of a run that is
+ * about to end nobody needs it. */
+void
+csn_step_take_held(struct csn_step *s, csn_pending *p)
+{
+  char *guards = s->st->outcome == CSN_RUN_RUNNING
+                     ? csn_step_tool_guards(s->st, "tool_output", p->name)
+                     : NULL;
+  if (guards)
+    guard(s, p, CSN_FOR_TOOL_OUTPUT, guards, s->ev->seq);
+  else
+    csn_pending_drop(s->st, p);
+}
+
 int
 csn_step_on_tool_returned(struct csn_step *s)
 {
@@ -247,18 +260,11 @@ csn_step_on_tool_returned(struct csn_step *s)
   if (is_held != p->is_held)
     return csn_fail(s->err, CSN_E_INVALID, "record %lld: a result that is %sheld",
                     (long long)s->ev->seq, is_held ? "" : "not ");
-  char *guards = is_held && s->st->outcome == CSN_RUN_RUNNING
-                     ? csn_step_tool_guards(s->st, "tool_output", p->name)
-                     : NULL;
-  if (guards) {
-    guard(s, p, CSN_FOR_TOOL_OUTPUT, guards, s->ev->seq);
-    return 0;
-  }
-  if (!is_held) {
+  if (is_held) {
+    csn_step_take_held(s, p);
+  } else {
     csn_step_absorb(s);
     csn_step_settle(s, p);
-  } else {
-    csn_pending_drop(s->st, p);
   }
   return 0;
 }

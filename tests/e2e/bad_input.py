@@ -74,6 +74,9 @@ class Model(http.server.BaseHTTPRequestHandler):
         elif verb == "cut" and nth == 1:
             data = sse([message("hello")])
             self.reply(200, data, "text/event-stream", cut=len(data) // 2)
+        elif verb == "twins":
+            both = [call("exec_command", json.dumps({"cmd": f"echo {n}"})) for n in ("one", "two")]
+            self.reply(200, sse(both), "text/event-stream", headers=quick)
         elif verb == "garbage":
             self.reply(200, b'{"output": [{{{', headers=quick)
         elif verb == "page":
@@ -218,6 +221,12 @@ def a_connection_cut_inside_an_event():
 def garbage_instead_of_json():
     expect(model("garbage:").run(), 5)
     expect(model("page:").run(), 5)
+
+
+@test
+def two_calls_with_one_id_are_refused():
+    expect(model("twins:", capabilities=["shell"], sandbox={"backend": "local"}).run(), 5, "have the same id")
+    assert sum(m == "twins:" for m, _ in requests) == 4, "expected four attempts"
 
 
 @test

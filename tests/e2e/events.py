@@ -144,7 +144,7 @@ def the_schema_takes_the_demo_and_what_init_writes():
 
 
 REFUSED = [
-    "model: x/y\n", "name: a\nmodle: x\n", "name: a\nlimits: {turn: 3}\n", "name: a\nlimits: {turns: 0}\n",
+    "model: x/y\n", "name: a\nmodle: x\n", "name: a\nlimits: {turn: 3}\n", "name: a\nlimits: {turns: -1}\n",
     "name: a\nlimits: {wall: soon}\n", "name: [a]\n", "name: a\ncapabilities: [fly]\n", "name: a\ncapabilities: shell\n",
     "name: a\nsandbox: {backend: docker2}\n", "name: a\nsandbox: {imagine: x}\n", "name: a\nsandbox: {environment: {A: 1}}\n",
     "name: a\noutputs: [{to: x}]\n", "name: a\noutputs: [{path: x, too: y}]\n", "name: a\nsettings: {temprature: 1}\n",

@@ -71,7 +71,7 @@ def a_whole_answer_is_the_same_and_counts_its_tokens():
 
 def forced_call(*how):
     """The second request carries call and result back, and the server takes it."""
-    p = place(URL, capabilities=["shell"], sandbox={"backend": backend()}, limits={"turns": 2},
+    p = place(URL, capabilities=["shell"], sandbox={"backend": backend()}, limits={"turns": 2}, reset_tool_choice=False,
               settings={"temperature": 0, "max_tokens": 200, "tool_choice": "exec_command"},
               manifest={"entries": {"src": {"type": "local_dir", "src": "src"}}})
     expect(p.run(*how, task="List the files here."), 4, "limit of 2 turns")

@@ -228,6 +228,19 @@ def a_reply_that_is_cut_is_asked_for_again():
 
 
 @test
+def a_reply_with_two_calls_of_one_id_is_asked_for_again():
+    if MISSING:
+        return MISSING
+    s = Sockets(turns([call(1), call(1)], [message("whole")]))
+    p = place(s.url)
+    same(expect(p.run(), 0).stdout, "whole\n")
+    failed, = notes(p)
+    assert "same id" in json.dumps(failed), failed
+    same(s.nth, 2)
+    s.close()
+
+
+@test
 def calls_at_once_have_a_connection_each():
     if MISSING:
         return MISSING

@@ -135,7 +135,7 @@ static const struct {
     {"model: x/y\n", "name: missing"},
     {"name: a\nmodle: x\n", "agent.yaml:2: unknown key modle"},
     {"name: a\nlimits:\n  turn: 3\n", "agent.yaml:3: unknown key limits.turn"},
-    {"name: a\nlimits: {turns: 0}\n", "turns: expected a whole number of at least 1"},
+    {"name: a\nlimits: {turns: -1}\n", "turns: expected a whole number of at least 0"},
     {"name: a\nlimits: {cost_usd: 0}\n", "cost_usd: expected an amount"},
     {"name: a\nlimits: {repeats: 1}\n", "repeats: expected 0"},
     {"name: a\nlimits: {tokens: -1}\n", "tokens: expected a whole number"},

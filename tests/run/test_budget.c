@@ -343,6 +343,35 @@ TEST(an_attempt_that_failed_and_was_billed_is_counted_before_the_next)
   end(&p);
 }
 
+TEST(a_program_may_take_the_limit_of_turns_away_also_for_who_resumes)
+{
+  struct bench b;
+  csn_err err;
+  char id[40];
+  bench_init(&b, "rules:\n- {name: ask, when: {first: true}, reply: [{count: {x: a}}]}\n"
+                 "- {name: end, reply: fine}\n");
+  bench_tool(&b, "count", bench_count);
+  csn_agent_set_turns(b.agent, 0);
+  bench_set(&b, "approvals", "[{\"tool\":\"count\",\"do\":\"ask\"}]");
+  csn_run *r = bench_start(&b);
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+  csn_run_free(r);
+  csn_tool t = {.size = sizeof t,
+                .name = "count",
+                .description = "for a test",
+                .schema = "{}",
+                .call = bench_count,
+                .user = &b};
+  csn_run_options o = {.tools = &t, .n_tools = 1};
+  OK(csn_run_resume(b.rt, csn_cstr(id), &o, &r, &err), &err);
+  const csn_decision yes = {.allow = true};
+  OK(csn_run_decide(r, CSN_STR(""), &yes, &err), &err);
+  STR_EQ(bench_await(&b, r).output, "fine");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
 RUN_TESTS("run/budget", RUN(a_reply_is_capped_to_what_is_left_of_the_tokens),
           RUN(a_reply_is_capped_to_what_is_left_of_the_money),
           RUN(calls_over_the_limit_are_not_made_and_those_before_are),
@@ -353,4 +382,5 @@ RUN_TESTS("run/budget", RUN(a_reply_is_capped_to_what_is_left_of_the_tokens),
           RUN(a_limit_of_cost_needs_a_price_before_the_run),
           RUN(a_loop_ends_a_real_run_with_what_it_has),
           RUN(calls_and_turns_of_children_count_in_the_limits_of_the_whole),
-          RUN(an_attempt_that_failed_and_was_billed_is_counted_before_the_next))
+          RUN(an_attempt_that_failed_and_was_billed_is_counted_before_the_next),
+          RUN(a_program_may_take_the_limit_of_turns_away_also_for_who_resumes))

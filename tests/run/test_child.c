@@ -374,10 +374,62 @@ TEST(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it)
   }
 }
 
+/* ---- guardrails on the call of an agent ---- */
+
+static int
+answer_with(void *user, csn_scope *sc, const csn_json *in, csn_buf *out, csn_err *err)
+{
+  const char *const *said = user; /* what it must see, what it writes */
+  (void)sc;
+  if (csn_str_find(in->raw, csn_cstr(said[0]), 0) == SIZE_MAX)
+    return csn_fail(err, CSN_E_INVALID, "it saw %.*s", (int)(in->raw.n & 0xfff), in->raw.p);
+  csn_buf_addz(out, said[1]);
+  return 0;
+}
+
+TEST(guardrails_look_at_its_input_and_at_its_answer)
+{
+  static const struct {
+    const char *on;
+    const char *said[2];
+    const char *output;
+    bool is_called;
+  } rows[] = {
+      {"tool_output", {"\"output\":\"secret 42\"", "{}"}, "boss: secret 42", true},
+      {"tool_output", {"secret 42", "{\"reject\":\"hidden\"}"}, "boss: hidden", true},
+      {"tool_output", {"secret 42", "{\"trip\":true,\"message\":\"leaks\"}"}, "", true},
+      {"tool_input", {"do it", "{}"}, "boss: secret 42", true},
+      {"tool_input", {"do it", "{\"reject\":\"not that\"}"}, "boss: not that", false},
+      {"tool_input", {"do it", "{\"trip\":true}"}, "", false},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct bench b;
+    csn_err err;
+    char yaml[400];
+    csn_callback cb = {
+        .size = sizeof cb, .name = "g", .fn = answer_with, .user = (void *)(uintptr_t)rows[i].said};
+    bench_init(&b, BOSS);
+    snprintf(yaml, sizeof yaml, TEAM("") "guardrails: [{callback: g, on: %s, tool: w*}]\n",
+             rows[i].on);
+    load(&b, yaml, "rules: [{name: end, reply: secret 42}]\n");
+    OK(csn_agent_add_callback(b.agent, &cb, &err), &err);
+    csn_run *r = bench_start(&b);
+    csn_result res = bench_await(&b, r);
+    if (rows[i].output[0])
+      STR_EQ(res.output, rows[i].output);
+    else
+      STR_EQ(res.reason, "guardrail");
+    assert_int_equal(bench_saw(&b, "child_done "), rows[i].is_called);
+    csn_run_free(r);
+    bench_fini(&b);
+  }
+}
+
 RUN_TESTS("run/child", RUN(an_agent_is_called_and_answers),
           RUN(what_went_wrong_in_it_is_told_to_the_model), RUN(many_are_called_at_once),
           RUN(it_works_in_the_same_workspace), RUN(the_run_waits_with_it_and_decides_through_it),
           RUN(at_rest_it_is_decided_by_the_parents_name_and_goes_on_with_it),
           RUN(of_two_that_wait_with_equal_ids_the_one_that_is_meant_is_decided),
           RUN(at_rest_both_are_decided_by_their_names),
-          RUN(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it))
+          RUN(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it),
+          RUN(guardrails_look_at_its_input_and_at_its_answer))

@@ -246,6 +246,56 @@ TEST(what_cannot_be_is_an_error_before_the_run)
   }
 }
 
+static int
+no_tool(csn_call *c, void *user, csn_err *err)
+{
+  (void)c, (void)user, (void)err;
+  return 0;
+}
+
+TEST(two_things_of_one_name_are_an_error_before_the_run_that_names_both)
+{
+  static const struct {
+    const char *tool, *hosted, *agent_tools, *handoffs, *complaint;
+  } rows[] = {
+      {"x", NULL, NULL, "[{\"agent\":\"b\",\"tool\":\"x\"}]",
+       "agent tester: the tool x and the hand-off to b are both named x"},
+      {"x", NULL, "[{\"agent\":\"b\",\"tool\":\"x\"}]", NULL,
+       "the tool x and the agent tool for b are both named x"},
+      {NULL, NULL, "[{\"agent\":\"b\",\"tool\":\"x\"}]", "[{\"agent\":\"c\",\"tool\":\"x\"}]",
+       "the agent tool for b and the hand-off to c are both named x"},
+      {NULL, NULL, NULL, "[\"b\",{\"agent\":\"c\",\"tool\":\"transfer_to_b\"}]",
+       "the hand-off to b and the hand-off to c are both named transfer_to_b"},
+      {NULL, NULL, "[\"b\",{\"agent\":\"c\",\"tool\":\"b\"}]", NULL,
+       "the agent tool for b and the agent tool for c are both named b"},
+      {"web_search", "[{\"hosted\":\"web_search\"}]", NULL, NULL,
+       "the hosted tool web_search and the tool web_search are both named web_search"},
+      {"x", NULL, "[{\"agent\":\"b\",\"tool\":\"y\"}]", "[{\"agent\":\"b\",\"tool\":\"z\"}]", NULL},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct bench b;
+    csn_err err = {0};
+    csn_run *r = NULL;
+    bench_init(&b, "rules: [{name: end, reply: fine}]\n");
+    OK(csn_agent_add_agent(b.agent, csn_agent_new("b"), &err), &err);
+    OK(csn_agent_add_agent(b.agent, csn_agent_new("c"), &err), &err);
+    if (rows[i].tool)
+      bench_tool(&b, rows[i].tool, no_tool);
+    if (rows[i].hosted)
+      bench_set(&b, "tools", rows[i].hosted);
+    if (rows[i].agent_tools)
+      bench_set(&b, "agent_tools", rows[i].agent_tools);
+    if (rows[i].handoffs)
+      bench_set(&b, "handoffs", rows[i].handoffs);
+    int rc = csn_run_start(b.rt, b.agent, CSN_STR("go"), NULL, &r, &err);
+    assert_int_equal(rc, rows[i].complaint ? CSN_E_INVALID : 0);
+    if (rows[i].complaint && (!strstr(err.msg, rows[i].complaint) || !strstr(err.msg, "give one")))
+      fail_msg("got '%s', expected '%s'", err.msg, rows[i].complaint);
+    csn_run_free(r);
+    bench_fini(&b);
+  }
+}
+
 RUN_TESTS("run/team", RUN(a_hand_off_waits_for_the_turn_and_the_first_one_counts),
           RUN(hand_offs_to_and_fro_without_anything_new_are_a_loop),
           RUN(a_tool_of_another_agent_is_no_hand_off),
@@ -253,4 +303,5 @@ RUN_TESTS("run/team", RUN(a_hand_off_waits_for_the_turn_and_the_first_one_counts
           RUN(a_filter_leaves_messages_or_the_last_one),
           RUN(members_made_by_a_program_have_their_tools_also_after_a_resume),
           RUN(a_function_says_what_the_next_agent_sees),
-          RUN(what_cannot_be_is_an_error_before_the_run))
+          RUN(what_cannot_be_is_an_error_before_the_run),
+          RUN(two_things_of_one_name_are_an_error_before_the_run_that_names_both))

@@ -21,8 +21,20 @@ enum after { KEEP, CLOSE, HOLD };
 struct page {
   const char *path, *bytes;
   enum after after;
-  size_t piece; /* bytes of each send; 0: all at once */
+  size_t piece;     /* bytes of each send; 0: all at once */
+  const char *when; /* only for requests that hold this text; NULL: for all */
 };
+
+/* The first that fits; NULL: none. */
+static const struct page *
+find_page(const struct page *pages, size_t n, csn_str path, csn_str rq)
+{
+  for (size_t i = 0; i < n; i++)
+    if (csn_str_eq(path, csn_cstr(pages[i].path)) &&
+        (!pages[i].when || csn_str_find(rq, csn_cstr(pages[i].when), 0) != SIZE_MAX))
+      return &pages[i];
+  return NULL;
+}
 
 struct server {
   const struct page *pages;
@@ -90,12 +102,11 @@ serve_peer(void *user)
     pthread_mutex_lock(&p->server->lock);
     csn_buf_add(&p->server->requests, csn_buf_str(&rq));
     pthread_mutex_unlock(&p->server->lock);
-    for (size_t i = 0; i < p->server->n_pages; i++) {
-      if (!csn_str_eq(path, csn_cstr(p->server->pages[i].path)))
-        continue;
-      send_page(p->fd, &p->server->pages[i]);
-      goes_on = p->server->pages[i].after != CLOSE;
-    }
+    const struct page *page =
+        find_page(p->server->pages, p->server->n_pages, path, csn_buf_str(&rq));
+    if (page)
+      send_page(p->fd, page);
+    goes_on = !page || page->after != CLOSE;
   }
   close(p->fd);
   pthread_mutex_lock(&p->server->lock);

@@ -259,9 +259,34 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
   return csn_body_done(&b, err);
 }
 
+enum { IDS_MAX = 1024 /* calls of one reply; more are refused as too many */ };
+
 struct csn_decoder {
   csn_reply reply; /* first */
+  csn_str *ids;    /* of its calls */
+  size_t n_ids;
 };
+
+/* With two calls of one id a result could be taken for that of the other. */
+static int
+note_id(csn_reply *r, const csn_json *item, csn_str type, csn_err *err)
+{
+  static const char *const calls[] = {"function_call", "custom_tool_call", "computer_call", NULL};
+  csn_decoder *d = (csn_decoder *)r;
+  bool asks = csn_str_eq(type, CSN_STR("mcp_approval_request"));
+  if ((!asks && !csn_str_is_one_of(type, calls)) || d->n_ids == IDS_MAX)
+    return 0;
+  csn_str id = csn_json_str(item, asks ? "id" : "call_id", CSN_STR(""));
+  for (size_t i = 0; i < d->n_ids; i++)
+    if (csn_str_eq(d->ids[i], id))
+      return csn_fail(err, CSN_E_UNAVAILABLE,
+                      "two tool calls of the model's reply have the same id, so their results "
+                      "could be mistaken for each other");
+  if ((d->n_ids & (d->n_ids - 1)) == 0) /* the room is the next power of two */
+    d->ids = csn_realloc(d->ids, d->n_ids ? d->n_ids * 2 : 1, sizeof *d->ids);
+  d->ids[d->n_ids++] = csn_arena_dup(r->arena, id);
+  return 0;
+}
 
 /* One output item: cleaned, and in free-text form when that is how its tool
  * was declared. */
@@ -270,7 +295,10 @@ on_item(csn_reply *r, const csn_json *item, csn_err *err)
 {
   if (!csn_json_is(item, CSN_JSON_OBJECT))
     return csn_fail(err, CSN_E_UNAVAILABLE, "the model's reply holds an item that is no object");
-  if (csn_str_eq(csn_json_str(item, "type", CSN_STR("")), CSN_STR("function_call"))) {
+  csn_str type = csn_json_str(item, "type", CSN_STR(""));
+  if (note_id(r, item, type, err) < 0)
+    return CSN_E_UNAVAILABLE;
+  if (csn_str_eq(type, CSN_STR("function_call"))) {
     csn_str name = csn_json_str(item, "name", CSN_STR(""));
     if (csn_item_custom_tool(r->rq, name))
       return csn_reply_add(r,
@@ -315,6 +343,7 @@ on_response(csn_reply *r, const csn_json *v, csn_err *err)
   if (!csn_json_is(output, CSN_JSON_ARRAY) && r->form == CSN_FORM_JSON)
     return csn_fail(err, CSN_E_UNAVAILABLE, "the model's reply has no list `output`");
   if (csn_json_is(output, CSN_JSON_ARRAY) && output->n) {
+    ((csn_decoder *)r)->n_ids = 0;
     r->out.n_items = 0; /* the whole list takes the place of what was collected */
     csn_json_each (item, output) {
       int rc = on_item(r, item, err);
@@ -422,6 +451,7 @@ static void
 close_decoder(csn_decoder *d)
 {
   csn_reply_fini(&d->reply);
+  free(d->ids);
   free(d);
 }
 

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The agent loop as the server sees it: what the requests of a run hold from turn to
+turn, also when it was stopped in between. Prints TAP.
+
+usage: turns.py CAISSON"""
+import sys
+
+sys.dont_write_bytecode = True
+from lib import *
+
+
+def message(text):
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text, "annotations": []}]}
+
+
+def call(name, args=None, call_id="c1"):
+    return {"type": "function_call", "call_id": call_id, "name": name, "arguments": json.dumps(args or {})}
+
+
+def reply(*items, tokens=3):
+    usage = {"input_tokens": tokens - 1, "output_tokens": 1, "total_tokens": tokens}
+    return 200, "application/json", json.dumps({"id": "r", "status": "completed", "output": list(items), "usage": usage}).encode()
+
+
+class Run:
+    """A folder with an agent whose model is the server: answer(body) gives a reply."""
+
+    def __init__(self, answer, **agent):
+        self.model = Model(lambda nth, body, headers: answer(body))
+        self.place = Place({"capabilities": [], "model": "openai/m", **agent},
+                           env={"OPENAI_BASE_URL": self.model.url, "OPENAI_API_KEY": "sk-turns-0123456789"})
+
+    def bodies(self):
+        return [json.loads(b) for b in self.model.bodies]
+
+    def close(self):
+        self.model.server.shutdown()
+
+
+def outputs(body):
+    return [i for i in body["input"] if i.get("type", "").endswith("_output")]
+
+
+SHELL = {"capabilities": ["shell"], "sandbox": {"backend": "local"}}
+
+
+@test
+def a_forced_choice_is_made_once():
+    def answer(body):
+        return reply(call("exec_command", {"cmd": "true"}) if len(outputs(body)) < 2 else message("done"))
+
+    for more, want in (({}, ["required", None, None]), ({"reset_tool_choice": False}, ["required"] * 3),
+                       ({"settings": {"tool_choice": "exec_command"}}, [{"type": "function", "name": "exec_command"}, None, None])):
+        r = Run(answer, **{**SHELL, "settings": {"tool_choice": "required"}, **more})
+        same(expect(r.place.run("--no-stream"), 0).stdout, "done\n")
+        same([b.get("tool_choice") for b in r.bodies()], want)
+        r.close()
+
+
+@test
+def the_choice_is_still_free_after_a_stop():
+    def answer(body):
+        return reply(call("exec_command", {"cmd": "true"}) if not outputs(body) else message("done"))
+
+    r = Run(answer, **SHELL, settings={"tool_choice": "required"}, approvals=[{"tool": "*", "do": "ask"}])
+    expect(r.place.run("--no-stream"), 3)
+    expect(r.place.call("approve", r.place.only_run()), 0)
+    expect(r.place.call("resume", r.place.only_run(), "--no-stream"), 0, "done")
+    same([b.get("tool_choice") for b in r.bodies()], ["required", None])
+    same([c["data"].get("free_choice") for c in r.place.records() if c["kind"] == "model_call"], [None, True])
+    r.close()
+
+
+@test
+def a_run_without_a_limit_of_turns_goes_on_after_kill_9():
+    def answer(body):
+        return reply(call("exec_command", {"cmd": f"echo {len(outputs(body))}"}) if len(outputs(body)) < 45 else message("done"))
+
+    r = Run(answer, **SHELL, limits={"turns": 0})
+    same(r.place.run("--no-stream", env={"CAISSON_FAULT": "tool.performed:3"}).returncode, -9)
+    same(expect(r.place.call("resume", r.place.only_run(), "--no-stream"), 0).stdout, "done\n")
+    same([c["data"]["turns"] for c in r.place.records() if c["kind"] == "finish"], [46])
+    r.close()
+
+
+sys.exit(finish())
