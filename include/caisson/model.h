@@ -46,8 +46,7 @@ typedef struct csn_model_request {
   size_t n_items;
   const csn_tool_decl *tools;
   size_t n_tools;
-  const csn_json *settings; /* of the agent file: temperature, top_p, max_tokens, tool_choice,
-                               parallel_tool_calls, reasoning, verbosity, extra_body; may be NULL */
+  const csn_json *settings; /* the section of the agent file; may be NULL */
   bool stream;
   csn_str output_schema; /* strict JSON Schema of the answer; empty: text */
   /* For a codec that `appends`: the body holds a request whose items are the
@@ -58,6 +57,8 @@ typedef struct csn_model_request {
 
 typedef struct csn_usage {
   int64_t input_tokens, cached_tokens, output_tokens, reasoning_tokens, total_tokens;
+  /* Of the input: written to the provider's cache; of these, for an hour. */
+  int64_t cache_write_tokens, cache_write_1h_tokens;
 } csn_usage;
 
 /* What came back, in one arena (owned by the caller of the decoder). */
@@ -102,6 +103,9 @@ typedef struct csn_model_ops {
   bool appends; /* encode() uses `kept`: what a turn adds is all that is written */
   /* Types of hosted tools that it can ask for, NULL at the end; may be NULL. */
   const char *const *hosted;
+  /* Settings that it sends and not every API has; likewise. */
+  const char *const *settings;
+  bool caches_by_mark; /* prompt_cache_retention is a time: 5m or 1h */
   /* Body of the call, and what follows the base URL ("/responses"). */
   int (*encode)(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_buf *path,
                 csn_err *err);

@@ -225,6 +225,8 @@ csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
   if (rc == 0)
     rc = csn_agent_check_hosted(a, p, err);
   if (rc == 0)
+    rc = csn_agent_check_settings(a, p, err);
+  if (rc == 0)
     rc = csn_agent_check_team(a, err);
   if (rc == 0)
     rc = csn_agent_check_prices(a, p, err);

@@ -9,7 +9,6 @@
 
 #include "base/yaml.h"
 #include "core/fd.h"
-#include "model/retry.h"
 #include "run/agent_read.h"
 #include "run/project.h"
 
@@ -113,34 +112,6 @@ read_instructions(const struct csn_agent_reader *r, const csn_json *v)
 }
 
 static int
-read_settings(const struct csn_agent_reader *r, const csn_json *v)
-{
-  static const char *const keys[] = {
-      "temperature", "top_p",     "max_tokens", "tool_choice", "parallel_tool_calls",
-      "reasoning",   "verbosity", "store",      "truncation",  "metadata",
-      "extra_body",  "retry",     NULL};
-  const csn_json *m = csn_json_get(v, "settings");
-  if (!m)
-    return 0;
-  int rc = csn_agent_want(r, m, "settings", CSN_JSON_OBJECT);
-  if (rc == 0)
-    rc = csn_agent_only(r, m, "settings.", keys);
-  csn_retry_policy policy;
-  csn_err why;
-  if (rc == 0 && csn_retry_from_json(&policy, csn_json_get(m, "retry"), &why) < 0)
-    rc = csn_agent_complain(r, csn_json_get(m, "retry"), "settings.%s", why.msg);
-  if (rc < 0)
-    return rc;
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_value(&w, m);
-  rc = csn_jw_done(&w, r->err);
-  csn_str json = csn_arena_dup(r->a->arena, csn_buf_str(&text));
-  return rc < 0 ? rc : csn_json_parse(r->a->arena, json, &r->a->settings, r->err);
-}
-
-static int
 read_manifest(const struct csn_agent_reader *r, const csn_json *v)
 {
   const csn_json *m = csn_json_get(v, "manifest");
@@ -198,7 +169,6 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
                                      "model",
                                      "instructions",
                                      "instructions_file",
-                                     "settings",
                                      "capabilities",
                                      "manifest",
                                      "sandbox",
@@ -244,7 +214,7 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   if (rc < 0)
     return rc;
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
-      read_instructions,      read_settings, read_capabilities,      read_manifest,
+      read_instructions,      read_capabilities, read_manifest,
       csn_agent_read_sandbox, read_outputs,  csn_agent_read_sections};
   for (size_t i = 0; i < CSN_COUNT(parts); i++) {
     bool is_shared = parts[i] == csn_agent_read_sandbox;

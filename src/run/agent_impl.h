@@ -153,6 +153,10 @@ int csn_agent_check_harness(const csn_agent *a, bool is_allowed, csn_err *err) C
 /* What `tool_settings` say about a tool, the first that fits; or NULL. */
 const csn_json *csn_agent_tool_setting(const csn_agent *a, csn_str tool, const char *key);
 
+/* Settings that the models' APIs do not have: agent_settings.c */
+int csn_agent_check_settings(const csn_agent *a, const struct csn_project *p,
+                             csn_err *err) CSN_MUST;
+
 /* The section `limits`: agent_budget.c */
 void csn_agent_write_budget(const csn_agent *a, csn_jw *w);
 /* A limit of cost needs the price of each model. */

@@ -86,6 +86,9 @@ int csn_agent_read_hosted(const struct csn_agent_reader *r, const csn_json *t, c
 int csn_agent_read_tools(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_tools(const csn_agent *a, csn_jw *w);
 
+/* agent_settings.c */
+int csn_agent_read_settings(const struct csn_agent_reader *r, const csn_json *m);
+
 /* agent_budget.c */
 int csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m);
 

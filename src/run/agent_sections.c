@@ -13,7 +13,8 @@ struct section {
 
 /* In the order in which the resolved form has them. */
 static const struct section sections[] = {
-    {"limits", csn_agent_read_budget, NULL}, /* written before them */
+    {"settings", csn_agent_read_settings, NULL}, /* written before them, as the next */
+    {"limits", csn_agent_read_budget, NULL},
     {"tools", csn_agent_read_tools, csn_agent_write_tools},
     {"output_schema", csn_agent_read_output_schema, csn_agent_write_output_schema},
     {"tool_use", csn_agent_read_tool_use, csn_agent_write_tool_use},

@@ -201,7 +201,7 @@ csn_ask_write(struct csn_ask_job *a, csn_err *err)
   if (rc == 0)
     rc = csn_buf_done(&path, "the address of the model", err);
   if (rc == 0)
-    rc = csn_route_url(&a->route, csn_buf_str(&path), &url, err);
+    rc = csn_route_url(&a->route, a->settings, csn_buf_str(&path), &url, err);
   a->url = csn_arena_dup(a->arena, csn_buf_str(&url));
   return rc;
 }

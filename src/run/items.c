@@ -204,6 +204,16 @@ csn_item_answer(csn_jw *w, const struct csn_call_answer *a)
     csn_item_output(w, a->is_custom, a->call_id, a->text, a->parts);
 }
 
+/* Few providers tell; records of before had no such members. */
+static void
+written(csn_jw *w, const char *key, int64_t tokens)
+{
+  if (!tokens)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_int(w, tokens);
+}
+
 void
 csn_usage_to_json(const csn_usage *u, csn_jw *w)
 {
@@ -218,6 +228,8 @@ csn_usage_to_json(const csn_usage *u, csn_jw *w)
   csn_jw_int(w, u->reasoning_tokens);
   csn_jw_key(w, "total_tokens");
   csn_jw_int(w, u->total_tokens);
+  written(w, "cache_write_tokens", u->cache_write_tokens);
+  written(w, "cache_write_1h_tokens", u->cache_write_1h_tokens);
   csn_jw_end(w);
 }
 
@@ -237,4 +249,6 @@ csn_usage_add(csn_usage *u, const csn_json *v)
   add(&u->output_tokens, v, "output_tokens");
   add(&u->reasoning_tokens, v, "reasoning_tokens");
   add(&u->total_tokens, v, "total_tokens");
+  add(&u->cache_write_tokens, v, "cache_write_tokens");
+  add(&u->cache_write_1h_tokens, v, "cache_write_1h_tokens");
 }

@@ -28,13 +28,18 @@ csn_price_from_json(const csn_json *v, csn_price *out, csn_err *err)
       ok = to_pico(m, &out->input);
     else if (csn_str_eq(m->key, CSN_STR("cached")))
       ok = to_pico(m, &out->cached);
+    else if (csn_str_eq(m->key, CSN_STR("cache_write")))
+      ok = to_pico(m, &out->cache_write);
+    else if (csn_str_eq(m->key, CSN_STR("cache_write_1h")))
+      ok = to_pico(m, &out->cache_write_1h);
     else if (csn_str_eq(m->key, CSN_STR("output")))
       ok = to_pico(m, &out->output);
     else if (csn_str_eq(m->key, CSN_STR("max_output")))
       ok = csn_json_to_int(m, &out->max_output) && out->max_output > 0;
     else
       return csn_fail(err, CSN_E_INVALID,
-                      "unknown key %.*s; the keys here are: input, cached, output, max_output",
+                      "unknown key %.*s; the keys here are: input, cached, cache_write, "
+                      "cache_write_1h, output, max_output",
                       (int)(m->key.n & 0xff), m->key.p);
     if (!ok)
       return csn_fail(err, CSN_E_INVALID, "%.*s: expected USD per 1,000,000 tokens", (int)m->key.n,
@@ -44,6 +49,10 @@ csn_price_from_json(const csn_json *v, csn_price *out, csn_err *err)
     return csn_fail(err, CSN_E_INVALID, "a price needs `input` and `output`");
   if (!csn_json_get(v, "cached"))
     out->cached = out->input;
+  if (!csn_json_get(v, "cache_write"))
+    out->cache_write = out->input;
+  if (!csn_json_get(v, "cache_write_1h"))
+    out->cache_write_1h = out->cache_write;
   return 0;
 }
 
@@ -108,6 +117,12 @@ csn_price_to_json(const csn_price *p, csn_jw *w)
   csn_jw_int(w, p->input);
   csn_jw_key(w, "cached");
   csn_jw_int(w, p->cached);
+  if (p->cache_write != p->input || p->cache_write_1h != p->input) {
+    csn_jw_key(w, "cache_write");
+    csn_jw_int(w, p->cache_write);
+    csn_jw_key(w, "cache_write_1h");
+    csn_jw_int(w, p->cache_write_1h);
+  }
   csn_jw_key(w, "output");
   csn_jw_int(w, p->output);
   csn_jw_key(w, "max_output");
@@ -118,18 +133,39 @@ csn_price_to_json(const csn_price *p, csn_jw *w)
 csn_price
 csn_price_of(const csn_json *v)
 {
+  int64_t input = csn_json_int(v, "input", 0);
   return (csn_price){.is_known = csn_json_is(v, CSN_JSON_OBJECT),
-                     .input = csn_json_int(v, "input", 0),
+                     .input = input,
+                     .cache_write = csn_json_int(v, "cache_write", input),
+                     .cache_write_1h = csn_json_int(v, "cache_write_1h", input),
                      .cached = csn_json_int(v, "cached", 0),
                      .output = csn_json_int(v, "output", 0),
                      .max_output = csn_json_int(v, "max_output", 0)};
 }
 
 int64_t
+csn_price_input_most(const csn_price *p, bool for_hour)
+{
+  int64_t most = p->input > p->cache_write ? p->input : p->cache_write;
+  return for_hour && p->cache_write_1h > most ? p->cache_write_1h : most;
+}
+
+/* At most what is left of the whole. */
+static int64_t
+part(int64_t *left, int64_t tokens)
+{
+  int64_t n = tokens < 0 ? 0 : tokens < *left ? tokens : *left;
+  *left -= n;
+  return n;
+}
+
+int64_t
 csn_price_cost(const csn_price *p, const csn_usage *u)
 {
-  int64_t cached = u->cached_tokens < u->input_tokens ? u->cached_tokens : u->input_tokens;
-  __int128 cost = (__int128)(u->input_tokens - cached) * p->input + (__int128)cached * p->cached +
+  int64_t fresh = u->input_tokens, cached = part(&fresh, u->cached_tokens);
+  int64_t brief = part(&fresh, u->cache_write_tokens), hour = part(&brief, u->cache_write_1h_tokens);
+  __int128 cost = (__int128)fresh * p->input + (__int128)cached * p->cached +
+                  (__int128)brief * p->cache_write + (__int128)hour * p->cache_write_1h +
                   (__int128)u->output_tokens * p->output;
   return cost > INT64_MAX ? INT64_MAX : (int64_t)cost;
 }

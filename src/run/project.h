@@ -103,9 +103,11 @@ void csn_route_hide_key(const struct csn_route *r, csn_err *err);
 csn_str csn_model_prefix(csn_str name);
 /* A service that needs no address in caisson.yaml. */
 bool csn_service_is_known(csn_str name);
-/* The address of a call, whose path is the codec's. */
-int csn_route_url(const struct csn_route *r, csn_str path, csn_buf *url, csn_err *err) CSN_MUST;
-/* Fills in the headers of a request. */
+/* The address of a call, whose path is the codec's, with `extra_query` of the
+ * agent's settings. */
+int csn_route_url(const struct csn_route *r, const csn_json *settings, csn_str path, csn_buf *url,
+                  csn_err *err) CSN_MUST;
+/* Fills in the headers of a request; those of the settings replace ours. */
 void csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_request *rq,
                        csn_http_req *req);
 /* The last header: a signature over the request, of now_s (Unix time), where the

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * route.c - from a model's name to a server, and what its requests need. */
 #include <ctype.h>
+#include <strings.h>
 
 #include "model/reply.h"
 #include "run/project.h"
@@ -345,8 +346,19 @@ add_escaped(csn_buf *to, csn_str s)
   }
 }
 
+static void
+add_param(csn_buf *url, csn_str name, csn_str value)
+{
+  bool has_query = csn_str_find(csn_buf_str(url), CSN_STR("?"), 0) != SIZE_MAX;
+  csn_buf_addc(url, has_query ? '&' : '?');
+  add_escaped(url, name);
+  csn_buf_addc(url, '=');
+  add_escaped(url, value);
+}
+
 int
-csn_route_url(const struct csn_route *r, csn_str path, csn_buf *url, csn_err *err)
+csn_route_url(const struct csn_route *r, const csn_json *settings, csn_str path, csn_buf *url,
+              csn_err *err)
 {
   /* Of the two APIs with deployments only this one has them in its path. */
   bool is_below = r->has_deployments && csn_str_eq(path, CSN_STR("/chat/completions"));
@@ -356,17 +368,23 @@ csn_route_url(const struct csn_route *r, csn_str path, csn_buf *url, csn_err *er
     add_escaped(url, r->model);
   }
   csn_buf_add(url, path);
-  if (r->api_version.n) {
-    csn_buf_addc(url, csn_str_find(path, CSN_STR("?"), 0) == SIZE_MAX ? '?' : '&');
-    csn_buf_addz(url, "api-version=");
-    add_escaped(url, r->api_version);
-  }
+  if (r->api_version.n)
+    add_param(url, CSN_STR("api-version"), r->api_version);
+  csn_json_each (m, csn_json_get(settings, "extra_query"))
+    add_param(url, m->key, m->kind == CSN_JSON_STRING ? m->text : m->raw);
   return csn_buf_done(url, "the address of the model", err);
 }
 
 static void
 add_header(csn_http_req *req, csn_str name, csn_str value)
 {
+  for (size_t i = 0; i < req->n_headers; i++) {
+    csn_header *h = &req->headers[i];
+    if (h->name.n == name.n && strncasecmp(h->name.p, name.p, name.n) == 0) {
+      h->value = value;
+      return;
+    }
+  }
   if (req->n_headers < CSN_COUNT(req->headers))
     req->headers[req->n_headers++] = (csn_header){name, value};
 }
@@ -381,6 +399,8 @@ csn_route_headers(const struct csn_route *r, csn_arena *a, const csn_model_reque
              rq->stream ? CSN_STR("text/event-stream") : CSN_STR("application/json"));
   for (const char *const *h = r->ops->headers; h && *h; h += 2)
     add_header(req, csn_cstr(h[0]), csn_cstr(h[1]));
+  csn_json_each (m, csn_json_get(rq->settings, "extra_headers"))
+    add_header(req, m->key, m->text);
   csn_str key = r->endpoint.api_key;
   if (key.n && r->key_header.n)
     add_header(req, r->key_header, key);

@@ -85,6 +85,7 @@ typedef struct csn_step_config {
   int64_t max_tokens, max_cost_pusd, max_tool_calls, max_repeats;
   int64_t soft_percent, reply_tokens; /* reply_tokens: `max_tokens` of the settings */
   csn_str soft_model, model;
+  bool caches_for_hour;        /* what is written to the provider's cache stays so long */
   const csn_json *prices;      /* by model, of record 0 */
   const csn_json *compact_at;  /* by model, of record 0: {tokens, server?}; NULL: never */
   int64_t max_parallel;        /* tool calls at once; 0: any number */

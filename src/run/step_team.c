@@ -54,7 +54,12 @@ csn_step_set_agent(csn_state *st, csn_str name)
   st->cfg.resets_choice = csn_json_bool(a, "reset_tool_choice", false);
   st->cfg.handoffs = csn_json_get(a, "handoffs");
   st->cfg.instructions = callback_of(a, "instructions");
-  st->cfg.reply_tokens = csn_json_int(csn_json_get(a, "settings"), "max_tokens", 0);
+  const csn_json *settings = csn_json_get(a, "settings");
+  const csn_json *mark = csn_json_get(csn_json_get(settings, "extra_body"), "cache_control");
+  csn_str ttl =
+      csn_json_str(settings, "prompt_cache_retention", csn_json_str(mark, "ttl", CSN_STR("")));
+  st->cfg.caches_for_hour = csn_str_eq(ttl, CSN_STR("1h"));
+  st->cfg.reply_tokens = csn_json_int(settings, "max_tokens", 0);
   return true;
 }
 

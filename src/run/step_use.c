@@ -35,6 +35,8 @@ csn_step_use(csn_state *st, csn_str agent, const csn_agent_use *more)
   add(&u->usage.output_tokens, more->usage.output_tokens);
   add(&u->usage.reasoning_tokens, more->usage.reasoning_tokens);
   add(&u->usage.total_tokens, more->usage.total_tokens);
+  add(&u->usage.cache_write_tokens, more->usage.cache_write_tokens);
+  add(&u->usage.cache_write_1h_tokens, more->usage.cache_write_1h_tokens);
 }
 
 static void

@@ -23,7 +23,7 @@ typedef struct csn_header {
 typedef struct csn_http_req {
   const char *method; /* "POST" */
   csn_str url;        /* http or https */
-  csn_header headers[16];
+  csn_header headers[24];
   size_t n_headers;
   csn_str body;       /* not copied: must live until done */
   int64_t timeout_ms; /* whole call; <= 0: none */

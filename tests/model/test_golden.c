@@ -207,9 +207,13 @@ render_reply(csn_buf *out, const csn_model_reply *r, struct deltas *d)
   for (size_t i = 0; i < r->n_items; i++)
     csn_buf_addf(out, "%s\n %.*s", i ? "," : "", (int)r->items[i].n, r->items[i].p);
   const csn_usage *u = &r->usage;
-  csn_buf_addf(out, "],\n\"usage\":[%lld,%lld,%lld,%lld,%lld],\"response_id\":\"%.*s\"}",
-               (long long)u->input_tokens, (long long)u->cached_tokens, (long long)u->output_tokens,
-               (long long)u->reasoning_tokens, (long long)u->total_tokens, (int)r->response_id.n,
+  csn_buf_addf(out, "],\n\"usage\":[%lld,%lld,%lld,%lld,%lld", (long long)u->input_tokens,
+               (long long)u->cached_tokens, (long long)u->output_tokens,
+               (long long)u->reasoning_tokens, (long long)u->total_tokens);
+  if (u->cache_write_tokens)
+    csn_buf_addf(out, ",%lld,%lld", (long long)u->cache_write_tokens,
+                 (long long)u->cache_write_1h_tokens);
+  csn_buf_addf(out, "],\"response_id\":\"%.*s\"}", (int)r->response_id.n,
                r->response_id.p ? r->response_id.p : "");
 }
 

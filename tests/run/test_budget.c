@@ -36,6 +36,65 @@ TEST(a_reply_is_capped_to_what_is_left_of_the_tokens)
 #define PRICES                                                                                     \
   "\"prices\":{\"m\":{\"input\":1000000,\"cached\":100000,\"output\":10000000,\"max_output\":%d}}"
 
+TEST(what_is_written_to_a_cache_has_its_own_price)
+{
+  static const struct {
+    const char *price, *usage;
+    int64_t cost;
+  } rows[] = {
+      {"{\"input\":100,\"cache_write\":125,\"cache_write_1h\":200,\"output\":1}",
+       "{\"input_tokens\":10,\"cached_tokens\":2,\"cache_write_tokens\":5,"
+       "\"cache_write_1h_tokens\":1,\"output_tokens\":7}",
+       3 * 100 + 4 * 125 + 200 + 7},
+      {"{\"input\":100,\"output\":1}", "{\"input_tokens\":10,\"cache_write_tokens\":5}", 1000},
+      {"{\"input\":100,\"cached\":10,\"cache_write\":125,\"output\":1}", /* more than there is */
+       "{\"input_tokens\":10,\"cached_tokens\":8,\"cache_write_tokens\":9}", 80 + 250},
+      {"{\"input\":100,\"cache_write\":125,\"cache_write_1h\":200,\"output\":1}",
+       "{\"input_tokens\":10,\"cache_write_tokens\":-5,\"cache_write_1h_tokens\":9}", 1000},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+    const csn_json *price, *usage;
+    csn_err err;
+    csn_usage u = {0};
+    OK(csn_json_parse(a, csn_cstr(rows[i].price), &price, &err), &err);
+    OK(csn_json_parse(a, csn_cstr(rows[i].usage), &usage, &err), &err);
+    csn_usage_add(&u, usage);
+    csn_price p = csn_price_of(price);
+    if (csn_price_cost(&p, &u) != rows[i].cost)
+      fail_msg("row %zu: %lld", i, (long long)csn_price_cost(&p, &u));
+  }
+  csn_price known = csn_price_find(NULL, CSN_STR("anthropic/claude-haiku-4-5"));
+  assert_int_equal(known.cache_write, 1250000);
+  assert_int_equal(known.cache_write_1h, 2000000);
+}
+
+TEST(a_request_is_reserved_at_the_price_of_writing_it_to_a_cache)
+{
+  static const struct {
+    const char *settings, *cap;
+  } rows[] = {
+      {"", "\"max_output\":4869"}, /* 1,047 tokens at 1.25 USD a million */
+      {"\"settings\":{\"prompt_cache_retention\":\"1h\"},", "\"max_output\":4790"},
+      {"\"settings\":{\"extra_body\":{\"cache_control\":{\"ttl\":\"1h\"}}},", "\"max_output\":4790"},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct play p;
+    char agent[500];
+    snprintf(agent, sizeof agent,
+             "{\"model\":\"m\",%s\"limits\":{\"cost_usd\":0.05},\"prices\":{\"m\":{"
+             "\"input\":1000000,\"cache_write\":1250000,\"cache_write_1h\":2000000,"
+             "\"output\":10000000}}}",
+             rows[i].settings);
+    begin(&p, agent);
+    play(&p, CSN_EV_INPUT,
+         "{\"request_bytes\":1000,\"items\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+         "model_call@2");
+    last_holds(&p, rows[i].cap);
+    end(&p);
+  }
+}
+
 TEST(a_reply_is_capped_to_what_is_left_of_the_money)
 {
   struct play p;
@@ -373,6 +432,8 @@ TEST(a_program_may_take_the_limit_of_turns_away_also_for_who_resumes)
 }
 
 RUN_TESTS("run/budget", RUN(a_reply_is_capped_to_what_is_left_of_the_tokens),
+          RUN(what_is_written_to_a_cache_has_its_own_price),
+          RUN(a_request_is_reserved_at_the_price_of_writing_it_to_a_cache),
           RUN(a_reply_is_capped_to_what_is_left_of_the_money),
           RUN(calls_over_the_limit_are_not_made_and_those_before_are),
           RUN(a_soft_threshold_changes_the_model_or_asks),

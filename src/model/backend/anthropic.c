@@ -28,12 +28,11 @@
 
 enum { MAX_TOKENS = 8192 };
 
-#define MARK "{\"type\":\"ephemeral\"}"
 
 struct writer {
   csn_jw *w;
   csn_arena *scratch;
-  bool is_marked;   /* the last block is */
+  csn_str mark;     /* of the last block; empty: none */
   size_t left;      /* items after the one that is written */
   const char *role; /* of the open message, or NULL */
 };
@@ -45,11 +44,20 @@ member(csn_jw *w, const char *key, csn_str value)
   csn_jw_str(w, value);
 }
 
+/* Five minutes unless the agent says an hour. */
+static csn_str
+mark_of(const csn_model_request *rq)
+{
+  csn_str keep = csn_json_str(rq->settings, "prompt_cache_retention", CSN_STR(""));
+  return csn_str_eq(keep, CSN_STR("1h")) ? CSN_STR("{\"type\":\"ephemeral\",\"ttl\":\"1h\"}")
+                                         : CSN_STR("{\"type\":\"ephemeral\"}");
+}
+
 static void
-mark(csn_jw *w)
+mark(csn_jw *w, csn_str text)
 {
   csn_jw_key(w, "cache_control");
-  csn_jw_raw(w, CSN_STR(MARK));
+  csn_jw_raw(w, text);
 }
 
 static void
@@ -82,8 +90,8 @@ static const char user[] = "user", assistant[] = "assistant";
 static void
 close_block(struct writer *m, bool is_last)
 {
-  if (is_last && m->is_marked && !m->left)
-    mark(m->w);
+  if (is_last && m->mark.n && !m->left)
+    mark(m->w, m->mark);
   csn_jw_end(m->w);
 }
 
@@ -266,7 +274,8 @@ static int
 write_messages(csn_body *b, bool is_marked, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
-  struct writer m = {.w = &b->w, .scratch = scratch, .is_marked = is_marked};
+  struct writer m = {
+      .w = &b->w, .scratch = scratch, .mark = is_marked ? mark_of(b->rq) : CSN_STR("")};
   csn_jw_arr(m.w);
   int rc = csn_items_write(&items, &m, b->rq, scratch, &m.left, err);
   close_message(&m);
@@ -373,7 +382,7 @@ write_system(csn_body *b, bool is_marked)
   csn_jw_obj(&b->w);
   member(&b->w, "type", CSN_STR("text"));
   member(&b->w, "text", text);
-  mark(&b->w);
+  mark(&b->w, mark_of(b->rq));
   csn_jw_end(&b->w);
   csn_jw_end(&b->w);
 }
@@ -390,11 +399,12 @@ csn_anthropic_body(const csn_model_request *rq, const char *version, csn_buf *bo
   if (!version && csn_body_key(&b, "model"))
     csn_jw_str(&b.w, rq->model);
   if (!version && csn_body_key(&b, "cache_control"))
-    csn_jw_raw(&b.w, CSN_STR(MARK));
+    csn_jw_raw(&b.w, mark_of(rq));
   write_limits(&b);
   write_thinking(&b);
   csn_body_setting(&b, "metadata", "metadata");
-  csn_body_setting(&b, "service_tier", "service_tier");
+  if (!version)
+    csn_body_setting(&b, "service_tier", "service_tier");
   if (!version && rq->stream && csn_body_key(&b, "stream"))
     csn_jw_bool(&b.w, true);
   write_tools(&b);
@@ -416,9 +426,13 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
 
 static const char *const headers[] = {"anthropic-version", "2023-06-01", NULL};
 
+static const char *const rare_settings[] = {"prompt_cache_retention", "service_tier", NULL};
+
 const csn_model_ops csn_model_anthropic = {
     .size = sizeof(csn_model_ops),
     .name = CSN_ANTHROPIC,
+    .settings = rare_settings,
+    .caches_by_mark = true,
     .key_header = "x-api-key",
     .headers = headers,
     .encode = encode,

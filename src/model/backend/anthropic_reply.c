@@ -28,9 +28,11 @@ static void
 read_usage(csn_usage *u, const csn_json *v)
 {
   int64_t cached = csn_json_int(v, "cache_read_input_tokens", u->cached_tokens);
+  u->cache_write_tokens = csn_json_int(v, "cache_creation_input_tokens", u->cache_write_tokens);
+  u->cache_write_1h_tokens = csn_json_int(csn_json_get(v, "cache_creation"),
+                                          "ephemeral_1h_input_tokens", u->cache_write_1h_tokens);
   if (csn_json_get(v, "input_tokens"))
-    u->input_tokens = csn_json_int(v, "input_tokens", 0) + cached +
-                      csn_json_int(v, "cache_creation_input_tokens", 0);
+    u->input_tokens = csn_json_int(v, "input_tokens", 0) + cached + u->cache_write_tokens;
   u->cached_tokens = cached;
   u->output_tokens = csn_json_int(v, "output_tokens", u->output_tokens);
   u->total_tokens = u->input_tokens + u->output_tokens;

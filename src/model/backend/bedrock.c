@@ -147,9 +147,13 @@ close_decoder(csn_decoder *d)
   free(d);
 }
 
+static const char *const rare_settings[] = {"prompt_cache_retention", NULL};
+
 const csn_model_ops csn_model_bedrock = {
     .size = sizeof(csn_model_ops),
     .name = "bedrock",
+    .settings = rare_settings,
+    .caches_by_mark = true,
     .encode = encode,
     .decoder = decoder,
     .feed = feed,

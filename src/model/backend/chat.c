@@ -480,9 +480,14 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
   return rc < 0 ? rc : csn_body_done(&b, err);
 }
 
+static const char *const rare_settings[] = {
+    "frequency_penalty",      "presence_penalty",     "top_logprobs", "prompt_cache_key",
+    "prompt_cache_retention", "prompt_cache_options", "service_tier", NULL};
+
 const csn_model_ops csn_model_chat = {
     .size = sizeof(csn_model_ops),
     .name = "chat",
+    .settings = rare_settings,
     .encode = encode,
     .decoder = csn_chat_decoder,
     .feed = csn_chat_feed,

@@ -90,8 +90,10 @@ static void
 read_usage(csn_usage *u, const csn_json *v)
 {
   u->input_tokens = csn_json_int(v, "prompt_tokens", 0);
-  u->cached_tokens = csn_json_int(csn_json_get(v, "prompt_tokens_details"), "cached_tokens",
-                                  csn_json_int(v, "prompt_cache_hit_tokens", 0));
+  const csn_json *details = csn_json_get(v, "prompt_tokens_details");
+  u->cached_tokens =
+      csn_json_int(details, "cached_tokens", csn_json_int(v, "prompt_cache_hit_tokens", 0));
+  u->cache_write_tokens = csn_json_int(details, "cache_write_tokens", 0);
   u->output_tokens = csn_json_int(v, "completion_tokens", 0);
   u->reasoning_tokens =
       csn_json_int(csn_json_get(v, "completion_tokens_details"), "reasoning_tokens", 0);

@@ -342,8 +342,11 @@ write_thinking(csn_jw *w, const csn_json *reasoning)
 static void
 write_generation(csn_body *b)
 {
-  static const char *const keys[][2] = {
-      {"temperature", "temperature"}, {"top_p", "topP"}, {"max_tokens", "maxOutputTokens"}};
+  static const char *const keys[][2] = {{"temperature", "temperature"},
+                                        {"top_p", "topP"},
+                                        {"frequency_penalty", "frequencyPenalty"},
+                                        {"presence_penalty", "presencePenalty"},
+                                        {"max_tokens", "maxOutputTokens"}};
   csn_jw *w = &b->w;
   csn_str schema = b->rq->output_schema;
   bool is_empty = !csn_json_get(b->rq->settings, "reasoning") && !schema.n;
@@ -413,9 +416,12 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
   return rc < 0 ? rc : csn_body_done(&b, err);
 }
 
+static const char *const rare_settings[] = {"frequency_penalty", "presence_penalty", NULL};
+
 const csn_model_ops csn_model_gemini = {
     .size = sizeof(csn_model_ops),
     .name = CSN_GEMINI,
+    .settings = rare_settings,
     .key_header = "x-goog-api-key",
     .encode = encode,
     .decoder = csn_gemini_decoder,

@@ -167,7 +167,9 @@ give(csn_arena *a, const csn_json *data, csn_model_reply *out, csn_err *err)
                 .cached_tokens = csn_json_int(usage, "cached_tokens", 0),
                 .output_tokens = csn_json_int(usage, "output_tokens", 0),
                 .reasoning_tokens = csn_json_int(usage, "reasoning_tokens", 0),
-                .total_tokens = csn_json_int(usage, "total_tokens", 0)},
+                .total_tokens = csn_json_int(usage, "total_tokens", 0),
+                .cache_write_tokens = csn_json_int(usage, "cache_write_tokens", 0),
+                .cache_write_1h_tokens = csn_json_int(usage, "cache_write_1h_tokens", 0)},
       .response_id = csn_arena_dup(a, csn_json_str(data, "response_id", CSN_STR(""))),
   };
   out->items = csn_arena_alloc(a, (items->n + 1) * sizeof *out->items);

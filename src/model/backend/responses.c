@@ -230,6 +230,8 @@ encode(const csn_endpoint *ep, const csn_model_request *rq, csn_buf *body, csn_b
     for (size_t i = 0; i < rq->n_tools; i++)
       if (rq->tools[i].include.n)
         csn_jw_str(w, rq->tools[i].include);
+    if (csn_json_is(csn_json_get(rq->settings, "top_logprobs"), CSN_JSON_NUMBER))
+      csn_jw_strz(w, "message.output_text.logprobs");
     csn_jw_end(w);
   }
   write_tools(&b, ep);
@@ -314,7 +316,9 @@ static void
 read_usage(csn_usage *u, const csn_json *v)
 {
   u->input_tokens = csn_json_int(v, "input_tokens", 0);
-  u->cached_tokens = csn_json_int(csn_json_get(v, "input_tokens_details"), "cached_tokens", 0);
+  const csn_json *details = csn_json_get(v, "input_tokens_details");
+  u->cached_tokens = csn_json_int(details, "cached_tokens", 0);
+  u->cache_write_tokens = csn_json_int(details, "cache_write_tokens", 0);
   u->output_tokens = csn_json_int(v, "output_tokens", 0);
   u->reasoning_tokens =
       csn_json_int(csn_json_get(v, "output_tokens_details"), "reasoning_tokens", 0);
@@ -459,10 +463,16 @@ static const char *const hosted_tools[] = {"web_search",       "file_search", "c
                                            "image_generation", "mcp",         "computer",
                                            "tool_search",      NULL};
 
+static const char *const rare_settings[] = {
+    "top_logprobs",           "response_include",     "prompt_cache_key",
+    "prompt_cache_retention", "prompt_cache_options", "service_tier",
+    NULL};
+
 const csn_model_ops csn_model_responses = {
     .size = sizeof(csn_model_ops),
     .name = "responses",
     .hosted = hosted_tools,
+    .settings = rare_settings,
     .appends = true,
     .encode = encode,
     .decoder = decoder,
