@@ -54,6 +54,12 @@ typedef struct csn_run_options {
   const char *session; /* a conversation that this run goes on with: what was said in it comes
                           before the input, what the run adds is appended; NULL: none */
   int64_t session_items, session_tokens; /* of it, at most; about; 0: all */
+  csn_str items; /* start only: items before the input, as a JSON list: messages of the user, the
+                    assistant, system and developer, calls and their results.  The input may be
+                    empty then */
+  csn_str parts; /* start only: content beside the input's text, as a JSON list: input_image
+                    {image_url: a data: URL or an address, detail?}, input_file {file_data or
+                    file_url, filename?}, input_text {text}.  CSN_E_INVALID names what is wrong */
   const char *after;     /* go on in the workspace of this run, which must have ended: it moves, and
                             the manifest is not laid out again; NULL: a new workspace */
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
@@ -103,6 +109,12 @@ CSN_API int csn_run_wait(csn_run *r, csn_scope *sc, csn_result *out, csn_err *er
 /* Any thread.  Now: what is pending is cancelled.  After the turn: the tools
  * of this turn still finish. */
 CSN_API void csn_run_cancel(csn_run *r, bool after_turn);
+/* Any thread.  A further message of the user, with `parts` as above or none: it
+ * joins when the next turn begins, after the guardrails on input have passed
+ * it, also when the model would have ended the run with an answer meanwhile.
+ * It is committed when this returns, and survives a crash.  Also of a run that
+ * csn_run_open() gave.  CSN_E_INVALID: the run has ended. */
+CSN_API int csn_run_add_input(csn_run *r, csn_str text, csn_str parts, csn_err *err) CSN_MUST;
 /* Any thread.  Stops without ending the run: csn_run_resume() goes on. */
 CSN_API void csn_run_interrupt(csn_run *r);
 CSN_API const char *csn_run_id(const csn_run *r);

@@ -164,19 +164,10 @@ check_member(const struct csn_agent_reader *r, const csn_json *v)
 static int
 read_agent(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const keys[] = {"name",
-                                     "description",
-                                     "model",
-                                     "instructions",
-                                     "instructions_file",
-                                     "capabilities",
-                                     "manifest",
-                                     "sandbox",
-                                     "outputs",
-                                     "folder",
-                                     ".bound_tools",
-                                     ".parent",
-                                     NULL};
+  static const char *const keys[] = {
+      "name",         "description", "model",   "instructions", "instructions_file",
+      "capabilities", "manifest",    "sandbox", "outputs",      "folder",
+      ".bound_tools", ".parent",     NULL};
   const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
   size_t n = CSN_COUNT(keys) - 1;
   memcpy(all, keys, sizeof keys);
@@ -215,7 +206,7 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
     return rc;
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
       read_instructions,      read_capabilities, read_manifest,
-      csn_agent_read_sandbox, read_outputs,  csn_agent_read_sections};
+      csn_agent_read_sandbox, read_outputs,      csn_agent_read_sections};
   for (size_t i = 0; i < CSN_COUNT(parts); i++) {
     bool is_shared = parts[i] == csn_agent_read_sandbox;
     rc = is_shared && a->parent ? 0 : parts[i](r, v);

@@ -131,10 +131,18 @@ static const char *const key_words[] = {"authorization", "cookie",   "api-key", 
                                         "x-amz-",        "password", "secret",  NULL};
 static const char *const key_params[] = {"key", "token", "access_token", "sig", "signature", NULL};
 /* What says where the message goes and where it ends. */
-static const char *const framing[] = {"host",       "content-length",    "content-type",
-                                      "connection", "transfer-encoding", "upgrade",
-                                      "expect",     "te",                "trailer",
-                                      "accept",     "keep-alive",        NULL};
+static const char *const framing[] = {"host",
+                                      "content-length",
+                                      "content-type",
+                                      "connection",
+                                      "transfer-encoding",
+                                      "upgrade",
+                                      "expect",
+                                      "te",
+                                      "trailer",
+                                      "accept",
+                                      "keep-alive",
+                                      NULL};
 
 static bool
 is_word(csn_str name, const char *const *words)
@@ -168,8 +176,10 @@ read_more(const struct csn_agent_reader *r, const csn_json *settings, bool is_he
     if (is_header ? !is_token(v->key) : !v->key.n || !is_plain(v->key))
       return csn_agent_complain(r, v, "settings.%s: '%.*s' is no name for one", key, n, v->key.p);
     if (!is_scalar || !is_plain(v->text))
-      return csn_agent_complain(r, v, "settings.%s.%.*s: expected a text of one line, at most %d "
-                                "bytes", key, n, v->key.p, VALUE_MAX_BYTES);
+      return csn_agent_complain(r, v,
+                                "settings.%s.%.*s: expected a text of one line, at most %d "
+                                "bytes",
+                                key, n, v->key.p, VALUE_MAX_BYTES);
     if (is_key(v->key, is_header))
       return csn_agent_complain(r, v,
                                 "settings.%s.%.*s: keys are not set here; name the variable that "
@@ -236,7 +246,7 @@ check_route(const csn_agent *a, const char *model, const struct csn_route *r, cs
                     (int)(keep.n < 40 ? keep.n : 40), keep.p);
   csn_json_each (m, csn_json_get(a->settings, "extra_headers"))
     if (m->key.n == r->key_header.n && strncasecmp(m->key.p, r->key_header.p, m->key.n) == 0)
-      return csn_fail(err, CSN_E_DENIED,
+      return csn_fail(err, CSN_E_INVALID,
                       "agent %s: settings.extra_headers: %.*s carries the key of model %s and is "
                       "not set here",
                       a->name, (int)m->key.n, m->key.p, model);
@@ -248,8 +258,7 @@ check_route(const csn_agent *a, const char *model, const struct csn_route *r, cs
                     a->name, model);
   if (r->api_version.n && csn_json_get(query, "api-version"))
     return csn_fail(err, CSN_E_INVALID,
-                    "agent %s: settings.extra_query: api-version is set in caisson.yaml",
-                    a->name);
+                    "agent %s: settings.extra_query: api-version is set in caisson.yaml", a->name);
   return 0;
 }
 

@@ -15,7 +15,7 @@ struct callback_job {
   enum csn_purpose purpose;
   const csn_json *names;
   csn_str question; /* the object that each function gets */
-  csn_str item;     /* TOOL_OUTPUT: the output item as it came */
+  csn_str item;     /* TOOL_OUTPUT: the output item as it came; ADDED: the list of items */
   csn_str call_id;
   bool is_custom;
   const csn_json *handler; /* ERROR: of the agent's section */
@@ -82,7 +82,8 @@ write_question(struct callback_job *c, const csn_run *r, const csn_pending *p)
   csn_jw w;
   csn_jw_init(&w, &b);
   csn_jw_obj(&w);
-  member(&w, "for", csn_cstr(csn_purpose_name(p->purpose)));
+  bool is_added = p->purpose == CSN_FOR_ADDED; /* to its guardrails it is input like any other */
+  member(&w, "for", csn_cstr(csn_purpose_name(is_added ? CSN_FOR_INPUT : p->purpose)));
   member(&w, "run", csn_cstr(csn_journal_id(r->journal)));
   member(&w, "agent", r->state.cfg.agent);
   csn_jw_key(&w, "turn");
@@ -93,6 +94,13 @@ write_question(struct callback_job *c, const csn_run *r, const csn_pending *p)
     for (size_t i = 0; i < r->n_items; i++)
       csn_jw_raw(&w, r->items[i].raw);
     csn_jw_end(&w);
+  }
+  if (is_added) {
+    c->item = held_item(r, p->of);
+    csn_jw_key(&w, "items");
+    csn_jw_raw(&w, c->item);
+    csn_jw_key(&w, "added");
+    csn_jw_bool(&w, true);
   }
   if (p->purpose == CSN_FOR_HANDOFF)
     write_seen(c, &w);
@@ -188,6 +196,7 @@ take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *
     rc = take(w, answer, "reject", CSN_JSON_STRING, err);
     break;
   case CSN_FOR_INPUT:
+  case CSN_FOR_ADDED:
   case CSN_FOR_OUTPUT:
   case CSN_FOR_SCHEMA:
   case CSN_FOR_NONE:
@@ -316,6 +325,10 @@ perform(csn_job *j)
     rc = csn_wrap(&err, take_answer(c, &w, answer, &err), "callback");
   if (rc == 0 && c->purpose == CSN_FOR_TOOL_OUTPUT)
     write_item(c, &w, answer);
+  if (rc == 0 && c->purpose == CSN_FOR_ADDED && !csn_json_bool(answer, "trip", false)) {
+    csn_jw_key(&w, "items");
+    csn_jw_raw(&w, c->item);
+  }
   csn_jw_end(&w);
   if (rc == 0)
     rc = csn_jw_done(&w, &err);

@@ -250,7 +250,9 @@ start_new(struct child_job *c, csn_err *err)
   if (stops)
     return csn_fail(err, CSN_E_CANCELLED, "cancelled");
   c->child->is_untrusted_from_birth = c->is_untrusted;
-  return csn_run_begin(c->child, c->input, err);
+  csn_auto(csn_buf_finip) csn_buf items = CSN_BUF(CSN_INPUT_MAX);
+  rc = csn_input_write(&(struct csn_input){.text = c->input}, &items, err);
+  return rc < 0 ? rc : csn_run_begin(c->child, csn_buf_str(&items), err);
 }
 
 /* *has_ended: it will not wake the job any more. */

@@ -5,7 +5,7 @@
 
 #include "run/driver.h"
 
-enum { STATE_MAX_BYTES = 64 << 20, MAX_RECORDS_ON_STACK = 8 };
+enum { STATE_MAX_BYTES = 64 << 20, TASK_MAX_BYTES = 1 << 20, MAX_RECORDS_ON_STACK = 8 };
 
 static int64_t
 now_ms(void)
@@ -25,10 +25,11 @@ summary_state(const csn_run *r)
 
 /* What stays the same is said once, with record 0; an empty text keeps it. */
 static void
-fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
+fill_summary(const csn_run *r, const csn_event *ev, csn_run_row *row)
 {
   const char *state = summary_state(r);
-  if (kind == CSN_EV_INTERRUPTED && strcmp(state, "running") == 0)
+  bool is_stopped = ev->kind == CSN_EV_INTERRUPTED || r->is_at_rest;
+  if (is_stopped && strcmp(state, "running") == 0)
     state = "interrupted"; /* who waits for a human goes on waiting */
   *row = (csn_run_row){
       .state = csn_cstr(state),
@@ -39,13 +40,9 @@ fill_summary(const csn_run *r, enum csn_event_kind kind, csn_run_row *row)
     return;
   row->agent = csn_cstr(csn_agent_name(r->agent));
   row->model = csn_cstr(csn_agent_model(r->agent));
-  const csn_json *item = NULL;
-  csn_str input = r->session.n ? r->session : r->n_items ? r->items[0].raw : CSN_STR("");
-  if (csn_json_parse(r->scratch, input, &item, NULL) == 0) {
-    if (r->session.n)
-      item = csn_json_at(csn_json_get(item, "input"), 0);
-    row->task = csn_json_str(item, "content", CSN_STR(""));
-  }
+  csn_auto(csn_buf_finip) csn_buf task = CSN_BUF(TASK_MAX_BYTES);
+  csn_input_task(csn_json_get(ev->data, r->session.n ? "input" : "items"), &task);
+  row->task = csn_arena_dup(r->scratch, csn_buf_str(&task));
 }
 
 static void
@@ -85,6 +82,11 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
     *h = (struct csn_held){.next = r->held, .seq = seq, .item = items->child->raw};
     r->held = h;
   }
+  const csn_json *added = csn_json_get(data, "added");
+  if (added && (h = csn_arena_alloc(r->keep, sizeof *h))) {
+    *h = (struct csn_held){.next = r->held, .seq = seq, .item = added->raw};
+    r->held = h;
+  }
 }
 
 /* Lock held.  A run and the agents it calls share a listener. */
@@ -110,8 +112,9 @@ tell(csn_run *r, const csn_record *rec)
 }
 
 static int
-commit(csn_run *r, enum csn_event_kind kind, int64_t ts, csn_str data, csn_err *err)
+commit(csn_run *r, const csn_event *ev, csn_str data, csn_err *err)
 {
+  int64_t ts = ev->ts_ms;
   csn_record few[MAX_RECORDS_ON_STACK];
   size_t n = 0, max = r->effects.n + 3;
   csn_auto(csn_freep) csn_record *many =
@@ -121,7 +124,7 @@ commit(csn_run *r, enum csn_event_kind kind, int64_t ts, csn_str data, csn_err *
 
   if (r->zero.n)
     recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("run"), .data = r->zero};
-  recs[n++] = (csn_record){.ts_ms = ts, .kind = csn_cstr(csn_event_name(kind)), .data = data};
+  recs[n++] = (csn_record){.ts_ms = ts, .kind = csn_cstr(csn_event_name(ev->kind)), .data = data};
   for (size_t i = 0; i < r->effects.n; i++)
     recs[n++] = (csn_record){.ts_ms = ts,
                              .kind = csn_cstr(csn_effect_name(r->effects.v[i].kind)),
@@ -138,7 +141,7 @@ commit(csn_run *r, enum csn_event_kind kind, int64_t ts, csn_str data, csn_err *
     recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("state"), .data = csn_buf_str(state)};
   }
   csn_run_row row;
-  fill_summary(r, kind, &row);
+  fill_summary(r, ev, &row);
   int rc = csn_journal_append(r->journal, recs, n, &row, err);
   if (rc < 0)
     return rc;
@@ -218,7 +221,7 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
   if (rc < 0)
     return rc;
   csn_run_keep(r, ev.seq, ev.data);
-  rc = commit(r, kind, ev.ts_ms, data, err);
+  rc = commit(r, &ev, data, err);
   if (rc < 0)
     return csn_wrap(err, rc, "journal of run %s", csn_journal_id(r->journal));
   for (size_t i = 0; i < r->effects.n && !r->is_stopped; i++)

@@ -14,6 +14,7 @@
  *   child.c       the child_start job: agents that are called as tools
  *   callback.c    the callback job
  *   session.c     the jobs that read a session and append to it
+ *   added.c       further input
  *   call.c        the tool_call job, and the C API inside a tool
  *   box.c         the run's sandbox: its folder, making, closing (box.h)
  *   box_after.c   a workspace taken over from an earlier run
@@ -43,6 +44,7 @@
 #include "run/context.h"
 #include "run/decision.h"
 #include "run/fault.h"
+#include "run/input.h"
 #include "run/ports.h"
 #include "run/result_cache.h"
 #include "run/statedir.h"
@@ -129,10 +131,11 @@ struct csn_decided {
   csn_str event;        /* data of the `decided` that follows from it */
 };
 
-/* The item of a tool_returned that guardrails look at before it joins. */
+/* What guardrails look at before it joins: the item of a tool_returned, or the
+ * list of items of a further input. */
 struct csn_held {
   struct csn_held *next;
-  int64_t seq; /* of the tool_returned */
+  int64_t seq; /* of that record */
   csn_str item;
 };
 
@@ -202,8 +205,8 @@ csn_job *csn_run_deliver_held(csn_run *r, enum csn_event_kind kind, csn_str data
 void csn_run_wake(csn_run *r);
 /* Lock held: nothing happens until a human decides. */
 bool csn_run_rests(const csn_run *r);
-/* Record 0 and the input of a run that has its journal. */
-int csn_run_begin(csn_run *r, csn_str input, csn_err *err) CSN_MUST;
+/* Record 0 and the input, a list of items, of a run that has its journal. */
+int csn_run_begin(csn_run *r, csn_str items, csn_err *err) CSN_MUST;
 /* csn_run_open() for a child of `parent`; NULL: of nobody. */
 int csn_run_open_child(csn_rt *rt, csn_str id, const csn_run_options *o, csn_run *parent,
                        csn_run **out, csn_err *err) CSN_MUST;

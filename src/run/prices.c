@@ -163,7 +163,8 @@ int64_t
 csn_price_cost(const csn_price *p, const csn_usage *u)
 {
   int64_t fresh = u->input_tokens, cached = part(&fresh, u->cached_tokens);
-  int64_t brief = part(&fresh, u->cache_write_tokens), hour = part(&brief, u->cache_write_1h_tokens);
+  int64_t brief = part(&fresh, u->cache_write_tokens),
+          hour = part(&brief, u->cache_write_1h_tokens);
   __int128 cost = (__int128)fresh * p->input + (__int128)cached * p->cached +
                   (__int128)brief * p->cache_write + (__int128)hour * p->cache_write_1h +
                   (__int128)u->output_tokens * p->output;

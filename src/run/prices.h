@@ -19,7 +19,7 @@ typedef struct csn_price {
   bool is_known;
   int64_t input, cached, output;
   int64_t cache_write, cache_write_1h; /* of input that is written to the provider's cache */
-  int64_t max_output; /* tokens of one reply that the model can give; 0: unknown */
+  int64_t max_output;                  /* tokens of one reply that the model can give; 0: unknown */
 } csn_price;
 
 /* By the model's full name ("openai/gpt-5"); models of a file are free. */

@@ -94,6 +94,7 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   r->rt = rt;
   if (o)
     r->opts = *o;
+  r->opts.items = r->opts.parts = (csn_str){0}; /* they are the input's, and borrowed */
   r->keep = csn_arena_new(ITEMS_MAX_BYTES);
   r->scratch = csn_arena_new(ITEMS_MAX_BYTES);
   csn_scope_init(&r->scope, NULL, -1);
@@ -116,6 +117,14 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
     rc = csn_agent_check_harness(agent, o && o->harness_tools, err);
   if (rc == 0)
     rc = csn_box_snapshot_check(rt, o, err);
+  csn_auto(csn_buf_finip) csn_buf items = CSN_BUF(CSN_INPUT_MAX);
+  struct csn_input in = {.text = input};
+  if (o) {
+    in.parts = o->parts;
+    in.items = o->items;
+  }
+  if (rc == 0)
+    rc = csn_input_write(&in, &items, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_run_freep) csn_run *r = NULL;
@@ -129,7 +138,7 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   csn_model_warm(r);
   rc = csn_journal_new(rt->store, &r->journal, err);
   if (rc == 0)
-    rc = csn_run_begin(r, input, err);
+    rc = csn_run_begin(r, csn_buf_str(&items), err);
   if (rc == 0)
     *out = csn_steal(r);
   return rc;

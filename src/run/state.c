@@ -89,6 +89,7 @@ csn_state_fini(csn_state *st)
     free(st->sticky[i].reason);
   }
   free(st->sticky);
+  free(st->added);
   free(st->disabled);
   csn_buf_fini(&st->results);
   free(st->limit_what);
@@ -331,6 +332,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   if (st->session)
     text(w, "session", st->session);
   csn_step_withheld_to_json(st, w);
+  csn_step_added_to_json(st, w);
   team_to_json(st, w);
   csn_jw_key(w, "pending");
   csn_jw_arr(w);
@@ -414,6 +416,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   st->items_to = csn_json_int(v, "items_to", -1);
   st->session = text_or_null(v, "session");
   csn_step_withheld_from_json(st, v);
+  csn_step_added_from_json(st, v);
   st->reason = text_or_null(v, "reason");
   st->output = text_or_null(v, "output");
   st->message = text_or_null(v, "message");

@@ -20,7 +20,7 @@ typedef int handler(struct csn_step *s);
 #define ALWAYS                                                                                     \
   [CSN_EV_CANCEL_REQUESTED] = csn_step_on_cancel, [CSN_EV_RESUMED] = csn_step_on_resumed,          \
   [CSN_EV_INTERRUPTED] = on_nothing, [CSN_EV_TIMER_FIRED] = csn_step_on_timer,                     \
-  [CSN_EV_SANDBOX_LOST] = csn_step_on_sandbox_lost
+  [CSN_EV_SANDBOX_LOST] = csn_step_on_sandbox_lost, [CSN_EV_INPUT] = csn_step_on_added
 
 static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
     [CSN_PHASE_NEW] = {[CSN_EV_INPUT] = csn_step_on_input},
@@ -84,7 +84,7 @@ leave(struct csn_step *s)
   else if (st->phase == CSN_PHASE_MODEL)
     leave_model(s);
   else if (st->phase == CSN_PHASE_REVIEW && st->is_final)
-    csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
+    csn_step_answered(s);
   else if (st->next_agent)
     csn_step_hand_off(s); /* the phase is left anew */
   else if (st->stop_output)

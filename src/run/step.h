@@ -44,7 +44,8 @@ enum csn_phase {
   X(BUDGET, budget)             /* no callback: a human is asked whether to go on */               \
   X(HANDOFF, handoff)           /* what the next agent sees of what came before */                 \
   X(ERROR, error)               /* what ends a run without an answer; the driver has fixed ones */ \
-  X(CONTEXT, context)           /* no callback: the driver looks what has room in a request */
+  X(CONTEXT, context)           /* no callback: the driver looks what has room in a request */     \
+  X(ADDED, added)               /* guardrails on further input, which then joins */
 #define X(id, word) CSN_FOR_##id,
 enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
 #undef X
@@ -220,6 +221,8 @@ typedef struct csn_state {
   char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
   csn_sticky *sticky;   /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;
+  int64_t *added; /* seqs of inputs that wait for the next turn, oldest first */
+  size_t n_added;
 } csn_state;
 
 /* Effects of one step, in order; init once, cleared by each step. */

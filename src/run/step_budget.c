@@ -102,8 +102,7 @@ room_for_reply(struct csn_step *s, const csn_price *price)
   }
   if (!st->cfg.max_cost_pusd || !price->is_known)
     return room;
-  __int128 left =
-      (__int128)st->cfg.max_cost_pusd - st->budget.cost_pusd -
+  __int128 left = (__int128)st->cfg.max_cost_pusd - st->budget.cost_pusd -
                   (__int128)in * csn_price_input_most(price, st->cfg.caches_for_hour);
   __int128 paid = price->output ? left / price->output : left < 0 ? -1 : INT64_MAX;
   if (left < 0 || paid < OUTPUT_MIN_TOKENS) {

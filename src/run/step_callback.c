@@ -194,6 +194,8 @@ csn_step_on_callback(struct csn_step *s)
     csn_step_error_handled(s);
   if (purpose == CSN_FOR_HANDOFF)
     csn_step_filtered(s);
+  if (purpose == CSN_FOR_ADDED)
+    csn_step_admitted(s);
   if (csn_json_bool(s->ev->data, "trip", false))
     csn_step_give_up(s, CSN_RUN_FAILED, "guardrail",
                      csn_json_str(s->ev->data, "message", CSN_STR("a guardrail tripped")));

@@ -17,6 +17,7 @@
  *   step_choice.c   a forced choice of tools, and its end
  *   step_loop.c     going in circles
  *   step_session.c  the conversation before this run, and after it
+ *   step_added.c    further input
  *   step_callback.c guardrails and what else functions of the user answer
  *
  * A handler (on_*) updates the state and emits effects; `enter_*` begins a
@@ -158,6 +159,16 @@ void csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h
 void csn_step_hand_off(struct csn_step *s);
 void csn_step_filtered(struct csn_step *s);
 
+/* ---- step_added.c ---- */
+
+/* A turn begins: the oldest input that waits is looked at, if there is one. */
+void csn_step_admit(struct csn_step *s);
+void csn_step_admitted(struct csn_step *s); /* that one was; the next */
+/* The answer has passed: the run ends, or goes on when something was added. */
+void csn_step_answered(struct csn_step *s);
+void csn_step_added_to_json(const csn_state *st, csn_jw *w);
+void csn_step_added_from_json(csn_state *st, const csn_json *v);
+
 /* ---- step_child.c ---- */
 
 /* The agent tool that the call is; NULL: none. */
@@ -201,6 +212,7 @@ void csn_step_tool_guarded(struct csn_step *s, csn_pending *p);
 /* ---- handlers ---- */
 
 int csn_step_on_input(struct csn_step *s);
+int csn_step_on_added(struct csn_step *s);
 int csn_step_on_sandbox_ready(struct csn_step *s);
 int csn_step_on_sandbox_lost(struct csn_step *s);
 int csn_step_on_checkpointed(struct csn_step *s);

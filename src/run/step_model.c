@@ -33,6 +33,7 @@ csn_step_enter_prepare(struct csn_step *s)
   st->phase = CSN_PHASE_PREPARE;
   csn_step_soften(s);
   csn_step_prepare_callbacks(s);
+  csn_step_admit(s);
 }
 
 void

@@ -130,7 +130,7 @@ write_session(const csn_run *r, csn_jw *w)
 }
 
 int
-csn_run_begin(csn_run *r, csn_str input, csn_err *err)
+csn_run_begin(csn_run *r, csn_str items, csn_err *err)
 {
   struct zero z = {0};
   int rc = record_zero(r, &z, err);
@@ -139,16 +139,14 @@ csn_run_begin(csn_run *r, csn_str input, csn_err *err)
   csn_state_init(&r->state, z.agent, z.prices, &z.salt);
   csn_state_set_models(&r->state, z.models);
   r->state.cfg.compact_at = z.compact_at;
-  csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(64u << 20);
+  csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(CSN_INPUT_MAX + 4096);
   csn_jw w;
   csn_jw_init(&w, &data);
   csn_jw_obj(&w);
   if (r->opts.session)
     write_session(r, &w);
   csn_jw_key(&w, r->opts.session ? "input" : "items");
-  csn_jw_arr(&w);
-  csn_item_user(&w, input);
-  csn_jw_end(&w);
+  csn_jw_raw(&w, items);
   if (r->is_untrusted_from_birth) {
     csn_jw_key(&w, "untrusted");
     csn_jw_strz(&w, "agent");

@@ -121,6 +121,7 @@ reread(struct play *p, const char *agent)
 }
 
 #define HELLO "{\"items\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define MORE "{\"added\":[{\"role\":\"user\",\"content\":\"more\"}]}"
 #define MESSAGE(effect, text)                                                                      \
   "{\"effect\":" #effect ",\"items\":[{\"type\":\"message\",\"content\":[{\"type\":"               \
   "\"output_text\",\"text\":\"" text "\"}]}],\"usage\":{\"total_tokens\":7}}"

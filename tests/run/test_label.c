@@ -103,7 +103,7 @@ TEST(mistakes_in_the_sections_are_told)
       {"\"approvals\":[{\"network\":\"write\",\"do\":\"deny\",\"tool\":\"x\"}]", "has no tool"},
       /* keys of the resolved form are known, and not told */
       {"\"limits\":{\"wal\":1}", "turns, wall, output"},
-      {"\"colour\":1", "outputs, folder, limits"},
+      {"\"colour\":1", "outputs, folder, settings"},
   };
   for (size_t i = 0; i < CSN_COUNT(rows); i++) {
     char json[300];

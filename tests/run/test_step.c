@@ -656,11 +656,11 @@ TEST(what_has_no_room_is_summed_up_and_that_can_be_cut_short)
   static const struct {
     enum csn_event_kind kind;
     const char *data, *effects, *reason;
-  } ends[] = {{CSN_EV_CANCEL_REQUESTED, "{}", "model_cancel@11", "cancelled"},
-              {CSN_EV_TIMER_FIRED, "{\"effect\":2}", "model_cancel@11", "wall"},
-              {CSN_EV_SANDBOX_LOST, "{\"error\":{}}", "model_cancel@11", "sandbox"},
-              {CSN_EV_MODEL_REPLIED, "{\"effect\":7,\"summary\":\"s\"}", "model_call@11", NULL},
-              {CSN_EV_MODEL_FAILED, "{\"effect\":7,\"error\":{}}", "model_call@11", NULL}};
+  } ends[] = {{CSN_EV_CANCEL_REQUESTED, "{}", "model_cancel@12", "cancelled"},
+              {CSN_EV_TIMER_FIRED, "{\"effect\":2}", "model_cancel@12", "wall"},
+              {CSN_EV_SANDBOX_LOST, "{\"error\":{}}", "model_cancel@12", "sandbox"},
+              {CSN_EV_MODEL_REPLIED, "{\"effect\":7,\"summary\":\"s\"}", "model_call@12", NULL},
+              {CSN_EV_MODEL_FAILED, "{\"effect\":7,\"error\":{}}", "model_call@12", NULL}};
   for (size_t i = 0; i < CSN_COUNT(ends); i++) {
     struct play p;
     begin(&p, agent);
@@ -670,14 +670,36 @@ TEST(what_has_no_room_is_summed_up_and_that_can_be_cut_short)
          "model_call@7");
     play(&p, CSN_EV_RESUMED, "{}", "");
     play(&p, CSN_EV_INTERRUPTED, "{}", "");
+    play(&p, CSN_EV_INPUT, "{\"added\":[]}", "");
     play(&p, ends[i].kind, ends[i].data, ends[i].effects);
     if (ends[i].reason) {
       play(&p, CSN_EV_MODEL_FAILED, "{\"effect\":7,\"error\":{}}",
-           ends[i].kind == CSN_EV_TIMER_FIRED ? "finish@13" : "timer_cancel@13 finish@14");
+           ends[i].kind == CSN_EV_TIMER_FIRED ? "finish@14" : "timer_cancel@14 finish@15");
       assert_string_equal(p.st.reason, ends[i].reason);
     }
     end(&p);
   }
+}
+
+TEST(something_may_be_added_in_every_phase)
+{
+  struct play p;
+  begin(&p, "{\"sandbox\":{},\"guardrails\":[{\"callback\":\"g\",\"on\":\"output\"}]}");
+  play(&p, CSN_EV_INPUT, HELLO, "sandbox_open@2");
+  play(&p, CSN_EV_INPUT, MORE, "");
+  play(&p, CSN_EV_SANDBOX_READY, "{\"effect\":2}", "callback@5");
+  play(&p, CSN_EV_INPUT, MORE, "");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":5}", "callback@8");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":8}", "model_call@10");
+  play(&p, CSN_EV_INPUT, MORE, "");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":10,\"items\":[" CALL("a", "t") "]}", "tool_call@13");
+  play(&p, CSN_EV_INPUT, MORE, "");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(13, "a"), "callback@16");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":16}", "callback@18");
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":18}", "model_call@20");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(20, "done"), "callback@22");
+  play(&p, CSN_EV_INPUT, MORE, "");
+  end(&p);
 }
 
 TEST(events_that_do_not_belong_are_refused_and_change_nothing)
@@ -771,5 +793,6 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(an_answer_that_does_not_fit_its_schema_is_given_once_more),
           RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
           RUN(what_has_no_room_is_summed_up_and_that_can_be_cut_short),
+          RUN(something_may_be_added_in_every_phase),
           RUN(events_that_do_not_belong_are_refused_and_change_nothing),
           RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))

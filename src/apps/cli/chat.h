@@ -25,6 +25,7 @@ struct chat {
   char last[CHAT_ID_MAX];  /* the newest run; empty: none yet */
   char place[CHAT_ID_MAX]; /* the run that holds the workspace; empty: none yet */
   cli_show show;
+  csn_buf parts; /* pictures for the next message */
   csn_buf said; /* what of the reply stands on the screen already */
   bool no_stream, harness_tools, is_over;
   int64_t messages, turns, tool_calls, tokens;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "attach.h"
 #include "chat.h"
 #include "commands.h"
 #include "core/fd.h"
@@ -120,6 +121,18 @@ say_model(struct chat *h, csn_str arg, csn_err *err)
   return 0;
 }
 
+/* On the wire with the next message, so that it has a text beside it. */
+static int
+show_image(struct chat *h, csn_str arg, csn_err *err)
+{
+  if (!arg.n)
+    return csn_fail(err, CSN_E_INVALID, "/image FILE: which picture?");
+  int rc = cli_attach_image(&h->parts, csn_arena_dup(h->c->arena, arg).p, err);
+  if (rc == 0)
+    cli_note(h->c, "it goes with the next message");
+  return rc;
+}
+
 static int
 undo(struct chat *h, csn_str arg, csn_err *err)
 {
@@ -175,6 +188,7 @@ static const struct {
     {"/files", "[FOLDER]", "list the workspace", say_files},
     {"/diff", "", "show what changed in the folders that were copied in", diff},
     {"/apply", "", "bring those changes back to your folders", apply},
+    {"/image", "FILE", "show the model a picture beside the next message", show_image},
     {"/budget", "", "what was used, and the limits of a message", say_budget},
     {"/model", "[PREFIX/NAME]", "show or change the model", say_model},
     {"/help", "", "this list", help},

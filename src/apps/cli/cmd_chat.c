@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attach.h"
 #include "chat.h"
 #include "commands.h"
 #include "core/fd.h"
@@ -216,6 +217,7 @@ say(struct chat *h, csn_str text, csn_err *err)
   csn_run_options o = {.listener = on_event,
                        .user = h,
                        .no_stream = h->no_stream,
+                       .parts = csn_buf_str(&h->parts),
                        .session = h->session,
                        .after = *h->place ? csn_arena_dup(h->c->arena, csn_cstr(h->place)).p : NULL,
                        .keep_workspace = true,
@@ -227,6 +229,7 @@ say(struct chat *h, csn_str text, csn_err *err)
   int rc = csn_run_start(h->rt, h->agent, text, &o, &r, err);
   if (rc < 0)
     return rc;
+  csn_buf_clear(&h->parts);
   h->messages++;
   snprintf(h->last, sizeof h->last, "%s", csn_run_id(r));
   set_now(h, r);
@@ -308,6 +311,7 @@ chat_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                     .agent = agent,
                     .session = v->session ? v->session : name_session(c),
                     .said = CSN_BUF(SAID_MAX),
+                    .parts = CSN_BUF(CLI_PARTS_MAX),
                     .no_stream = v->no_stream,
                     .harness_tools = v->harness_tools,
                     .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -325,6 +329,7 @@ chat_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
            csn_agent_model(agent));
   rc = talk(&h, err);
   csn_buf_fini(&h.said);
+  csn_buf_fini(&h.parts);
   if (h.messages)
     cli_note(c, "go on with: caisson chat%s%s --session %s%s%s", argc ? " " : "",
              argc ? argv[0] : "", h.session, *h.place ? " --after " : "", h.place);
@@ -339,7 +344,7 @@ const cli_cmd cmd_chat = {
             "next, and the workspace moves along, so that files stay. Tool calls that wait for a "
             "decision are asked about in between. Ctrl-C stops the answer and not the chat; /help "
             "lists what can be typed beside messages: /undo, /files, /diff, /apply, /budget, "
-            "/model.\n\n"
+            "/model, /image.\n\n"
             "Answers go to stdout, everything else to stderr; messages are read from stdin, one a "
             "line, when that is no terminal. Without an agent file the current folder is copied "
             "into a sandbox, as `caisson run` does.",

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * caisson resume - go on with a run that was interrupted. */
+#include "attach.h"
 #include "commands.h"
 #include "running.h"
 
 struct resume_opts {
-  const char *out;
+  const char *out, *message;
+  cli_list images;
   bool json, keep, no_stream, harness_tools;
 };
 
 static const cli_opt opts[] = {
+    {"message", 'm', "TEXT", "Tell it more: the model reads it when the next turn begins",
+     CLI_STR(struct resume_opts, message)},
+    {"image", 'i', "FILE", "Show the model this picture beside the message; may be given several times",
+     CLI_LIST(struct resume_opts, images)},
     {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct resume_opts, out)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct resume_opts, keep)},
@@ -19,6 +25,17 @@ static const cli_opt opts[] = {
      CLI_BOOL(struct resume_opts, harness_tools)},
     {0},
 };
+
+/* Kept in the journal before the run goes on, or goes on waiting. */
+static int
+add_message(csn_run *r, const struct resume_opts *v, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf parts = CSN_BUF(CLI_PARTS_MAX);
+  int rc = cli_attach_images(&parts, &v->images, err);
+  if (rc < 0 || (!v->message && !parts.n))
+    return rc;
+  return csn_run_add_input(r, csn_str_trim(csn_cstr(v->message)), csn_buf_str(&parts), err);
+}
 
 static int
 resume_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
@@ -37,7 +54,11 @@ resume_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .keep_workspace = v->keep,
                         .harness_tools = v->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
-  rc = csn_run_resume(rt, csn_cstr(argv[0]), &ro, &r, err);
+  rc = csn_run_open(rt, csn_cstr(argv[0]), &ro, &r, err);
+  if (rc == 0)
+    rc = add_message(r, v, err);
+  if (rc == 0)
+    rc = csn_run_go_on(r, err);
   return rc < 0 ? rc : cli_await(&show, r, err);
 }
 
@@ -47,7 +68,9 @@ const cli_cmd cmd_resume = {
     .brief = "Go on with an interrupted run",
     .help = "What was pending is treated by its rule: model calls are made again; a command that "
             "had begun is not, and the model is told that its outcome is unknown; a patch is "
-            "finished or undone. A run that has ended prints its answer again.",
+            "finished or undone. A run that has ended prints its answer again.\n\n"
+            "With --message a run that waits or was stopped is told more. It stands in the journal at "
+            "once and the model reads it when the next turn begins, which may be after a decision.",
     .size = sizeof(struct resume_opts),
     .opts = opts,
     .main = resume_main,

@@ -2,6 +2,7 @@
  * caisson run - give an agent a task and wait for its answer. */
 #include <unistd.h>
 
+#include "attach.h"
 #include "commands.h"
 #include "core/fd.h"
 #include "running.h"
@@ -13,12 +14,15 @@ struct run_opts {
   const char *model, *out, *session, *after, *snapshot;
   int64_t session_items, session_tokens;
   bool json, keep, no_stream, harness_tools;
+  cli_list images;
 };
 
 static const cli_opt opts[] = {
     {"model", 'm', "PREFIX/NAME", "Use this model instead of the agent's",
      CLI_STR(struct run_opts, model)},
     {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct run_opts, out)},
+    {"image", 'i', "FILE", "Show the model this picture beside the task; may be given several times",
+     CLI_LIST(struct run_opts, images)},
     {"session", 's', "NAME", "Go on with this conversation: read it first, append to it at the end",
      CLI_STR(struct run_opts, session)},
     {"session-items", 0, "N", "Read at most the newest N items of it",
@@ -68,6 +72,9 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   rc = read_task(argv[has_file], &task, err);
   if (rc == 0 && csn_str_trim(csn_buf_str(&task)).n == 0)
     rc = csn_fail(err, CSN_E_INVALID, "the task is empty");
+  csn_auto(csn_buf_finip) csn_buf parts = CSN_BUF(CLI_PARTS_MAX);
+  if (rc == 0)
+    rc = cli_attach_images(&parts, &v->images, err);
   csn_auto(csn_rt_freep) csn_rt *rt = NULL;
   if (rc == 0)
     rc = cli_rt_open(c, &rt, err);
@@ -79,6 +86,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   csn_run_options ro = {.listener = cli_show_event,
                         .user = &show,
                         .no_stream = v->no_stream,
+                        .parts = csn_buf_str(&parts),
                         .out_dir = v->out,
                         .session = v->session,
                         .session_items = v->session_items,

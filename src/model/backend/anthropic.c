@@ -28,7 +28,6 @@
 
 enum { MAX_TOKENS = 8192 };
 
-
 struct writer {
   csn_jw *w;
   csn_arena *scratch;

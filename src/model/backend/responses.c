@@ -463,10 +463,13 @@ static const char *const hosted_tools[] = {"web_search",       "file_search", "c
                                            "image_generation", "mcp",         "computer",
                                            "tool_search",      NULL};
 
-static const char *const rare_settings[] = {
-    "top_logprobs",           "response_include",     "prompt_cache_key",
-    "prompt_cache_retention", "prompt_cache_options", "service_tier",
-    NULL};
+static const char *const rare_settings[] = {"top_logprobs",
+                                            "response_include",
+                                            "prompt_cache_key",
+                                            "prompt_cache_retention",
+                                            "prompt_cache_options",
+                                            "service_tier",
+                                            NULL};
 
 const csn_model_ops csn_model_responses = {
     .size = sizeof(csn_model_ops),
