@@ -148,6 +148,9 @@ csn_tool_decl csn_agent_handoff_decl(const csn_agent *a, const csn_json *handoff
 csn_tool_decl csn_agent_child_decl(const csn_agent *a, const csn_json *agent_tool);
 int csn_agent_check_team(const csn_agent *a, csn_err *err) CSN_MUST;
 
+/* Mounts and values that nobody here has: box_manifest.c */
+int csn_agent_check_manifest(const csn_agent *a, csn_err *err) CSN_MUST;
+
 /* Tools that run outside of the sandbox must be allowed: agent_tools.c */
 int csn_agent_check_harness(const csn_agent *a, bool is_allowed, csn_err *err) CSN_MUST;
 /* What `tool_settings` say about a tool, the first that fits; or NULL. */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "core/fd.h"
+#include "run/box_manifest.h"
 #include "run/box_network.h"
 #include "run/box_remote.h"
 #include "run/box_snapshot.h"
@@ -128,7 +129,9 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
     rc = csn_box_remote_spec(r, tmp, &spec, err);
   if (a->manifest)
     csn_manifest_accounts(a->manifest, tmp, &spec);
-  const char *const *more = a->manifest ? csn_manifest_environment(a->manifest) : NULL;
+  const char *const *more = NULL;
+  if (rc == 0)
+    rc = csn_box_environment(r, sc, tmp, &more, err);
   size_t n = 0, k = 0;
   for (const char *const *e = more; e && *e; e++)
     n++;
@@ -198,18 +201,6 @@ csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
   return rc;
 }
 
-static void
-on_progress(void *user, const char *what, int64_t files, int64_t bytes)
-{
-  csn_run *r = user;
-  char text[600];
-  csn_auto(csn_buf_finip) csn_buf quoted = CSN_BUF(400);
-  csn_json_quote(&quoted, csn_strn(what, strnlen(what, 200)));
-  int n = snprintf(text, sizeof text, "{\"what\":%s,\"files\":%lld,\"bytes\":%lld}",
-                   quoted.p ? quoted.p : "\"\"", (long long)files, (long long)bytes);
-  csn_run_notify(r, "progress", csn_strn(text, (size_t)n));
-}
-
 /* Box locked: ends every process. */
 static void
 end_processes(csn_run *r)
@@ -261,26 +252,12 @@ fresh_folder(int dir, const char *name, csn_err *err)
 static int
 fill_workspace(csn_run *r, csn_scope *sc, csn_err *err)
 {
-  const csn_agent *a = r->agent;
-  if (!a->manifest)
+  if (!r->agent->manifest)
     return 0;
   csn_auto(csn_closep) int base = fresh_folder(r->box.folder_fd, "base", err);
   if (base < 0)
     return base;
-  csn_auto(csn_closep) int source = open(a->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (source < 0)
-    return csn_fail_errno(err, "folder of the agent file %s", a->folder);
-  csn_materialize to = {
-      .workspace_fd = r->box.workspace_fd,
-      .base_fd = base,
-      .source_fd = source,
-      .uid = csn_box_is_remote(r) ? -1 : r->box.sb->uid,
-      .gid = csn_box_is_remote(r) ? -1 : r->box.sb->gid,
-      .progress = r->opts.listener ? on_progress : NULL,
-      .user = r,
-  };
-  csn_project_file_id(r->rt->project, &to.omit_dev, &to.omit_ino);
-  return csn_manifest_apply(a->manifest, sc, &to, err);
+  return csn_box_fill(r, sc, base, false, err);
 }
 
 int

@@ -9,9 +9,9 @@
 #include "run/driver.h"
 #include "run/redact.h"
 #include "run/trust.h"
+#include "wire/http_wait.h"
 
 enum {
-  URL_MAX_BYTES = 8192,
   BODY_MAX_BYTES = 4 << 20, /* of what comes back; the rest is left out */
   ARGS_MAX_BYTES = 16 << 20,
   REDIRECTS_MAX = 5,
@@ -103,78 +103,14 @@ csn_http_tool_url(const struct csn_http_tool *t, const csn_json *args, csn_buf *
   return rc < 0 ? rc : csn_buf_done(url, "the address", err);
 }
 
-/* "https://host" */
-static csn_str
-origin_of(csn_str url)
-{
-  size_t at = csn_str_find(url, CSN_STR("://"), 0);
-  at = at == SIZE_MAX ? 0 : at + 3;
-  while (at < url.n && !strchr("/?#", url.p[at]))
-    at++;
-  return csn_strn(url.p, at);
-}
-
-static bool
-has_scheme(csn_str s)
-{
-  size_t i = 0;
-  while (i < s.n && !strchr(":/?#", s.p[i]))
-    i++;
-  return i < s.n && s.p[i] == ':';
-}
-
-int
-csn_http_tool_next(csn_str url, csn_str location, csn_buf *out, csn_err *err)
-{
-  csn_str origin = origin_of(url);
-  bool is_http =
-      csn_str_starts(location, CSN_STR("http://")) || csn_str_starts(location, CSN_STR("https://"));
-  if (has_scheme(location) && !is_http)
-    return csn_fail(err, CSN_E_UNSUPPORTED, "a redirect that leads to no http server");
-  if (csn_str_starts(location, CSN_STR("//"))) {
-    csn_buf_add(out, csn_strn(url.p, csn_str_find(url, CSN_STR("//"), 0)));
-  } else if (csn_str_starts(location, CSN_STR("/"))) {
-    csn_buf_add(out, origin);
-  } else if (!is_http) {
-    size_t end = url.n;
-    for (size_t i = origin.n; i < end; i++)
-      if (url.p[i] == '?' || url.p[i] == '#')
-        end = i;
-    while (end > origin.n && url.p[end - 1] != '/')
-      end--;
-    csn_buf_add(out, csn_strn(url.p, end));
-    if (end == origin.n)
-      csn_buf_addc(out, '/');
-  }
-  size_t fragment = csn_str_find(location, CSN_STR("#"), 0);
-  csn_buf_add(out, fragment == SIZE_MAX ? location : csn_strn(location.p, fragment));
-  return csn_buf_done(out, "the address of a redirect", err);
-}
-
 /* ---- one request ---- */
 
 struct exchange {
-  pthread_mutex_t lock;
-  pthread_cond_t changed;
   csn_http *http;
-  csn_http_call *call; /* while it runs */
-  bool is_done, is_cut;
-  csn_err err; /* code 0: it went well */
-  int status;
-  csn_buf type, location, body;
+  csn_http_reply reply;
+  bool is_cut;
+  csn_buf body;
 };
-
-static void
-on_head(void *user, int status, const csn_header *headers, size_t n)
-{
-  struct exchange *x = user;
-  x->status = status;
-  for (size_t i = 0; i < n; i++)
-    if (csn_str_eq(headers[i].name, CSN_STR("content-type")))
-      csn_buf_add(&x->type, headers[i].value);
-    else if (csn_str_eq(headers[i].name, CSN_STR("location")))
-      csn_buf_add(&x->location, headers[i].value);
-}
 
 static int
 on_body(void *user, csn_str bytes)
@@ -187,64 +123,27 @@ on_body(void *user, csn_str bytes)
 }
 
 static void
-on_done(void *user, const csn_err *err)
-{
-  struct exchange *x = user;
-  pthread_mutex_lock(&x->lock);
-  if (err && !x->is_cut)
-    x->err = *err;
-  x->call = NULL;
-  x->is_done = true;
-  pthread_cond_signal(&x->changed);
-  pthread_mutex_unlock(&x->lock);
-}
-
-static void
 exchange_init(struct exchange *x)
 {
-  *x = (struct exchange){.lock = PTHREAD_MUTEX_INITIALIZER,
-                         .type = CSN_BUF(URL_MAX_BYTES),
-                         .location = CSN_BUF(URL_MAX_BYTES),
-                         .body = CSN_BUF(BODY_MAX_BYTES)};
-  csn_cond_init(&x->changed);
+  *x = (struct exchange){.body = CSN_BUF(BODY_MAX_BYTES)};
+  csn_http_reply_init(&x->reply, on_body, x);
 }
 
 static void
 exchange_fini(struct exchange *x)
 {
-  csn_buf_fini(&x->type);
-  csn_buf_fini(&x->location);
   csn_buf_fini(&x->body);
-  pthread_cond_destroy(&x->changed);
-  pthread_mutex_destroy(&x->lock);
+  csn_http_reply_fini(&x->reply);
 }
 
-/* Sends it and waits for the end of the reply. */
+/* Sends it and waits for the end of the reply, or of what of it is wanted. */
 static int
 perform(struct exchange *x, const csn_http_req *req, csn_scope *sc, csn_err *err)
 {
-  static const csn_http_sink sink = {.head = on_head, .body = on_body, .done = on_done};
-  x->is_done = x->is_cut = false;
-  x->err = (csn_err){0};
-  csn_buf_clear(&x->type);
-  csn_buf_clear(&x->location);
+  x->is_cut = false;
   csn_buf_clear(&x->body);
-  pthread_mutex_lock(&x->lock);
-  int rc = csn_http_start(x->http, req, &sink, x, &x->call, err), over = 0;
-  while (rc == 0 && !x->is_done) {
-    if (over == 0)
-      over = csn_scope_wait(sc, &x->changed, &x->lock, err);
-    else /* its end is awaited: it uses our memory */
-      pthread_cond_wait(&x->changed, &x->lock);
-    if (over < 0 && x->call)
-      csn_http_cancel(x->http, x->call);
-  }
-  pthread_mutex_unlock(&x->lock);
-  if (rc < 0 || over < 0)
-    return rc < 0 ? rc : over;
-  if (x->err.code && err)
-    *err = x->err;
-  return x->err.code;
+  int rc = csn_http_wait(x->http, req, sc, &x->reply, err);
+  return rc == CSN_E_LIMIT && x->is_cut ? 0 : rc;
 }
 
 /* ---- the tool ---- */
@@ -285,11 +184,12 @@ exchange_all(struct request *q, struct exchange *x, csn_scope *sc, csn_err *err)
   for (int hop = 0; hop <= REDIRECTS_MAX; hop++) {
     csn_http_req req = {.method = method,
                         .url = url,
-                        .body = hop == 0 || x->status >= 307 ? csn_buf_str(&q->body) : CSN_STR(""),
+                        .body = hop == 0 || x->reply.status >= 307 ? csn_buf_str(&q->body)
+                                                                   : CSN_STR(""),
                         .idle_ms = IDLE_MS,
                         .is_guarded = true,
                         .allowed = q->tool->allow};
-    bool is_same = csn_str_eq(origin_of(url), origin_of(first));
+    bool is_same = csn_str_eq(csn_url_origin(url), csn_url_origin(first));
     for (size_t i = 0; i < q->n_headers; i++)
       req.headers[req.n_headers++] = q->headers[i];
     for (size_t i = 0; i < q->n_secrets && is_same; i++)
@@ -298,18 +198,16 @@ exchange_all(struct request *q, struct exchange *x, csn_scope *sc, csn_err *err)
       req.headers[req.n_headers++] =
           (csn_header){CSN_STR("Content-Type"), CSN_STR("application/json")};
     int rc = perform(x, &req, sc, err);
-    bool leads_on = x->status == 301 || x->status == 302 || x->status == 303 || x->status == 307 ||
-                    x->status == 308;
-    if (rc < 0 || !leads_on || !x->location.n)
+    if (rc < 0 || !csn_http_reply_leads_on(&x->reply))
       return rc;
-    csn_auto(csn_buf_finip) csn_buf next = CSN_BUF(URL_MAX_BYTES);
-    rc = csn_http_tool_next(url, csn_buf_str(&x->location), &next, err);
+    csn_auto(csn_buf_finip) csn_buf next = CSN_BUF(CSN_URL_MAX);
+    rc = csn_url_next(url, csn_buf_str(&x->reply.location), &next, err);
     if (rc < 0)
       return rc;
     if (csn_str_starts(url, CSN_STR("https:")) &&
         !csn_str_starts(csn_buf_str(&next), CSN_STR("https:")))
       return csn_fail(err, CSN_E_DENIED, "a redirect from https to http is not followed");
-    if (x->status < 307 && sends_body(q->tool))
+    if (x->reply.status < 307 && sends_body(q->tool))
       method = "GET";
     url = csn_arena_dup(q->arena, csn_buf_str(&next));
   }
@@ -319,14 +217,14 @@ exchange_all(struct request *q, struct exchange *x, csn_scope *sc, csn_err *err)
 static bool
 has_type(const struct exchange *x, const char *word)
 {
-  return csn_str_find(csn_buf_str(&x->type), csn_cstr(word), 0) != SIZE_MAX;
+  return csn_str_find(csn_buf_str(&x->reply.type), csn_cstr(word), 0) != SIZE_MAX;
 }
 
 static void
 tell_picture(csn_call *c, const struct exchange *x)
 {
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(3u * BODY_MAX_BYTES);
-  csn_str type = csn_buf_str(&x->type);
+  csn_str type = csn_buf_str(&x->reply.type);
   size_t end = csn_str_find(type, CSN_STR(";"), 0);
   csn_buf_addz(&b, "[{\"type\":\"input_image\",\"image_url\":\"data:");
   csn_buf_add(&b, end == SIZE_MAX ? type : csn_strn(type.p, end));
@@ -344,8 +242,8 @@ tell_text(csn_call *c, const struct request *q, const struct exchange *x)
   const csn_json *v;
   csn_json_quote(&json, csn_buf_str(&x->body));
   csn_redact_json(q->redact, &json);
-  if (x->status >= 400)
-    csn_buf_addf(csn_call_out(c), "The call failed: HTTP %d\n", x->status);
+  if (x->reply.status >= 400)
+    csn_buf_addf(csn_call_out(c), "The call failed: HTTP %d\n", x->reply.status);
   if (csn_json_parse(q->arena, csn_buf_str(&json), &v, NULL) == 0)
     csn_tool_add_text(c, v->text);
   if (x->is_cut)
@@ -355,17 +253,17 @@ tell_text(csn_call *c, const struct request *q, const struct exchange *x)
 static void
 tell(csn_call *c, const struct request *q, const struct exchange *x)
 {
-  bool is_text = !x->type.n || has_type(x, "text/") || has_type(x, "json") || has_type(x, "xml") ||
-                 has_type(x, "urlencoded") || x->status >= 400;
+  bool is_text = !x->reply.type.n || has_type(x, "text/") || has_type(x, "json") ||
+                 has_type(x, "xml") || has_type(x, "urlencoded") || x->reply.status >= 400;
   bool is_picture = has_type(x, "image/png") || has_type(x, "image/jpeg") ||
                     has_type(x, "image/gif") || has_type(x, "image/webp");
-  if (is_picture && !x->is_cut && x->status < 400)
+  if (is_picture && !x->is_cut && x->reply.status < 400)
     tell_picture(c, x);
   else if (is_text)
     tell_text(c, q, x);
   else
     csn_buf_addf(csn_call_out(c), "[%zu bytes of type %.*s]", x->body.n,
-                 (int)(x->type.n < 100 ? x->type.n : 100), x->type.p);
+                 (int)(x->reply.type.n < 100 ? x->reply.type.n : 100), x->reply.type.p);
 }
 
 int
@@ -375,7 +273,7 @@ csn_http_tool_call(csn_call *c, void *user, csn_err *err)
   struct request q = {.tool = user,
                       .arena = arena,
                       .redact = csn_redact_new(),
-                      .url = CSN_BUF(URL_MAX_BYTES),
+                      .url = CSN_BUF(CSN_URL_MAX),
                       .body = CSN_BUF(ARGS_MAX_BYTES)};
   struct exchange x;
   exchange_init(&x);

@@ -25,7 +25,5 @@ int csn_http_tool_call(csn_call *c, void *user, csn_err *err);
 /* The address for these arguments; *rest: what of them it does not hold. */
 int csn_http_tool_url(const struct csn_http_tool *t, const csn_json *args, csn_buf *url,
                       csn_buf *rest, csn_err *err) CSN_MUST;
-/* Where a redirect from `url` leads; CSN_E_UNSUPPORTED for what is no http. */
-int csn_http_tool_next(csn_str url, csn_str location, csn_buf *out, csn_err *err) CSN_MUST;
 
 #endif

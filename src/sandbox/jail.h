@@ -61,6 +61,9 @@ int csn_jail_ask_about(csn_jail_about *about, csn_err *err) CSN_MUST;
  * lent ids made in it are taken over first. */
 int csn_jail_remove(int dir, const char *path, csn_err *err) CSN_MUST;
 
+/* The number on the disk of a group inside an open jail. */
+int csn_jail_group(const csn_sandbox *sb, const char *name, gid_t *gid, csn_err *err) CSN_MUST;
+
 /* Who the commands of an open jail are on this host; -1: the harness's user. */
 int csn_jail_user(const csn_sandbox *sb);
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -94,6 +95,24 @@ csn_jail_users_check(const csn_accounts *a, const csn_sandbox_spec *spec, csn_er
                   "root makes them or ids are lent to an ordinary user: %s; else a jail has one "
                   "user, whose name can be chosen",
                   about.why);
+}
+
+int
+csn_jail_users_group(const csn_accounts *a, bool is_mapped, const char *name, gid_t *gid,
+                     csn_err *err)
+{
+  csn_account found;
+  char who[100];
+  snprintf(who, sizeof who, "%u:%s", csn_accounts_main(a)->uid, name);
+  int rc = csn_accounts_find(a, who, &found, err);
+  if (rc < 0)
+    return rc;
+  if (!is_mapped || geteuid() != 0)
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "files of a group need a jail that root makes, over a file system with "
+                    "id-mapped mounts");
+  *gid = (gid_t)CSN_JAIL_BASE + found.gid;
+  return 0;
 }
 
 const char *const *

@@ -16,6 +16,9 @@ int csn_jail_users_file(const csn_accounts *a, const csn_rootfs *r, const csn_sa
 /* Fails when the jail has one user only and more was asked for. */
 int csn_jail_users_check(const csn_accounts *a, const csn_sandbox_spec *spec,
                          csn_err *err) CSN_MUST;
+/* The number that a group's files have on the disk below an id-mapped mount. */
+int csn_jail_users_group(const csn_accounts *a, bool is_mapped, const char *name, gid_t *gid,
+                         csn_err *err) CSN_MUST;
 /* USER, LOGNAME and HOME of an account, in the arena. */
 const char *const *csn_jail_users_variables(csn_arena *a, const csn_account *who);
 

@@ -2,17 +2,34 @@
  *
  * manifest.c - the manifest's JSON (or YAML-made) tree into entries.
  *
- * Everything is checked before anything is made: kinds, names, paths, and
- * that no two entries claim the same place.  All entries are also put in one
- * array, sorted so that a folder stands right before what it contains; that
- * makes the check of overlaps, the tree for the model and the materialisation
- * one linear pass each.
+ * Everything is checked before anything is made: kinds (manifest_kinds.c),
+ * names, paths, and that no two entries claim the same place
+ * (manifest_place.c).
  */
-#include "core/hash.h"
 #include "sandbox/manifest_read.h"
 #include "sandbox/snapshots.h"
 
-const char *const csn_entry_words[] = {"dir", "file", "local_file", "local_dir", "git_repo"};
+/* "-rwxr-x---", as ls(1) shows it: a mark of further attributes may follow; s and
+ * t say that there is an x below them, S and T that there is none. */
+static int
+read_listing(csn_reader *r, csn_str s, csn_entry *e)
+{
+  uint8_t *const to[] = {&e->owner, &e->group_bits, &e->other};
+  bool is_good = s.n == 10 || (s.n == 11 && strchr("@+.", s.p[10]));
+  is_good = is_good && s.p[0] == (csn_entry_is_dir(e) ? 'd' : '-');
+  for (size_t i = 0; is_good && i < 3; i++) {
+    const char *p = s.p + 1 + 3 * i;
+    bool runs = strchr("xst", p[2]), rests = strchr("-ST", p[2]);
+    is_good = (p[0] == 'r' || p[0] == '-') && (p[1] == 'w' || p[1] == '-') && (runs || rests);
+    *to[i] = (uint8_t)((p[0] == 'r') * 4 + (p[1] == 'w') * 2 + runs);
+  }
+  if (!is_good)
+    return csn_mr_fail(r, CSN_E_INVALID,
+                       "expected {owner, group, other} or a text such as %crwxr-x---",
+                       csn_entry_is_dir(e) ? 'd' : '-');
+  e->has_mode = csn_entry_mode(e) != 0755;
+  return 0;
+}
 
 static int
 read_permissions(csn_reader *r, const csn_json *obj, csn_entry *e)
@@ -23,6 +40,12 @@ read_permissions(csn_reader *r, const csn_json *obj, csn_entry *e)
   if (csn_mr_is_null(v))
     return 0;
   csn_mark k = csn_mr_enter(r, CSN_STR("permissions"), v);
+  if (v->kind == CSN_JSON_STRING) {
+    int said = read_listing(r, v->text, e);
+    if (said == 0)
+      csn_mr_leave(r, k);
+    return said;
+  }
   int rc = csn_mr_kind(r, v, CSN_JSON_OBJECT);
   if (rc == 0)
     rc = CSN_MR_CHECK_KEYS(r, v, keys);
@@ -40,66 +63,12 @@ read_permissions(csn_reader *r, const csn_json *obj, csn_entry *e)
     rc = csn_mr_get_bool(r, v, "directory", &directory);
   if (rc < 0)
     return rc;
+  if (e->kind == CSN_ENTRY_MOUNT) /* the one who serves it decides */
+    bits[0] = 7, bits[1] = bits[2] = 5;
   e->owner = bits[0], e->group_bits = bits[1], e->other = bits[2];
   e->has_mode = csn_entry_mode(e) != 0755;
   csn_mr_leave(r, k);
   return 0;
-}
-
-static const char base64_note[] = "content_base64";
-
-static int
-read_content(csn_reader *r, const csn_json *obj, csn_entry *e)
-{
-  bool has = false, has64 = false;
-  csn_str coded = {0};
-  int rc = csn_mr_get_str(r, obj, "content", &e->content, &has);
-  if (rc == 0)
-    rc = csn_mr_get_str(r, obj, base64_note, &coded, &has64);
-  if (rc < 0)
-    return rc;
-  if (has == has64)
-    return csn_mr_fail(r, CSN_E_INVALID, "needs either \"content\" (text) or \"%s\"", base64_note);
-  if (!has64)
-    return 0;
-  csn_auto(csn_buf_finip) csn_buf raw = CSN_BUF(coded.n + 4);
-  csn_mark k = csn_mr_enter(r, csn_cstr(base64_note), csn_json_get(obj, base64_note));
-  if (!csn_base64_decode(&raw, coded))
-    return csn_mr_fail(r, CSN_E_INVALID, "not base64 (standard alphabet, with padding)");
-  e->content = csn_mr_keep(r, csn_buf_str(&raw));
-  csn_mr_leave(r, k);
-  return 0;
-}
-
-static int
-check_git(csn_reader *r, const char *key, const char *why)
-{
-  if (!why)
-    return 0;
-  csn_mr_enter(r, csn_cstr(key), NULL);
-  return csn_mr_fail(r, CSN_E_INVALID, "%s", why);
-}
-
-static int
-read_git(csn_reader *r, const csn_json *obj, csn_entry *e)
-{
-  e->host = CSN_STR("github.com");
-  int rc = csn_mr_get_str(r, obj, "host", &e->host, NULL);
-  if (rc == 0)
-    rc = csn_mr_need_str(r, obj, "repo", &e->repo);
-  if (rc == 0)
-    rc = csn_mr_need_str(r, obj, "ref", &e->ref);
-  if (rc == 0)
-    rc = csn_mr_get_str(r, obj, "subpath", &e->subpath, &e->has_subpath);
-  if (rc == 0)
-    rc = check_git(r, "host", csn_git_bad_host(e->host));
-  if (rc == 0)
-    rc = check_git(r, "repo", csn_git_bad_repo(e->repo));
-  if (rc == 0)
-    rc = check_git(r, "ref", csn_git_bad_ref(e->ref));
-  if (rc == 0 && e->has_subpath)
-    rc = check_git(r, "subpath", csn_git_bad_subpath(e->subpath));
-  return rc;
 }
 
 /* `key` (which may hold slashes) below `parent`, into e->path. */
@@ -144,22 +113,22 @@ make_path(csn_reader *r, csn_str parent, csn_str key, csn_entry *e)
 static int read_entries(csn_reader *r, const csn_json *obj, csn_str parent, csn_entry **out);
 
 static int
-read_common(csn_reader *r, const csn_json *v, csn_entry *e)
+check_keys(csn_reader *r, const csn_json *v, const csn_entry *e, enum csn_mount_kind mount)
 {
   static const char *const common[] = {"type",  "description", "ephemeral",
                                        "group", "is_dir",      "permissions"};
-  static const char *const more[][4] = {[CSN_ENTRY_DIR] = {"children"},
-                                        [CSN_ENTRY_FILE] = {"content", base64_note},
-                                        [CSN_ENTRY_LOCAL_FILE] = {"src"},
-                                        [CSN_ENTRY_LOCAL_DIR] = {"src"},
-                                        [CSN_ENTRY_GIT_REPO] = {"host", "repo", "ref", "subpath"}};
-  const char *known[CSN_COUNT(common) + 4];
-  size_t n = CSN_COUNT(common);
+  const char *known[CSN_COUNT(common) + CSN_ENTRY_KEYS_MAX];
   memcpy(known, common, sizeof common);
-  for (size_t i = 0; i < 4 && more[e->kind][i]; i++)
-    known[n++] = more[e->kind][i];
+  size_t n = CSN_COUNT(common) + csn_entry_kind_keys(e, mount, known + CSN_COUNT(common));
+  return csn_mr_check_keys(r, v, known, n);
+}
+
+static int
+read_common(csn_reader *r, const csn_json *v, csn_entry *e)
+{
   bool is_dir = csn_entry_is_dir(e);
-  int rc = csn_mr_check_keys(r, v, known, n);
+  e->is_ephemeral = e->kind == CSN_ENTRY_MOUNT;
+  int rc = 0;
   if (rc == 0)
     rc = csn_mr_get_str(r, v, "description", &e->description, &e->has_description);
   if (rc == 0)
@@ -167,7 +136,7 @@ read_common(csn_reader *r, const csn_json *v, csn_entry *e)
   if (rc == 0)
     rc = csn_mr_get_bool(r, v, "is_dir", &is_dir);
   if (rc == 0 && is_dir != csn_entry_is_dir(e))
-    return csn_mr_fail(r, CSN_E_INVALID, "is_dir: a %s is %s folder", csn_entry_words[e->kind],
+    return csn_mr_fail(r, CSN_E_INVALID, "is_dir: a %s is %s folder", csn_entry_word(e),
                        is_dir ? "no" : "a");
   const csn_json *group = csn_json_get(v, "group");
   if (rc == 0 && !csn_mr_is_null(group)) {
@@ -190,45 +159,30 @@ read_entry(csn_reader *r, const csn_json *v, csn_str parent, csn_entry *e)
     rc = csn_mr_need_str(r, v, "type", &type);
   if (rc < 0)
     return rc;
-  size_t kind = 0;
-  while (kind < CSN_COUNT(csn_entry_words) && !csn_str_eq(type, csn_cstr(csn_entry_words[kind])))
-    kind++;
-  if (kind == CSN_COUNT(csn_entry_words)) {
+  enum csn_mount_kind mount = CSN_MOUNT_KINDS;
+  if (!csn_entry_kind_find(type, e, &mount)) {
     csn_mr_enter(r, CSN_STR("type"), csn_json_get(v, "type"));
-    return csn_mr_fail(
-        r, CSN_E_UNSUPPORTED,
-        "\"%.60s\" is not supported; supported are dir, file, local_file, local_dir, "
-        "git_repo",
-        type.p);
+    return csn_mr_fail(r, CSN_E_UNSUPPORTED,
+                       "\"%.60s\" is not supported; supported are dir, file, local_file, "
+                       "local_dir, git_repo, archive, url and the mounts s3_mount, r2_mount, "
+                       "gcs_mount, azure_blob_mount, box_mount, s3_files_mount",
+                       type.p);
   }
-  e->kind = (enum csn_entry_kind)kind;
   e->line = r->line;
   e->where = csn_mr_keep(r, csn_buf_str(&r->path));
-  rc = read_common(r, v, e);
-  if (rc < 0)
+  rc = check_keys(r, v, e, mount);
+  if (rc == 0)
+    rc = csn_entry_kind_read(r, v, e, mount);
+  if (rc == 0 && !r->is_full)
+    rc = read_common(r, v, e);
+  const csn_json *children = e->kind == CSN_ENTRY_DIR ? csn_json_get(v, "children") : NULL;
+  if (rc < 0 || csn_mr_is_null(children))
     return rc;
-  switch (e->kind) {
-  case CSN_ENTRY_FILE:
-    return read_content(r, v, e);
-  case CSN_ENTRY_LOCAL_FILE:
-    e->has_src = true;
-    return csn_mr_need_str(r, v, "src", &e->src);
-  case CSN_ENTRY_LOCAL_DIR:
-    return csn_mr_get_str(r, v, "src", &e->src, &e->has_src);
-  case CSN_ENTRY_GIT_REPO:
-    return read_git(r, v, e);
-  case CSN_ENTRY_DIR:
-  default: {
-    const csn_json *children = csn_json_get(v, "children");
-    if (csn_mr_is_null(children))
-      return 0;
-    csn_mark k = csn_mr_enter(r, CSN_STR("children"), children);
-    rc = read_entries(r, children, e->path, &e->child);
-    if (rc == 0)
-      csn_mr_leave(r, k);
-    return rc;
-  }
-  }
+  csn_mark k = csn_mr_enter(r, CSN_STR("children"), children);
+  rc = read_entries(r, children, e->path, &e->child);
+  if (rc == 0)
+    csn_mr_leave(r, k);
+  return rc;
 }
 
 static int
@@ -257,61 +211,6 @@ read_entries(csn_reader *r, const csn_json *obj, csn_str parent, csn_entry **out
     r->all[r->n_all++] = e;
     *link = e;
     link = &e->next;
-  }
-  return 0;
-}
-
-/* By components: a folder comes right before what it contains. */
-static int
-by_path(const void *a, const void *b)
-{
-  const csn_entry *x = *(csn_entry *const *)a, *y = *(csn_entry *const *)b;
-  size_t n = x->path.n < y->path.n ? x->path.n : y->path.n, i = 0;
-  while (i < n && x->path.p[i] == y->path.p[i])
-    i++;
-  if (i == n)
-    return x->path.n < y->path.n ? -1 : x->path.n > y->path.n;
-  unsigned c = (unsigned char)x->path.p[i], d = (unsigned char)y->path.p[i];
-  return c == '/' ? -1 : d == '/' ? 1 : c < d ? -1 : 1;
-}
-
-static bool
-contains(const csn_entry *up, const csn_entry *e)
-{
-  /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a longer path has bytes */
-  return e->path.n > up->path.n && e->path.p[up->path.n] == '/' &&
-         memcmp(e->path.p, up->path.p, up->path.n) == 0;
-}
-
-static int
-check_overlaps(csn_reader *r)
-{
-  csn_manifest *m = r->m;
-  csn_entry **own = m->sorted = csn_mr_room(r, r->n_all, sizeof *own);
-  if (r->is_full || !r->n_all)
-    return 0;
-  memcpy(own, r->all, r->n_all * sizeof *own);
-  m->n_sorted = r->n_all;
-  qsort(own, m->n_sorted, sizeof *own, by_path);
-  const csn_entry *up[CSN_MANIFEST_DEPTH + 1]; /* entries that contain the current one */
-  size_t depth = 0;
-  for (size_t i = 0; i < m->n_sorted; i++) {
-    const csn_entry *e = own[i], *other = i ? own[i - 1] : NULL;
-    bool is_same = other && csn_str_eq(other->path, e->path);
-    while (depth && !contains(up[depth - 1], e))
-      depth--;
-    if (!is_same && depth && !csn_entry_is_dir(up[depth - 1]))
-      other = up[depth - 1];
-    else if (!is_same)
-      other = NULL;
-    if (other) {
-      csn_mr_leave(r, (csn_mark){0, e->line});
-      csn_buf_add(&r->path, e->where);
-      return csn_mr_fail(r, CSN_E_CONFLICT, "%s %.150s%s",
-                         is_same ? "the same place as" : "lies inside", other->where.p,
-                         is_same ? "" : ", which is a file");
-    }
-    up[depth++] = e;
   }
   return 0;
 }
@@ -350,18 +249,7 @@ read_top(csn_reader *r, const csn_json *v)
     if (rc == 0)
       csn_mr_leave(r, k);
   }
-  return rc == 0 ? check_overlaps(r) : rc;
-}
-
-const char *const *
-csn_manifest_ephemeral(const csn_manifest *m, csn_arena *a)
-{
-  const char **list = csn_arena_alloc(a, (m->n_sorted + 1) * sizeof *list);
-  size_t n = 0;
-  for (size_t i = 0; i < m->n_sorted; i++)
-    if (m->sorted[i]->is_ephemeral)
-      list[n++] = m->sorted[i]->path.p;
-  return list;
+  return rc == 0 ? csn_mr_places(r) : rc;
 }
 
 int

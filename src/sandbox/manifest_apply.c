@@ -35,14 +35,6 @@ stack_fini(stack *s)
   csn_buf_fini(&s->path);
 }
 
-static int
-own(const csn_copy *c, int fd, csn_err *err)
-{
-  if (c->to->uid != -1 && fchown(fd, (uid_t)c->to->uid, (gid_t)c->to->gid) < 0)
-    return csn_fail_errno(err, "set the owner");
-  return 0;
-}
-
 /* Makes (or enters) the folder `name` of the innermost one. */
 static int
 push(csn_copy *c, stack *s, const char *name, bool must_be_new, csn_err *err)
@@ -54,7 +46,7 @@ push(csn_copy *c, stack *s, const char *name, bool must_be_new, csn_err *err)
   int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0)
     return csn_fail_errno(err, "open the folder");
-  int rc = is_new ? own(c, fd, err) : 0;
+  int rc = is_new ? csn_copy_chown(c, fd, err) : 0;
   if (rc == 0 && is_new && fchmod(fd, 0755) < 0)
     rc = csn_fail_errno(err, "set the mode");
   if (rc < 0) {
@@ -109,7 +101,7 @@ make_file(csn_copy *c, const csn_entry *e, int at, const char *name, csn_err *er
     return csn_fail_errno(err, "make the file");
   rc = csn_fd_write_all(fd, e->content, err);
   if (rc == 0)
-    rc = own(c, fd, err);
+    rc = csn_copy_chown(c, fd, err);
   if (rc == 0 && fchmod(fd, csn_entry_mode(e)) < 0)
     rc = csn_fail_errno(err, "set the mode");
   return rc;
@@ -138,7 +130,7 @@ make_local_dir(csn_copy *c, const csn_entry *e, int at, const char *name, stack 
   to = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (to < 0)
     return csn_fail_errno(err, "open the folder");
-  int rc = own(c, to, err);
+  int rc = csn_copy_chown(c, to, err);
   if (rc < 0 || !e->has_src)
     return rc;
   from = csn_source_open(c->m, c->to->source_fd, e->src, O_RDONLY | O_DIRECTORY, err);
@@ -167,13 +159,56 @@ make_local_dir(csn_copy *c, const csn_entry *e, int at, const char *name, stack 
   return rc;
 }
 
+/* The new folder `name`, which is the entry's. */
 static int
-make_entry(csn_copy *c, const csn_entry *e, stack *work, stack *base, csn_err *err)
+fresh_dir(csn_copy *c, int at, const char *name, csn_err *err)
+{
+  if (mkdirat(at, name, 0755) < 0)
+    return csn_fail_errno(err, "make the folder");
+  int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd < 0)
+    return csn_fail_errno(err, "open the folder");
+  int rc = csn_copy_count(c, 1, 0, err);
+  if (rc == 0)
+    rc = csn_copy_chown(c, fd, err);
+  if (rc == 0 && fchmod(fd, 0755) < 0)
+    rc = csn_fail_errno(err, "set the mode");
+  if (rc < 0)
+    close(fd);
+  return rc < 0 ? rc : fd;
+}
+
+/* An archive of this machine, or what an address gave. */
+static int
+make_unpacked(csn_copy *c, const csn_entry *e, int at, const char *name, csn_err *err)
+{
+  csn_auto(csn_closep) int in =
+      e->kind == CSN_ENTRY_URL
+          ? csn_fetch_file(c, e, err)
+          : csn_source_open(c->m, c->to->source_fd, e->src, O_RDONLY | O_NONBLOCK, err);
+  if (in < 0)
+    return in;
+  int rc = e->kind == CSN_ENTRY_ARCHIVE ? csn_unpack_check(c, e, in, err) : 0;
+  if (rc < 0)
+    return rc;
+  if (!e->extracts) {
+    rc = csn_copy_open_file(c, in, at, name, err);
+    if (rc == 0 && fchmodat(at, name, csn_entry_mode(e), 0) < 0)
+      rc = csn_fail_errno(err, "set the mode");
+    return rc;
+  }
+  csn_auto(csn_closep) int to = fresh_dir(c, at, name, err);
+  return to < 0 ? to : csn_unpack_file(c, e, in, to, err);
+}
+
+static int
+make_entry(csn_copy *c, const csn_entry *e, stack *work, stack *base, bool replaces, csn_err *err)
 {
   const char *name;
   int at = enter(c, work, e->path, &name, err);
-  if (at < 0)
-    return at;
+  int rc = at >= 0 && replaces ? csn_remove_tree(at, name, err) : at;
+  if (rc < 0)
+    return rc;
   switch (e->kind) {
   case CSN_ENTRY_FILE:
     return make_file(c, e, at, name, err);
@@ -185,32 +220,64 @@ make_entry(csn_copy *c, const csn_entry *e, stack *work, stack *base, csn_err *e
     if (faccessat(at, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
       return csn_fail(err, CSN_E_EXISTS, "something of that name is there already");
     return csn_git_fill(c, e, at, name, err);
+  case CSN_ENTRY_ARCHIVE:
+  case CSN_ENTRY_URL:
+    return make_unpacked(c, e, at, name, err);
+  case CSN_ENTRY_MOUNT: /* who mounts it needs a place */
+    return e->mount->has_mount_path ? 0 : push(c, work, name, false, err);
   case CSN_ENTRY_DIR:
   default:
     return push(c, work, name, false, err);
   }
 }
 
-/* Folders whose mode was declared, the innermost first. */
+/* What was declared of an entry that is there: its group, a folder's mode. */
 static int
-set_dir_modes(csn_copy *c, csn_err *err)
+set_attributes(csn_copy *c, const csn_entry *e, csn_err *err)
 {
-  for (size_t i = c->m->n_sorted; i--;) {
-    const csn_entry *e = c->m->sorted[i];
-    if (!csn_entry_is_dir(e) || !e->has_mode)
-      continue;
-    csn_auto(csn_closep) int fd = csn_open_beneath(c->to->workspace_fd, e->path.p,
-                                                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, err);
-    if (fd < 0)
-      return csn_entry_wrap(e, fd, err);
-    if (fchmod(fd, csn_entry_mode(e)) < 0)
-      return csn_entry_wrap(e, csn_fail_errno(err, "set the mode"), err);
-  }
-  return 0;
+  bool has_mode = csn_entry_is_dir(e) && e->has_mode;
+  if (e->kind == CSN_ENTRY_MOUNT || (!has_mode && !e->has_group))
+    return 0;
+  csn_auto(csn_closep) int fd =
+      csn_open_beneath(c->to->workspace_fd, e->path.p,
+                       (has_mode ? O_RDONLY | O_DIRECTORY : O_PATH) | O_NOFOLLOW, 0, err);
+  if (fd < 0)
+    return fd;
+  gid_t gid = 0;
+  if (e->has_group && !c->to->group)
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "group %.64s: the files of this sandbox have no groups of their own; take "
+                    "`group` out, or use a jail",
+                    e->group.name.p);
+  int rc = e->has_group ? c->to->group(c->to->user, e->group.name.p, &gid, err) : 0;
+  if (rc < 0)
+    return csn_wrap(err, rc, "group %.64s", e->group.name.p);
+  if (e->has_group && fchownat(fd, "", (uid_t)-1, gid, AT_EMPTY_PATH) < 0)
+    return csn_fail_errno(err, "give it to the group %.64s", e->group.name.p);
+  return has_mode && fchmod(fd, csn_entry_mode(e)) < 0 ? csn_fail_errno(err, "set the mode") : 0;
 }
 
-int
-csn_manifest_apply(const csn_manifest *m, csn_scope *sc, const csn_materialize *to, csn_err *err)
+/* For each entry whether it is to be made; of the ephemeral ones alone, a folder
+ * stands for all beneath it: 2 marks those at the top. */
+static unsigned char *
+choose(const csn_manifest *m, bool only_ephemeral)
+{
+  unsigned char *chosen = csn_alloc(m->n_sorted + 1);
+  csn_str top = {0};
+  for (size_t i = 0; i < m->n_sorted; i++) {
+    const csn_entry *e = m->sorted[i];
+    bool is_within = top.n && e->path.n > top.n && e->path.p[top.n] == '/' &&
+                     memcmp(e->path.p, top.p, top.n) == 0;
+    chosen[i] = !only_ephemeral || is_within ? 1 : e->is_ephemeral ? 2 : 0;
+    if (chosen[i] == 2)
+      top = e->path;
+  }
+  return chosen;
+}
+
+static int
+apply(const csn_manifest *m, csn_scope *sc, const csn_materialize *to, bool only_ephemeral,
+      csn_err *err)
 {
   csn_copy c = {.m = m,
                 .to = to,
@@ -220,16 +287,33 @@ csn_manifest_apply(const csn_manifest *m, csn_scope *sc, const csn_materialize *
   stack work, base;
   stack_init(&work, to->workspace_fd);
   stack_init(&base, to->base_fd);
+  csn_auto(csn_freep) unsigned char *chosen = choose(m, only_ephemeral);
   int rc = 0;
   for (size_t i = 0; rc == 0 && i < m->n_sorted; i++) {
     c.entry = m->sorted[i];
-    rc = csn_entry_wrap(c.entry, make_entry(&c, c.entry, &work, &base, err), err);
+    if (chosen[i])
+      rc = csn_entry_wrap(c.entry, make_entry(&c, c.entry, &work, &base, chosen[i] == 2, err), err);
   }
   stack_fini(&work);
   stack_fini(&base);
-  if (rc == 0)
-    rc = set_dir_modes(&c, err);
+  csn_fetch_end(&c);
+  for (size_t i = m->n_sorted; rc == 0 && i--;) /* the innermost first */
+    if (chosen[i])
+      rc = csn_entry_wrap(m->sorted[i], set_attributes(&c, m->sorted[i], err), err);
   if (rc == 0 && to->progress)
     to->progress(to->user, "", c.files, c.bytes);
   return rc;
+}
+
+int
+csn_manifest_apply(const csn_manifest *m, csn_scope *sc, const csn_materialize *to, csn_err *err)
+{
+  return apply(m, sc, to, false, err);
+}
+
+int
+csn_manifest_apply_ephemeral(const csn_manifest *m, csn_scope *sc, const csn_materialize *to,
+                             csn_err *err)
+{
+  return apply(m, sc, to, true, err);
 }

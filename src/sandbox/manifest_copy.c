@@ -159,8 +159,8 @@ copy_bytes(csn_copy *c, int in, int out, csn_err *err)
   }
 }
 
-static int
-own(const csn_copy *c, int fd, csn_err *err)
+int
+csn_copy_chown(const csn_copy *c, int fd, csn_err *err)
 {
   if (c->to->uid != -1 && fchown(fd, (uid_t)c->to->uid, (gid_t)c->to->gid) < 0)
     return csn_fail_errno(err, "set the owner");
@@ -177,7 +177,7 @@ copy_to(csn_copy *c, int in, mode_t mode, int to_dir, const char *to, csn_err *e
     return csn_fail_errno(err, "make the file");
   int rc = copy_bytes(c, in, out, err);
   if (rc == 0)
-    rc = own(c, out, err);
+    rc = csn_copy_chown(c, out, err);
   if (rc == 0 && fchmod(out, mode & 0777) < 0)
     rc = csn_fail_errno(err, "set the mode");
   return rc;
@@ -261,7 +261,7 @@ make_dir(const csn_copy *c, int at, const char *name, csn_err *err)
   int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0)
     return csn_fail_errno(err, "open the folder %s", name);
-  int rc = own(c, fd, err);
+  int rc = csn_copy_chown(c, fd, err);
   if (rc < 0)
     close(fd);
   return rc < 0 ? rc : fd;
@@ -345,6 +345,8 @@ walk_dir(walk *w, int from, int to, int base, csn_err *err)
     struct stat st;
     if (w->path.over)
       rc = csn_fail(err, CSN_E_LIMIT, "a path of the copied folder is too long");
+    else if (w->c->entry && csn_entry_excludes(w->c->entry, w->path.p))
+      rc = 0;
     else if (fstatat(from, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
       rc = csn_fail_errno(err, "%s", w->path.p);
     else if (S_ISLNK(st.st_mode))

@@ -115,9 +115,11 @@ read_env_value(csn_reader *r, const csn_json *v, csn_env *e, bool may_wrap)
       csn_mr_leave(r, k);
     return rc;
   }
+  if (type && (type->kind != CSN_JSON_STRING || !type->text.n))
+    return csn_mr_fail(r, CSN_E_INVALID, "type: expected a word such as str");
+  if (type && !csn_str_eq(type->text, CSN_STR("str")))
+    return csn_env_read_resolved(r, v, e);
   e->shape = type ? CSN_ENV_TYPED : CSN_ENV_SHORT;
-  if (type && !(type->kind == CSN_JSON_STRING && csn_str_eq(type->text, CSN_STR("str"))))
-    return csn_mr_fail(r, CSN_E_UNSUPPORTED, "only values of the type \"str\" are supported");
   int rc = CSN_MR_CHECK_KEYS(r, v, plain);
   return rc == 0 ? csn_mr_need_str(r, v, "value", &e->value) : rc;
 }
@@ -159,10 +161,14 @@ csn_mr_environment(csn_reader *r, const csn_json *top)
     csn_mr_leave(r, k);
   }
   m->environment = csn_mr_room(r, n, sizeof *m->environment);
+  size_t k = 0;
   for (size_t i = 0; !r->is_full && i < m->n_env; i++) {
+    m->has_resolved = m->has_resolved || m->env[i].shape == CSN_ENV_RESOLVED;
+    if (m->env[i].shape == CSN_ENV_RESOLVED)
+      continue;
     csn_str s = csn_arena_printf(r->a, "%s=%s", m->env[i].name.p, m->env[i].value.p);
     r->is_full = !s.p;
-    m->environment[i] = s.p;
+    m->environment[k++] = s.p;
   }
   return 0;
 }

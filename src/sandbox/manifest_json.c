@@ -5,7 +5,7 @@
  * text go out as content_base64. */
 #include "core/hash.h"
 #include "sandbox/accounts.h"
-#include "sandbox/manifest_int.h"
+#include "sandbox/manifest_read.h"
 
 static void
 put_opt(csn_jw *w, const char *key, bool has, csn_str s)
@@ -69,12 +69,108 @@ put_content(csn_jw *w, csn_str content)
 
 static void put_entries(csn_jw *w, const csn_entry *first);
 
+/* Ours go behind those of the common form. */
+static void
+put_git(csn_jw *w, const csn_entry *e)
+{
+  put_opt(w, "host", true, e->host);
+  put_opt(w, "repo", true, e->repo);
+  put_opt(w, "ref", true, e->ref);
+  put_opt(w, "subpath", e->has_subpath, e->subpath);
+  if (e->has_submodules) {
+    csn_jw_key(w, "submodules");
+    csn_jw_bool(w, true);
+  }
+  if (e->secret && e->secret->name.n) {
+    put_opt(w, "secret", true, e->secret->name);
+  } else if (e->secret) {
+    bool is_env = e->secret->from_env.n;
+    csn_jw_key(w, "secret");
+    csn_jw_obj(w);
+    put_opt(w, is_env ? "from_env" : "from_file", true,
+            is_env ? e->secret->from_env : e->secret->from_file);
+    csn_jw_end(w);
+  }
+}
+
+static void
+put_archive(csn_jw *w, const csn_entry *e)
+{
+  char hex[65] = "";
+  if (e->has_digest)
+    csn_digest_hex(&e->digest, hex);
+  put_opt(w, e->kind == CSN_ENTRY_URL ? "url" : "src", true,
+          e->kind == CSN_ENTRY_URL ? e->url : e->src);
+  put_opt(w, "sha256", e->has_digest, csn_cstr(hex));
+  if (e->kind == CSN_ENTRY_URL) {
+    csn_jw_key(w, "extract");
+    csn_jw_bool(w, e->extracts);
+  }
+  csn_jw_key(w, "strip_components");
+  csn_jw_int(w, e->strip);
+  csn_jw_key(w, "archive_limits");
+  if (e->has_limits) {
+    csn_jw_obj(w);
+    csn_jw_key(w, "max_input_bytes");
+    csn_jw_int(w, e->limits.input_bytes);
+    csn_jw_key(w, "max_extracted_bytes");
+    csn_jw_int(w, e->limits.extracted_bytes);
+    csn_jw_key(w, "max_members");
+    csn_jw_int(w, e->limits.members);
+    csn_jw_end(w);
+  } else {
+    csn_jw_null(w);
+  }
+  if (e->kind != CSN_ENTRY_URL)
+    return;
+  csn_jw_key(w, "allow_private");
+  csn_jw_arr(w);
+  for (size_t i = 0; e->allow[i]; i++)
+    csn_jw_strz(w, e->allow[i]);
+  csn_jw_end(w);
+}
+
+static void
+put_kind(csn_jw *w, const csn_entry *e)
+{
+  switch (e->kind) {
+  case CSN_ENTRY_FILE:
+    put_content(w, e->content);
+    break;
+  case CSN_ENTRY_LOCAL_FILE:
+  case CSN_ENTRY_LOCAL_DIR:
+    put_opt(w, "src", e->has_src, e->src);
+    if (!e->n_exclude)
+      break;
+    csn_jw_key(w, "exclude");
+    csn_jw_arr(w);
+    for (size_t i = 0; i < e->n_exclude; i++)
+      csn_jw_str(w, e->exclude[i]);
+    csn_jw_end(w);
+    break;
+  case CSN_ENTRY_GIT_REPO:
+    put_git(w, e);
+    break;
+  case CSN_ENTRY_ARCHIVE:
+  case CSN_ENTRY_URL:
+    put_archive(w, e);
+    break;
+  case CSN_ENTRY_MOUNT:
+    csn_mount_write(e->mount, w);
+    break;
+  case CSN_ENTRY_DIR:
+  default:
+    csn_jw_key(w, "children");
+    put_entries(w, e->child);
+  }
+}
+
 static void
 put_entry(csn_jw *w, const csn_entry *e)
 {
   csn_jw_obj(w);
   csn_jw_key(w, "type");
-  csn_jw_strz(w, csn_entry_words[e->kind]);
+  csn_jw_strz(w, csn_entry_word(e));
   put_opt(w, "description", e->has_description, e->description);
   csn_jw_key(w, "ephemeral");
   csn_jw_bool(w, e->is_ephemeral);
@@ -86,25 +182,7 @@ put_entry(csn_jw *w, const csn_entry *e)
   csn_jw_key(w, "is_dir");
   csn_jw_bool(w, csn_entry_is_dir(e));
   put_permissions(w, e);
-  switch (e->kind) {
-  case CSN_ENTRY_DIR:
-    csn_jw_key(w, "children");
-    put_entries(w, e->child);
-    break;
-  case CSN_ENTRY_FILE:
-    put_content(w, e->content);
-    break;
-  case CSN_ENTRY_LOCAL_FILE:
-  case CSN_ENTRY_LOCAL_DIR:
-    put_opt(w, "src", e->has_src, e->src);
-    break;
-  case CSN_ENTRY_GIT_REPO:
-    put_opt(w, "host", true, e->host);
-    put_opt(w, "repo", true, e->repo);
-    put_opt(w, "ref", true, e->ref);
-    put_opt(w, "subpath", e->has_subpath, e->subpath);
-    break;
-  }
+  put_kind(w, e);
   csn_jw_end(w);
 }
 
@@ -131,6 +209,8 @@ put_env(csn_jw *w, const csn_env *e)
   }
   if (e->shape == CSN_ENV_PLAIN) {
     csn_jw_str(w, e->value);
+  } else if (e->shape == CSN_ENV_RESOLVED) {
+    csn_jw_value(w, e->spec);
   } else {
     csn_jw_obj(w);
     if (e->shape == CSN_ENV_TYPED) {

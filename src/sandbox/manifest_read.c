@@ -58,6 +58,20 @@ csn_mr_room(csn_reader *r, size_t n, size_t size)
 }
 
 int
+csn_mr_keep_json(csn_reader *r, const csn_json *v, const csn_json **out)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_jw w;
+  csn_err why;
+  csn_jw_init(&w, &text);
+  csn_jw_value(&w, v);
+  if (csn_jw_done(&w, &why) < 0 ||
+      csn_json_parse(r->a, csn_mr_keep(r, csn_buf_str(&text)), out, &why) < 0)
+    return csn_mr_fail(r, CSN_E_LIMIT, "%.200s", why.msg);
+  return 0;
+}
+
+int
 csn_mr_kind(csn_reader *r, const csn_json *v, enum csn_json_kind kind)
 {
   if (csn_json_is(v, kind))
@@ -137,5 +151,33 @@ csn_mr_check_keys(csn_reader *r, const csn_json *obj, const char *const *known, 
     csn_buf_fini(&list);
     return rc;
   }
+  return 0;
+}
+
+int
+csn_mr_strings(csn_reader *r, const csn_json *obj, const char *key, size_t most, csn_str **out,
+               size_t *n)
+{
+  const csn_json *list = csn_json_get(obj, key);
+  if (csn_mr_is_null(list))
+    return 0;
+  csn_mark k = csn_mr_enter(r, csn_cstr(key), list);
+  int rc = csn_mr_kind(r, list, CSN_JSON_ARRAY);
+  if (rc < 0)
+    return rc;
+  if (list->n > most)
+    return csn_mr_fail(r, CSN_E_LIMIT, "more than %zu", most);
+  *out = csn_mr_room(r, list->n, sizeof **out);
+  csn_json_each (v, list) {
+    if (r->is_full)
+      break;
+    rc = csn_mr_kind(r, v, CSN_JSON_STRING);
+    if (rc < 0)
+      return rc;
+    if (v->text.n == 0 || memchr(v->text.p, '\0', v->text.n))
+      return csn_mr_fail(r, CSN_E_INVALID, "a text is empty or holds NUL");
+    (*out)[(*n)++] = csn_mr_keep(r, v->text);
+  }
+  csn_mr_leave(r, k);
   return 0;
 }

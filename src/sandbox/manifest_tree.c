@@ -108,9 +108,13 @@ put_line(const csn_manifest *m, const node *n, const bool *last, size_t most, cs
   for (; have < most + 2; have++)
     csn_buf_addc(out, ' ');
   csn_buf_addz(out, "# ");
-  csn_buf_add(out, m->root);
-  csn_buf_addc(out, '/');
-  put_text(out, n->path);
+  if (n->entry && n->entry->kind == CSN_ENTRY_MOUNT) {
+    put_text(out, n->entry->mount->place);
+  } else {
+    csn_buf_add(out, m->root);
+    csn_buf_addc(out, '/');
+    put_text(out, n->path);
+  }
   if (n->entry && n->entry->description.n) {
     csn_buf_addz(out, " — ");
     put_text(out, n->entry->description);

@@ -97,11 +97,6 @@ int csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, int64_t before_ms, csn_sna
 int csn_snapshots_verify(csn_snapshots *s, csn_scope *sc, void (*fn)(void *user, const char *line),
                          void *user, csn_err *err) CSN_MUST;
 
-struct csn_manifest;
-/* Paths of a manifest's entries that a snapshot leaves out: those that are
- * ephemeral.  NULL-terminated, in the arena. */
-const char *const *csn_manifest_ephemeral(const struct csn_manifest *m, csn_arena *a);
-
 /* Of the unpacked form, for gc and verify. */
 int csn_unpacked_read(const csn_snapshots *s, const csn_digest *tree, csn_buf *text,
                       csn_err *err) CSN_MUST;

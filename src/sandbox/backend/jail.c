@@ -73,6 +73,14 @@ csn_jail_user(const csn_sandbox *sb)
   return ((const struct jail *)sb)->user;
 }
 
+int
+csn_jail_group(const csn_sandbox *sb, const char *name, gid_t *gid, csn_err *err)
+{
+  const struct jail *j = (const struct jail *)sb;
+  return csn_jail_users_group(j->accounts, j->ranged && j->owner == CSN_JAIL_MAPPED, name, gid,
+                              err);
+}
+
 /* ---- opening ---- */
 
 static void

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box_manifest.c - what a manifest says about the sandbox of a run: its files,
+ * its environment. */
+#include "run/box_manifest.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "core/fd.h"
+#include "run/box_network.h"
+#include "sandbox/jail.h"
+#include "sandbox/manifest_mount.h"
+
+static int
+open_source(const csn_run *r, csn_err *err)
+{
+  const char *folder = r->agent->folder;
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 ? csn_fail_errno(err, "folder of the agent file %s", folder) : fd;
+}
+
+static void
+on_progress(void *user, const char *what, int64_t files, int64_t bytes)
+{
+  csn_run *r = user;
+  char text[600];
+  csn_auto(csn_buf_finip) csn_buf quoted = CSN_BUF(400);
+  csn_json_quote(&quoted, csn_strn(what, strnlen(what, 200)));
+  int n = snprintf(text, sizeof text, "{\"what\":%s,\"files\":%lld,\"bytes\":%lld}",
+                   quoted.p ? quoted.p : "\"\"", (long long)files, (long long)bytes);
+  csn_run_notify(r, "progress", csn_strn(text, (size_t)n));
+}
+
+static void
+on_warning(void *user, const char *text)
+{
+  const csn_run *r = user;
+  csn_logf(r->rt->log, CSN_LOG_WARN, "manifest: %s", text);
+}
+
+static int
+group_id(void *user, const char *name, gid_t *gid, csn_err *err)
+{
+  const csn_run *r = user;
+  return csn_jail_group(r->box.sb, name, gid, err);
+}
+
+int
+csn_box_fill(csn_run *r, csn_scope *sc, int base_fd, bool only_ephemeral, csn_err *err)
+{
+  const csn_sandbox *sb = r->box.sb;
+  const csn_network *network = csn_box_network_policy(r);
+  bool is_here = !sb->ops->is_remote;
+  csn_auto(csn_closep) int source = open_source(r, err);
+  csn_auto(csn_closep) int cache = -1;
+  if (source < 0)
+    return source;
+  int rc = csn_mkdirs(r->rt->state_fd, "git", 0700, err);
+  if (rc == 0)
+    rc = cache = csn_open_beneath(r->rt->state_fd, "git", O_RDONLY | O_DIRECTORY, 0, err);
+  if (rc < 0)
+    return rc;
+  csn_materialize to = {
+      .workspace_fd = r->box.workspace_fd,
+      .base_fd = base_fd,
+      .source_fd = source,
+      .cache_fd = cache,
+      .uid = is_here ? sb->uid : -1,
+      .gid = is_here ? sb->gid : -1,
+      .progress = r->opts.listener ? on_progress : NULL,
+      .warn = on_warning,
+      .group = is_here && strcmp(sb->ops->name, "jail") == 0 ? group_id : NULL,
+      .secrets = network ? network->secrets : NULL,
+      .n_secrets = network ? network->n_secrets : 0,
+      .user = r,
+  };
+  csn_project_file_id(r->rt->project, &to.omit_dev, &to.omit_ino);
+  return only_ephemeral ? csn_manifest_apply_ephemeral(r->agent->manifest, sc, &to, err)
+                        : csn_manifest_apply(r->agent->manifest, sc, &to, err);
+}
+
+static const csn_callback *
+find_callback(void *user, csn_str type)
+{
+  return csn_agent_callback(user, type);
+}
+
+int
+csn_box_environment(const csn_run *r, csn_scope *sc, csn_arena *a, const char *const **out,
+                    csn_err *err)
+{
+  const csn_manifest *m = r->agent->manifest;
+  *out = NULL;
+  if (!m)
+    return 0;
+  csn_auto(csn_closep) int source = open_source(r, err);
+  const csn_env_source from = {source, find_callback, (void *)(uintptr_t)r->agent};
+  return source < 0 ? source : csn_manifest_resolve(m, sc, &from, a, out, err);
+}
+
+int
+csn_agent_check_manifest(const csn_agent *a, csn_err *err)
+{
+  const csn_env_source from = {-1, find_callback, (void *)(uintptr_t)a};
+  if (!a->manifest)
+    return 0;
+  int rc = csn_manifest_check_mounts(a->manifest, a->sandbox.backend, err);
+  if (rc == 0)
+    rc = csn_manifest_check_environment(a->manifest, &from, err);
+  return csn_wrap(err, rc, "agent %s: manifest", a->name);
+}
