@@ -294,25 +294,32 @@ csn_agent_write_reset_tool_choice(const csn_agent *a, csn_jw *w)
 /* ---- output_schema, in its strict form ---- */
 
 int
-csn_agent_read_output_schema(const struct csn_agent_reader *r, const csn_json *m)
+csn_agent_strict_schema(const struct csn_agent_reader *r, const csn_json *m, const char *key,
+                        const csn_json **out)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20), strict = CSN_BUF(1 << 20);
   csn_err why;
   const csn_json *plain = NULL;
   csn_jw w;
-  int rc = csn_agent_want(r, m, "output_schema", CSN_JSON_OBJECT);
+  int rc = csn_agent_want(r, m, key, CSN_JSON_OBJECT);
   csn_jw_init(&w, &text);
   csn_jw_value(&w, m);
   if (rc == 0)
     rc = csn_agent_keep(r, &w, &plain);
   if (rc == 0 && !csn_json_get(plain, "properties"))
-    rc = csn_agent_complain(r, m, "output_schema: expected the schema of an object");
+    rc = csn_agent_complain(r, m, "%s: expected the schema of an object", key);
   if (rc < 0)
     return rc;
   if (csn_schema_strict(r->a->arena, plain, &strict, &why) < 0)
-    return csn_agent_complain(r, m, "output_schema: %s", why.msg);
+    return csn_agent_complain(r, m, "%s: %s", key, why.msg);
   csn_str json = csn_arena_dup(r->a->arena, csn_buf_str(&strict));
-  return csn_json_parse(r->a->arena, json, &r->a->output_schema, r->err);
+  return csn_json_parse(r->a->arena, json, out, r->err);
+}
+
+int
+csn_agent_read_output_schema(const struct csn_agent_reader *r, const csn_json *m)
+{
+  return csn_agent_strict_schema(r, m, "output_schema", &r->a->output_schema);
 }
 
 void

@@ -95,6 +95,9 @@ int csn_agent_read_budget(const struct csn_agent_reader *r, const csn_json *m);
 /* agent_callbacks.c */
 int csn_agent_read_guardrails(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_guardrails(const csn_agent *a, csn_jw *w);
+/* The schema of an object, in its strict form. */
+int csn_agent_strict_schema(const struct csn_agent_reader *r, const csn_json *m, const char *key,
+                            const csn_json **out);
 int csn_agent_read_output_schema(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_output_schema(const csn_agent *a, csn_jw *w);
 int csn_agent_read_tool_use(const struct csn_agent_reader *r, const csn_json *m);

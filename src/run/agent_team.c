@@ -138,6 +138,7 @@ read_use(const struct csn_agent_reader *r, const csn_json *h, const char *sectio
 {
   csn_str agent = CSN_STR(""), tool = CSN_STR(""), text = CSN_STR(""), filter = CSN_STR("");
   csn_str callback = CSN_STR("");
+  const csn_json *input = csn_json_get(h, "input_schema");
   int rc = 0;
   if (h->kind == CSN_JSON_STRING) {
     agent = csn_arena_dup(r->a->arena, h->text);
@@ -153,6 +154,8 @@ read_use(const struct csn_agent_reader *r, const csn_json *h, const char *sectio
       rc = csn_agent_text(r, h, "description", &text);
     if (rc == 0)
       rc = read_filter(r, h, &filter, &callback);
+    if (rc == 0 && input)
+      rc = csn_agent_strict_schema(r, input, "handoffs.input_schema", &input);
   }
   if (rc == 0 && !agent.n)
     rc = csn_agent_complain(r, h, "%s: each needs the name of an `agent`", section);
@@ -167,6 +170,10 @@ read_use(const struct csn_agent_reader *r, const csn_json *h, const char *sectio
     member(w, "callback", callback);
     csn_jw_end(w);
   }
+  if (input) {
+    csn_jw_key(w, "input_schema");
+    csn_jw_value(w, input);
+  }
   csn_jw_end(w);
   return rc;
 }
@@ -174,7 +181,8 @@ read_use(const struct csn_agent_reader *r, const csn_json *h, const char *sectio
 static int
 read_handoff(const struct csn_agent_reader *r, const csn_json *h, csn_jw *w)
 {
-  static const char *const keys[] = {"agent", "tool", "description", "filter", NULL};
+  static const char *const keys[] = {"agent",  "tool",         "description",
+                                     "filter", "input_schema", NULL};
   return read_use(r, h, "handoffs", "transfer_to_", keys, w);
 }
 
@@ -235,10 +243,12 @@ csn_agent_handoff_decl(const csn_agent *a, const csn_json *h, csn_arena *arena)
   if (!text.n)
     text = csn_arena_printf(arena, "Handoff to the %.*s agent to handle the request. %s",
                             (int)name.n, name.p, to && to->description ? to->description : "");
+  const csn_json *input = csn_json_get(h, "input_schema");
   return (csn_tool_decl){.name = csn_json_str(h, "tool", CSN_STR("")),
                          .description = text,
-                         .schema = CSN_STR("{\"additionalProperties\":false,\"type\":\"object\","
-                                           "\"properties\":{},\"required\":[]}"),
+                         .schema = input ? input->raw
+                                         : CSN_STR("{\"additionalProperties\":false,\"type\":"
+                                                   "\"object\",\"properties\":{},\"required\":[]}"),
                          .strict = true};
 }
 

@@ -111,8 +111,12 @@ write_question(struct callback_job *c, const csn_run *r, const csn_pending *p)
     c->handler = csn_json_get(c->agent->errors, p->name);
     member(&w, "error", csn_cstr(p->name));
     member(&w, "message", csn_cstr(r->state.failing.message));
-  } else if (p->name)
+  } else if (p->name && p->purpose == CSN_FOR_HANDOFF) {
+    csn_jw_key(&w, "input"); /* it was parsed when it was checked */
+    csn_jw_raw(&w, csn_cstr(p->name));
+  } else if (p->name) {
     member(&w, "tool", csn_cstr(p->name));
+  }
   if (p->call_id) {
     member(&w, "call_id", csn_cstr(p->call_id));
     member(&w, p->is_custom ? "input" : "arguments", csn_cstr(p->arguments));
@@ -282,7 +286,7 @@ check_schema(csn_job *j)
   if (rc < 0)
     csn_wrap(&err, rc, "the answer is no JSON");
   else
-    rc = csn_schema_check(c->agent->output_schema, answer, &err);
+    rc = csn_schema_check(c->agent->output_schema, answer, "answer", &err);
   csn_jw w;
   csn_jw_init(&w, &b);
   csn_jw_obj(&w);

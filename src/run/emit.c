@@ -190,16 +190,18 @@ csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const ch
 }
 
 int64_t
-csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str tool)
+csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str about)
 {
   csn_jw w;
   csn_effect *f = begin(e, ev, CSN_DO_CALLBACK, &w);
   member(&w, "for", csn_purpose_name(p->purpose));
   csn_jw_key(&w, "callbacks");
   csn_jw_raw(&w, csn_cstr(p->callbacks));
-  if (tool.n) {
-    csn_jw_key(&w, p->purpose == CSN_FOR_ERROR ? "error" : "tool");
-    csn_jw_str(&w, tool);
+  if (about.n) {
+    csn_jw_key(&w, p->purpose == CSN_FOR_ERROR     ? "error"
+                   : p->purpose == CSN_FOR_HANDOFF ? "input"
+                                                   : "tool");
+    csn_jw_str(&w, about);
   }
   if (p->call_id)
     member(&w, "call_id", p->call_id);

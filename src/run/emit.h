@@ -15,7 +15,7 @@ int64_t csn_emit_tool_call(csn_effects *e, const csn_event *ev, const csn_pendin
 int64_t csn_emit_ask(csn_effects *e, const csn_event *ev, const csn_pending *p, const char *why,
                      const csn_json *rule);
 /* tool: what an ENABLED asks about; empty else. */
-int64_t csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str tool);
+int64_t csn_emit_callback(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str about);
 int64_t csn_emit_child(csn_effects *e, const csn_event *ev, const csn_pending *p, csn_str agent);
 int64_t csn_emit_cancel(csn_effects *e, const csn_event *ev, enum csn_effect_kind kind,
                         int64_t target);

@@ -12,6 +12,7 @@ enum { REFS_MAX = 64, PATH_MAX_BYTES = 200 };
 struct check {
   const csn_json *root;
   csn_err *err;
+  const char *what;
   csn_buf path; /* of the value that is looked at */
   int refs;
 };
@@ -28,8 +29,8 @@ complain(struct check *c, const char *fmt, ...)
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  return csn_fail(c->err, CSN_E_INVALID, "%.*s: %s", (int)(c->path.n ? c->path.n : 6),
-                  c->path.n ? c->path.p : "answer", text);
+  return csn_fail(c->err, CSN_E_INVALID, "%.*s: %s", (int)(c->path.n ? c->path.n : strlen(c->what)),
+                  c->path.n ? c->path.p : c->what, text);
 }
 
 /* ---- equality ---- */
@@ -296,10 +297,10 @@ check_value(struct check *c, const csn_json *schema,
 }
 
 int
-csn_schema_check(const csn_json *schema, const csn_json *value, csn_err *err)
+csn_schema_check(const csn_json *schema, const csn_json *value, const char *what, csn_err *err)
 {
-  struct check c = {.root = schema, .err = err, .path = CSN_BUF(PATH_MAX_BYTES)};
-  csn_buf_addz(&c.path, "answer");
+  struct check c = {.root = schema, .err = err, .what = what, .path = CSN_BUF(PATH_MAX_BYTES)};
+  csn_buf_addz(&c.path, what);
   int rc = check_value(&c, schema, value);
   csn_buf_fini(&c.path);
   return rc;

@@ -13,8 +13,11 @@
 
 #include "caisson/json.h"
 
-/* 0, or CSN_E_INVALID with the place and what was expected:
- * "answer.items[2].name: expected a string, got a number". */
-int csn_schema_check(const csn_json *schema, const csn_json *value, csn_err *err) CSN_MUST;
+/* 0, or CSN_E_INVALID with the place and what was expected: with `what` "answer"
+ * "answer.items[2].name: expected a string, got a number".  The machine of a run
+ * calls it (hand-offs): with other verdicts or texts than before CSN_STEP_VERSION
+ * is to be raised. */
+int csn_schema_check(const csn_json *schema, const csn_json *value, const char *what,
+                     csn_err *err) CSN_MUST;
 
 #endif

@@ -102,6 +102,7 @@ csn_state_fini(csn_state *st)
   free(st->stop_output);
   free(st->next_agent);
   free(st->next_filter);
+  free(st->next_input);
   free(st->filter);
   free(st->model);
   free(st->session);
@@ -182,6 +183,8 @@ pending_to_json(const csn_pending *p, csn_jw *w)
       number(w, "tool_calls", p->tool_calls);
     flag(w, "interrupted", p->was_interrupted);
   }
+  if (p->purpose && p->name && !p->call_id)
+    text(w, "name", p->name);
   if (p->purpose) {
     text(w, "for", purpose_names[p->purpose]);
     text(w, "callbacks", p->callbacks);
@@ -236,6 +239,8 @@ team_to_json(const csn_state *st, csn_jw *w)
   if (st->next_agent) {
     text(w, "next_agent", st->next_agent);
     text(w, "next_filter", st->next_filter);
+    if (st->next_input)
+      text(w, "next_input", st->next_input);
   }
   if (st->filter) {
     text(w, "filter", st->filter);
@@ -252,6 +257,7 @@ team_from_json(csn_state *st, const csn_json *v, csn_err *err)
                     agent.p);
   st->next_agent = text_or_null(v, "next_agent");
   st->next_filter = text_or_null(v, "next_filter");
+  st->next_input = text_or_null(v, "next_input");
   st->filter = text_or_null(v, "filter");
   st->filter_to = csn_json_int(v, "filter_to", -1);
   return 0;

@@ -207,6 +207,7 @@ typedef struct csn_state {
   char *limit_what;               /* which limit ended the run; or NULL */
   int64_t limit_max, limit_used;  /* in its unit; cost in picodollars */
   char *next_agent, *next_filter; /* who goes on after this turn; or NULL */
+  char *next_input;               /* the arguments with which; NULL: it takes none */
   char *filter;      /* what a hand-off leaves of earlier items: messages, last; or NULL */
   int64_t filter_to; /* seq of the last record that it is about */
   char *model;       /* in the place of the agent's; or NULL */

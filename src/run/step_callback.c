@@ -5,7 +5,7 @@
 #include "run/step_impl.h"
 
 void
-csn_step_ask_callback(struct csn_step *s, enum csn_purpose purpose, csn_str name, csn_str tool)
+csn_step_ask_callback(struct csn_step *s, enum csn_purpose purpose, csn_str name, csn_str about)
 {
   csn_pending *p = csn_pending_add(s->st, CSN_DO_CALLBACK, -1);
   csn_buf list = CSN_BUF(6 * name.n + 8);
@@ -16,9 +16,9 @@ csn_step_ask_callback(struct csn_step *s, enum csn_purpose purpose, csn_str name
   p->callbacks = list.p;
   p->purpose = purpose;
   p->of = -1;
-  if (tool.n)
-    p->name = csn_dupz(tool);
-  p->seq = csn_emit_callback(s->out, s->ev, p, tool);
+  if (about.n)
+    p->name = csn_dupz(about);
+  p->seq = csn_emit_callback(s->out, s->ev, p, about);
 }
 
 static bool

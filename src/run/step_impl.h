@@ -72,9 +72,10 @@ void csn_step_enter_ended(struct csn_step *s);
 
 /* ---- step_callback.c ---- */
 
-/* Emits a callback with one name; the purpose is `of` no call. */
+/* Emits a callback with one name; the purpose is `of` no call.  about: a tool, the
+ * kind of an error, the arguments of a hand-off; or empty. */
 void csn_step_ask_callback(struct csn_step *s, enum csn_purpose purpose, csn_str name,
-                           csn_str tool);
+                           csn_str about);
 /* What is asked before each model call, and beside the first. */
 void csn_step_prepare_callbacks(struct csn_step *s);
 void csn_step_guard_input(struct csn_step *s);
@@ -155,6 +156,8 @@ void csn_step_choice_fini(csn_state *st);
 bool csn_step_set_agent(csn_state *st, csn_str name);
 /* The hand-off that the call is; NULL: none. */
 const csn_json *csn_step_handoff(const csn_state *st, const csn_pending *p);
+/* How the answer of one begins whose arguments are not as it wants them. */
+extern const char csn_step_bad_input[];
 void csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h);
 void csn_step_hand_off(struct csn_step *s);
 void csn_step_filtered(struct csn_step *s);

@@ -3,6 +3,7 @@
  *
  * A hand-off is a call of a tool that is not made: its answer names the agent
  * that goes on when all calls of the turn are done. */
+#include "run/schema_check.h"
 #include "run/step_impl.h"
 
 /* The agent of that name among those of record 0; NULL: none. */
@@ -72,8 +73,30 @@ csn_step_handoff(const csn_state *st, const csn_pending *p)
   return NULL;
 }
 
+const char csn_step_bad_input[] = "Invalid input for the hand-off";
+
 /* Before the name of a function, in the place of a filter's word. */
 static const char by_callback[] = "callback:";
+
+/* Whether its arguments are what the hand-off wants; else its answer says why not. */
+static bool
+fits(csn_pending *p, const csn_json *schema)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_str text = csn_str_trim(csn_cstr(p->arguments));
+  const csn_json *v;
+  csn_err err;
+  int rc = csn_json_parse(a, text.n ? text : CSN_STR("{}"), &v, &err);
+  if (rc == 0)
+    rc = csn_schema_check(schema, v, "input", &err);
+  if (rc == 0)
+    return true;
+  csn_buf why = CSN_BUF(2 * sizeof err.msg);
+  csn_buf_addf(&why, "%s: %s", csn_step_bad_input, err.msg);
+  free(p->answer);
+  p->answer = why.p;
+  return false;
+}
 
 /* The call's answer; the first of a turn counts. */
 void
@@ -85,6 +108,9 @@ csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h)
     csn_step_set_text(&p->answer, CSN_STR("Multiple handoffs detected, ignoring this one."));
     return;
   }
+  const csn_json *schema = csn_json_get(h, "input_schema");
+  if (schema && !fits(p, schema))
+    return;
   csn_buf text = CSN_BUF(6 * name.n + 40);
   csn_buf_addz(&text, "{\"assistant\": ");
   csn_json_quote(&text, name);
@@ -92,6 +118,9 @@ csn_step_take_handoff(struct csn_step *s, csn_pending *p, const csn_json *h)
   free(p->answer);
   p->answer = text.p;
   csn_step_set_text(&st->next_agent, name);
+  free(csn_steal(st->next_input));
+  if (schema)
+    st->next_input = csn_dupz(csn_cstr(p->arguments));
   csn_str callback = csn_json_str(csn_json_get(h, "filter"), "callback", CSN_STR(""));
   csn_buf filter = CSN_BUF(callback.n + 40);
   csn_buf_addz(&filter, callback.n ? by_callback : "");
@@ -108,6 +137,7 @@ csn_step_hand_off(struct csn_step *s)
   csn_state *st = s->st;
   csn_auto(csn_freep) char *from = csn_dupz(st->cfg.agent), *to = csn_steal(st->next_agent);
   csn_auto(csn_freep) char *filter = csn_steal(st->next_filter);
+  csn_auto(csn_freep) char *input = csn_steal(st->next_input);
   csn_step_set_agent(st, csn_cstr(to));
   st->instructions = -1;
   free(csn_steal(st->stop_output)); /* a hand-off goes before a result that would end the run */
@@ -121,7 +151,7 @@ csn_step_hand_off(struct csn_step *s)
     csn_step_loop_found(s, "handoffs", st->handoffs_back, "handing off from", from);
   if (asks && st->outcome == CSN_RUN_RUNNING) /* in this phase, before the other prepares */
     csn_step_ask_callback(s, CSN_FOR_HANDOFF, csn_cstr(filter + sizeof by_callback - 1),
-                          CSN_STR(""));
+                          csn_cstr(input));
 }
 
 /* {"effect","view":[items]}: what stands for all that came before. */

@@ -210,7 +210,8 @@ csn_step_settle(struct csn_step *s, csn_pending *p)
   note_stop(s, p);
   csn_pending done = *p;
   csn_pending_forget(s->st, p);
-  if (!csn_step_handoff(s->st, &done))
+  bool is_bad = csn_str_starts(csn_cstr(done.answer), csn_cstr(csn_step_bad_input));
+  if (!csn_step_handoff(s->st, &done) || is_bad)
     csn_step_watch_loops(s, &done);
   csn_pending_free(&done);
 }

@@ -84,4 +84,28 @@ def a_run_without_a_limit_of_turns_goes_on_after_kill_9():
     r.close()
 
 
+@test
+def a_hand_off_says_why():
+    def answer(body):
+        if "You review" in body.get("instructions", ""):
+            return reply(message("reviewed"))
+        wrong = {"why": "done", "priority": "soon"}
+        return reply(call("transfer_to_reviewer", wrong if not outputs(body) else {**wrong, "priority": 1}, f"c{len(outputs(body))}"))
+
+    schema = {"properties": {"why": {"type": "string"}, "priority": {"type": "integer", "minimum": 1}}}
+    r = Run(answer, handoffs=[{"agent": "reviewer", "filter": "last", "input_schema": schema}],
+            agents=[{"name": "reviewer", "description": "Reads code.", "instructions": "You review.", "capabilities": []}])
+    same(expect(r.place.run("--no-stream"), 0).stdout, "reviewed\n")
+    first, second, third = r.bodies()
+    tool, = first["tools"]
+    same((tool["name"], tool["description"], tool["strict"]),
+         ("transfer_to_reviewer", "Handoff to the reviewer agent to handle the request. Reads code.", True))
+    same(tool["parameters"]["required"], ["why", "priority"])
+    same(outputs(second)[0]["output"], "Invalid input for the hand-off: input.priority: expected integer, got a string")
+    same(len(third["input"]), 1)
+    made = [c["data"] for c in r.place.records() if c["kind"] == "tool_call"][1]
+    same((json.loads(made["arguments"]), made["answer"]), ({"why": "done", "priority": 1}, '{"assistant": "reviewer"}'))
+    r.close()
+
+
 sys.exit(finish())

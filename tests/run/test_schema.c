@@ -127,7 +127,7 @@ TEST(values_are_what_a_schema_describes_or_the_place_is_named)
     csn_err err = {0};
     OK(csn_json_parse(a, csn_cstr(fits[i].schema), &schema, &err), &err);
     OK(csn_json_parse(a, csn_cstr(fits[i].value), &value, &err), &err);
-    int rc = csn_schema_check(schema, value, &err);
+    int rc = csn_schema_check(schema, value, "answer", &err);
     if ((rc == 0) != (fits[i].complaint == NULL))
       fail_msg("%s and %s: %d %s", fits[i].schema, fits[i].value, rc, err.msg);
     if (rc < 0 && fits[i].complaint && !strstr(err.msg, fits[i].complaint))

@@ -86,6 +86,76 @@ TEST(a_tool_of_another_agent_is_no_hand_off)
   end(&p);
 }
 
+#define WITH_INPUT_AND(limits)                                                                     \
+  "{\"name\":\"a\",\"handoffs\":[{\"agent\":\"b\",\"tool\":\"to_b\",\"filter\":{\"callback\":"     \
+  "\"f\"},"                                                                                        \
+  "\"input_schema\":{\"type\":\"object\",\"properties\":{\"why\":{\"type\":\"string\"},"           \
+  "\"urgency\":{"                                                                                  \
+  "\"enum\":[1,2]}},\"required\":[\"why\",\"urgency\"],\"additionalProperties\":false}}],"         \
+  "\"limits\":{" limits "},\"agents\":[{\"name\":\"b\"}]}"
+#define WITH_INPUT WITH_INPUT_AND("")
+#define TO_B(id, args)                                                                             \
+  "{\"type\":\"function_call\",\"call_id\":\"" id "\",\"name\":\"to_b\",\"arguments\":\"" args "\"}"
+
+TEST(a_hand_off_may_want_an_input_and_is_not_made_without)
+{
+  static const struct {
+    const char *args, *complaint;
+  } bad[] = {{"", "input: why is missing"},
+             {"{\\\"why\\\":1,\\\"urgency\\\":1}", "input.why: expected string, got a number"},
+             {"{\\\"why\\\":\\\"x\\\",\\\"urgency\\\":3}", "input.urgency: "},
+             {"{\\\"why\\\":\\\"x\\\",\\\"urgency\\\":1,\\\"z\\\":1}", "z"},
+             {"{oops", "Invalid input for the hand-off: "}};
+  struct play p;
+  char reply[400];
+  for (size_t i = 0; i < CSN_COUNT(bad); i++) {
+    begin(&p, WITH_INPUT);
+    play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+    snprintf(reply, sizeof reply, "{\"effect\":2,\"items\":[" TO_B("c", "%s") "]}", bad[i].args);
+    play(&p, CSN_EV_MODEL_REPLIED, reply, "tool_call@4");
+    last_holds(&p, "\"answer\":\"Invalid input for the hand-off: ");
+    last_holds(&p, bad[i].complaint);
+    play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "c"), "model_call@6");
+    last_holds(&p, "\"agent\":\"a\"");
+    end(&p);
+  }
+  begin(&p, WITH_INPUT); /* of several the first that is one counts */
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" TO_B("c", "{}") "," TO_B(
+           "d", "{\\\"why\\\":\\\"it broke\\\",\\\"urgency\\\":2}") "]}",
+       "tool_call@4 tool_call@5");
+  last_holds(&p, "{\\\"assistant\\\": \\\"b\\\"}");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "c"), "");
+  reread(&p, WITH_INPUT);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "d"), "callback@8");
+  last_holds(&p, "{\"for\":\"handoff\",\"callbacks\":[\"f\"],\"input\":"
+                 "\"{\\\"why\\\":\\\"it broke\\\",\\\"urgency\\\":2}\"}");
+  reread(&p, WITH_INPUT);
+  play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":8}", "model_call@10");
+  last_holds(&p, "\"agent\":\"b\"");
+  end(&p);
+}
+
+TEST(the_same_wrong_input_again_and_again_is_a_loop)
+{
+  struct play p;
+  char reply[200], want[40];
+  begin(&p, WITH_INPUT_AND("\"repeats\":3"));
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  for (int i = 0; i < 3; i++) {
+    int at = 2 + 4 * i;
+    snprintf(reply, sizeof reply, "{\"effect\":%d,\"items\":[" TO_B("c", "{}") "]}", at);
+    snprintf(want, sizeof want, "tool_call@%d", at + 2);
+    play(&p, CSN_EV_MODEL_REPLIED, reply, want);
+    snprintf(reply, sizeof reply, "{\"effect\":%d,\"items\":[{\"output\":\"Invalid\"}]}", at + 2);
+    snprintf(want, sizeof want, i < 2 ? "model_call@%d" : "finish@%d", at + 4);
+    play(&p, CSN_EV_TOOL_RETURNED, reply, want);
+  }
+  assert_string_equal(p.st.reason, "loop_detected");
+  end(&p);
+}
+
 /* ---- for real ---- */
 
 static void
@@ -181,6 +251,8 @@ keep_last(void *user, csn_scope *sc, const csn_json *in, csn_buf *out, csn_err *
   (void)sc, (void)err;
   const csn_json *items = csn_json_get(in, "items");
   *(size_t *)user = items->n;
+  if (csn_json_get(in, "input"))
+    assert_int_equal(csn_json_int(csn_json_get(in, "input"), "urgency", 0), 2);
   csn_buf_addz(out, "{\"items\":[{\"role\":\"user\",\"content\":\"filtered\"}]}");
   return 0;
 }
@@ -191,7 +263,7 @@ TEST(a_function_says_what_the_next_agent_sees)
   char model[100];
   size_t seen = 0;
   csn_err err;
-  bench_init(&b, "rules:\n- {name: over, reply: [{transfer_to_helper: {}}]}\n");
+  bench_init(&b, "rules:\n- {name: over, reply: [{transfer_to_helper: {urgency: 2}}]}\n");
   bench_write(&b, "helper.yaml",
               "rules:\n- {name: end, when: {task: filtered, turn: 1}, reply: it was}\n"
               "- {name: no, reply: it was not}\n");
@@ -199,7 +271,9 @@ TEST(a_function_says_what_the_next_agent_sees)
   csn_agent *helper = csn_agent_new("helper");
   csn_agent_set_model(helper, model);
   OK(csn_agent_add_agent(b.agent, helper, &err), &err);
-  bench_set(&b, "handoffs", "[{\"agent\":\"helper\",\"filter\":{\"callback\":\"keep\"}}]");
+  bench_set(&b, "handoffs",
+            "[{\"agent\":\"helper\",\"filter\":{\"callback\":\"keep\"},\"input_schema\":"
+            "{\"properties\":{\"urgency\":{\"type\":\"integer\"}}}}]");
   csn_callback cb = {.size = sizeof cb, .name = "keep", .fn = keep_last, .user = &seen};
   csn_run *r = NULL;
   assert_int_equal(csn_run_start(b.rt, b.agent, CSN_STR("go"), NULL, &r, &err), CSN_E_INVALID);
@@ -224,6 +298,9 @@ TEST(what_cannot_be_is_an_error_before_the_run)
       {FILE("reviewer") "- {name: b, agents: []}\n", "agents is shared"},
       {FILE("{agent: reviewer, filter: some}"), "handoffs.filter: expected all, messages, last or"},
       {FILE("{tool: x}"), "the name of an `agent`"},
+      {FILE("{agent: reviewer, input_schema: {type: string}}"),
+       "handoffs.input_schema: expected the schema of an object"},
+      {FILE("{agent: reviewer, input_schema: 1}"), "handoffs.input_schema: expected an object"},
       {FILE("reviewer") "- {name: b, model: \"nowhere/x\"}\n", "no such provider"},
   };
   for (size_t i = 0; i < CSN_COUNT(rows); i++) {
@@ -299,6 +376,8 @@ TEST(two_things_of_one_name_are_an_error_before_the_run_that_names_both)
 RUN_TESTS("run/team", RUN(a_hand_off_waits_for_the_turn_and_the_first_one_counts),
           RUN(hand_offs_to_and_fro_without_anything_new_are_a_loop),
           RUN(a_tool_of_another_agent_is_no_hand_off),
+          RUN(a_hand_off_may_want_an_input_and_is_not_made_without),
+          RUN(the_same_wrong_input_again_and_again_is_a_loop),
           RUN(the_other_agent_goes_on_with_its_own_model),
           RUN(a_filter_leaves_messages_or_the_last_one),
           RUN(members_made_by_a_program_have_their_tools_also_after_a_resume),
