@@ -36,6 +36,11 @@ void csn_make_devices(void);
 
 /* What is this jail's own (jail/mounts.c), on top of the skeleton as "/". */
 void csn_jail_mounts(const struct csn_jail_plan *plan);
+/* In a build, over the skeleton what may be changed (jail/system.c). */
+void csn_jail_system(const struct csn_jail_plan *plan);
+/* Whether an entry at the top of a root file system is not used, since the jail
+ * has its own of that name; so are "." and "..". */
+bool csn_jail_is_ours(const char *name);
 /* Its users and groups over those of the skeleton (jail/accounts.c). */
 void csn_jail_accounts(const struct csn_jail_plan *plan);
 /* The last of it: the workspace, and what nobody needs to see. */

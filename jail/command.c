@@ -6,7 +6,7 @@
  * memory until it executes, so a failure is told through a variable, and the
  * warden's size does not matter.  The seal is inherited; what is left to do is
  * a session, three descriptors, the folder and, where the jail has more than
- * one user id, user 1000.
+ * one user id, who it is.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -122,18 +122,19 @@ execute(struct start *s)
   give_up(s, CSN_COMMAND_AT_EXEC);
 }
 
-/* Never root: it would be the warden's equal. */
+/* Never root, which would be the warden's equal; but for a build, which needs
+ * that, and whose warden keeps no capability that its commands have not. */
 static uid_t
-not_root(uint32_t id)
+user_of(const struct warden *w, uint32_t id)
 {
-  return id ? id : CSN_JAIL_UID;
+  return id || w->plan->open.is_build ? id : CSN_JAIL_UID;
 }
 
 static bool
-become(const csn_jail_exec *x, bool keep_groups)
+become(const struct warden *w, const csn_jail_exec *x)
 {
-  gid_t groups[CSN_JAIL_GROUPS_MAX], gid = not_root(x->gid);
-  uid_t uid = not_root(x->uid);
+  gid_t groups[CSN_JAIL_GROUPS_MAX], gid = user_of(w, x->gid);
+  uid_t uid = user_of(w, x->uid);
   errno = EPERM;
   if (x->n_groups > CSN_JAIL_GROUPS_MAX)
     return false;
@@ -142,7 +143,7 @@ become(const csn_jail_exec *x, bool keep_groups)
       return false;
     groups[i] = x->groups[i];
   }
-  bool keeps = keep_groups && x->n_groups == 0;
+  bool keeps = w->plan->open.keep_groups && x->n_groups == 0;
   return (keeps || setgroups(x->n_groups, groups) == 0) && setresgid(gid, gid, gid) == 0 &&
          setresuid(uid, uid, uid) == 0;
 }
@@ -161,7 +162,7 @@ child_main(void *arg)
       give_up(s, CSN_COMMAND_AT_SETUP);
   if (s->tty && ioctl(0, TIOCSCTTY, 0) < 0)
     give_up(s, CSN_COMMAND_AT_SETUP);
-  if (s->warden->plan->ranged && !become(s->x, s->warden->plan->open.keep_groups))
+  if (s->warden->plan->ranged && !become(s->warden, s->x))
     give_up(s, CSN_COMMAND_AT_SETUP);
   if (chdir(s->cwd) < 0)
     give_up(s, CSN_COMMAND_AT_CWD);
@@ -179,8 +180,8 @@ open_terminal(const struct warden *w, struct start *s, const csn_jail_exec *x)
 {
   int unlock = 0;
   if (w->plan->ranged) {
-    setfsgid(not_root(x->gid));
-    setfsuid(not_root(x->uid));
+    setfsgid(user_of(w, x->gid));
+    setfsuid(user_of(w, x->uid));
   }
   int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
   if (w->plan->ranged) {

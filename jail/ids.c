@@ -180,6 +180,22 @@ map_owner(char to[MAP_MAX], unsigned long id, unsigned long base, unsigned long 
              CSN_JAIL_RANGE - inside - 1);
 }
 
+/* Puts a new namespace with these maps where one for mounts was. */
+static int
+renew_owner(struct csn_ids *ids, const char *uids, const char *gids)
+{
+  if (ids->owner >= 0)
+    close(ids->owner);
+  ids->owner = -1;
+  pid_t pid = csn_ids_hold(CLONE_NEWUSER);
+  if (pid < 0)
+    return -1;
+  if (write_maps(pid, uids, gids))
+    ids->owner = csn_ids_open(pid, "/ns/user");
+  csn_ids_release(pid);
+  return ids->owner;
+}
+
 int
 csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2],
               bool with_harness)
@@ -188,22 +204,24 @@ csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2
   if (ids->owner >= 0 && ids->uid == uid && ids->gid == gid && ids->inside[0] == inside[0] &&
       ids->inside[1] == inside[1] && ids->knows_harness == with_harness)
     return ids->owner;
-  if (ids->owner >= 0)
-    close(ids->owner);
-  ids->owner = -1;
   map_owner(uids, uid, ids->base, inside[0], with_harness);
   map_owner(gids, gid, ids->base, inside[1], with_harness);
-  pid_t pid = csn_ids_hold(CLONE_NEWUSER);
-  if (pid < 0)
-    return -1;
-  if (write_maps(pid, uids, gids))
-    ids->owner = csn_ids_open(pid, "/ns/user");
-  csn_ids_release(pid);
   ids->uid = uid;
   ids->gid = gid;
   memcpy(ids->inside, inside, sizeof ids->inside);
   ids->knows_harness = with_harness;
-  return ids->owner;
+  return renew_owner(ids, uids, gids);
+}
+
+int
+csn_ids_system(struct csn_ids *ids)
+{
+  char map[MAP_MAX];
+  map_line(map, 0, ids->base, CSN_JAIL_RANGE);
+  map_line(map + strlen(map), CSN_JAIL_HARNESS_ID, 0, 1);
+  ids->uid = (uid_t)-1; /* no folder's: the next one makes its own */
+  ids->gid = (gid_t)-1;
+  return renew_owner(ids, map, map);
 }
 
 /* The commands of an ordinary user's jail are in a namespace below the one that

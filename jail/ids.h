@@ -52,6 +52,11 @@ void csn_ids_drop(struct csn_ids *ids); /* nothing of its jail is left; NULL is 
 int csn_ids_owner(struct csn_ids *ids, uid_t uid, gid_t gid, const uint32_t inside[2],
                   bool with_harness);
 
+/* The same for a root file system that is being built: who owns a file on the
+ * disk owns it in the range, and root of this machine can make files as in
+ * csn_ids_owner(). */
+int csn_ids_system(struct csn_ids *ids);
+
 /* Enters user and mount namespaces in which an ordinary user is 1000 and has
  * all capabilities.  NULL or what failed, with errno. */
 const char *csn_ids_single(void);

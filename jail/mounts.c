@@ -115,10 +115,12 @@ void
 csn_jail_mounts(const struct csn_jail_plan *plan)
 {
   const csn_jail_limits *l = &plan->open.limits;
-  bool in_memory = !(plan->open.with & CSN_JAIL_WITH(CSN_JAIL_WORKSPACE));
+  bool in_memory = plan->open.is_build || !(plan->open.with & CSN_JAIL_WITH(CSN_JAIL_WORKSPACE));
   /* An asked for workspace of memory may take half of it. */
   int64_t own = csn_jail_share(l, CSN_JAIL_OWN_BYTES, in_memory && l->disk >= 0 ? 8 : 4);
   processes(); /* first: its covers lie where /tmp comes */
+  if (plan->open.is_build)
+    csn_jail_system(plan);
   csn_jail_accounts(plan);
   if (plan->fds[CSN_JAIL_DEV] > 0)
     attach_extras(plan);
@@ -150,7 +152,7 @@ csn_jail_graft(const struct csn_jail_plan *plan)
 {
   const csn_jail_limits *l = &plan->open.limits;
   const char *root = plan->open.root;
-  if (plan->fds[CSN_JAIL_WORKSPACE] > 0)
+  if (plan->fds[CSN_JAIL_WORKSPACE] > 0 && !plan->open.is_build)
     csn_attach(plan->fds[CSN_JAIL_WORKSPACE], root);
   else
     mount_own(plan, root, csn_jail_workspace_bytes(l), csn_jail_workspace_files(l));

@@ -63,6 +63,11 @@ enum { CSN_JAIL_UNDER_MAX = 40 };
  * not given to the jail's user yet as this id, which nobody has. */
 enum { CSN_JAIL_HARNESS_ID = CSN_JAIL_BASE - 1 };
 
+/* A build: the folder given as the workspace, with layers under it, is no
+ * workspace but the root file system itself, writable, whose owners are on the
+ * disk who they are inside; the workspace is in memory.  Where there is a range
+ * of ids, commands are root of it, with what installing takes and no more. */
+
 /* What a jail may use; -1: as much as there is.  The harness has filled in all
  * of it but memory, where 0 asks for a share of what this machine has. */
 typedef struct csn_jail_limits {
@@ -146,6 +151,7 @@ typedef struct csn_jail_open {
   uint32_t keep_groups; /* commands keep the harness's further groups, which an ordinary user may
                            need for devices */
   uint32_t keep_owner;  /* fail rather than give the folder of the workspace away */
+  uint32_t is_build;    /* see below */
   csn_jail_limits limits;
   uint32_t uid, gid; /* who owns the workspace and the home; 1000 without a range of ids */
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */

@@ -37,10 +37,10 @@ keep_capabilities(uint32_t kept)
 }
 
 static void
-drop_bounding_set(void)
+drop_bounding_set(uint32_t but)
 {
   for (int cap = 0; cap < 64; cap++)
-    if (prctl(PR_CAPBSET_DROP, cap) < 0) {
+    if ((cap > 31 || !(but >> cap & 1)) && prctl(PR_CAPBSET_DROP, cap) < 0) {
       if (errno == EINVAL)
         break; /* past the last one of this kernel */
       csn_jail_fail("drop the bounding capabilities", "");
@@ -87,9 +87,10 @@ struct rules {
 };
 
 /* A second wall behind the mounts: reading everywhere, writing only where the
- * mounts are writable, device files nowhere.  All but the workspace. */
+ * mounts are writable (in a build the mounts alone say where that is), device
+ * files nowhere.  All but the workspace. */
 static struct rules
-make_rules(void)
+make_rules(bool is_build)
 {
   static const char *const writable[] = {"/tmp", CSN_JAIL_HOME, "/dev/shm"};
   long abi = syscall(NR_landlock_create_ruleset, NULL, 0, 1);
@@ -105,7 +106,8 @@ make_rules(void)
   r.fd = (int)syscall(NR_landlock_create_ruleset, &r.handled, sizeof r.handled, 0);
   if (r.fd < 0)
     csn_jail_fail("make Landlock rules", "");
-  allow_beneath(r.fd, "/", LL_EXECUTE | LL_READ_FILE | LL_READ_DIR);
+  allow_beneath(r.fd, "/",
+                is_build ? r.handled & ~NO_NODES : LL_EXECUTE | LL_READ_FILE | LL_READ_DIR);
   for (size_t i = 0; i < sizeof writable / sizeof *writable; i++)
     allow_beneath(r.fd, writable[i], r.handled & ~NO_NODES);
   uint64_t special = LL_WRITE_FILE | LL_READ_FILE | (r.handled & (LL_TRUNCATE | LL_IOCTL_DEV));
@@ -141,19 +143,27 @@ load_filter(const struct sock_filter *code, size_t n)
 int
 csn_jail_seal(struct csn_jail_plan *plan, void (*graft)(struct csn_jail_plan *))
 {
-  uint32_t own = plan->ranged ? 1u << CAP_KILL | 1u << CAP_SETUID | 1u << CAP_SETGID : 0;
-  drop_bounding_set();
+  /* What it takes to install packages: to give files to others. */
+  const uint32_t installs = 1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_FOWNER |
+                            1u << CAP_FSETID | 1u << CAP_KILL | 1u << CAP_SETUID | 1u << CAP_SETGID;
+  bool is_build = plan->open.is_build;
+  uint32_t given = plan->ranged && is_build ? installs : 0;
+  uint32_t own = given | (plan->ranged ? 1u << CAP_KILL | 1u << CAP_SETUID | 1u << CAP_SETGID : 0);
+  drop_bounding_set(given);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
     csn_jail_fail("set no_new_privs", "");
   keep_capabilities(own | 1u << CAP_SYS_ADMIN | 1u << CAP_SYS_CHROOT);
-  struct rules rules = make_rules();
-  load_filter(deny_filter, sizeof deny_filter / sizeof *deny_filter);
+  struct rules rules = make_rules(is_build);
+  if (is_build)
+    load_filter(deny_build_filter, sizeof deny_build_filter / sizeof *deny_build_filter);
+  else
+    load_filter(deny_filter, sizeof deny_filter / sizeof *deny_filter);
   load_filter(allow_filter, sizeof allow_filter / sizeof *allow_filter);
   graft(plan);
   if (!plan->ranged) {
     if (setns(plan->fds[CSN_JAIL_USERS], CLONE_NEWUSER) < 0)
       csn_jail_fail("enter the commands' user namespace", "");
-    drop_bounding_set(); /* that had filled it again */
+    drop_bounding_set(0); /* that had filled it again */
   }
   csn_jail_limit_processes(plan);
   keep_capabilities(own);

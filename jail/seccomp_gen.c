@@ -15,6 +15,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -480,9 +481,10 @@ keep_core_limit(scmp_filter_ctx f, uint32_t arch)
 
 /* Files of the workspace belong to the owner of its folder, who may be root:
  * with these bits others of this machine could run one as that user.  The mode
- * of openat2(2) lies in memory, so that call is not allowed at all. */
+ * of openat2(2) lies in memory, so that call is not allowed at all.  Packages
+ * have such files: a build goes on without the bits, which no jail honours. */
 static void
-refuse_set_id(scmp_filter_ctx f, uint32_t arch)
+refuse_set_id(scmp_filter_ctx f, uint32_t arch, bool is_build)
 {
   static const struct {
     const char *name;
@@ -497,12 +499,14 @@ refuse_set_id(scmp_filter_ctx f, uint32_t arch)
         struct scmp_arg_cmp c[] = {
             SCMP_CMP(calls[i].mode, SCMP_CMP_MASKED_EQ, bits[b], bits[b]),
             SCMP_CMP(calls[i].flags, SCMP_CMP_MASKED_EQ, makes[m], makes[m])};
-        add(f, arch, SCMP_ACT_ERRNO(EPERM), calls[i].name, calls[i].flags ? 2 : 1, c);
+        bool changes = strstr(calls[i].name, "chmod") != NULL;
+        add(f, arch, SCMP_ACT_ERRNO(is_build && changes ? 0 : EPERM), calls[i].name,
+            calls[i].flags ? 2 : 1, c);
       }
 }
 
 static scmp_filter_ctx
-deny(uint32_t arch)
+deny(uint32_t arch, bool is_build)
 {
   const uint32_t no = SCMP_ACT_ERRNO(EPERM);
   scmp_filter_ctx f = new_filter(SCMP_ACT_ALLOW, arch);
@@ -524,7 +528,7 @@ deny(uint32_t arch)
   struct scmp_arg_cmp other = SCMP_A0(SCMP_CMP_NE, 0);
   add(f, arch, no, "prlimit64", 1, &other);
   keep_core_limit(f, arch);
-  refuse_set_id(f, arch);
+  refuse_set_id(f, arch, is_build);
   /* Families left: AF_UNIX, AF_INET, AF_INET6, and routes of AF_NETLINK. */
   static const int families[] = {0, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15};
   for (size_t i = 0; i < sizeof families / sizeof *families; i++)
@@ -594,7 +598,8 @@ main(int argc, char **argv)
     fprintf(stderr, "usage: seccomp_gen x86_64|aarch64\n");
     return 2;
   }
-  print_filter("deny_filter", deny(arch));
+  print_filter("deny_filter", deny(arch, false));
+  print_filter("deny_build_filter", deny(arch, true));
   print_filter("allow_filter", allow(arch));
   print_filter("end_filter", end(arch));
   return 0;

@@ -147,13 +147,21 @@ host_programs(void)
 
 /* ---- a rootfs folder ---- */
 
+bool
+csn_jail_is_ours(const char *name)
+{
+  static const char *const ours[] = {".", "..", "dev", "home", "proc", "root", "run", "sys", "tmp"};
+  for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+    if (strcmp(ours[i], name) == 0)
+      return true;
+  return false;
+}
+
 /* Binds what the folder holds, entry by entry, so that mount points which it
  * lacks can be made beside them. */
 static void
 folder_programs(int tree)
 {
-  static const char *const ours[] = {"dev", "home", "proc", "root", "run",
-                                     "sys", "tmp",  "..",   NULL};
   csn_make_folder(".rootfs");
   if (sys_tree_protect(tree, CSN_LOCKED, -1) < 0)
     csn_jail_fail("protect", "the rootfs folder");
@@ -163,10 +171,7 @@ folder_programs(int tree)
     csn_jail_fail("read", "the rootfs folder");
   for (struct dirent *d; (d = readdir(folder));) {
     char from[sizeof d->d_name + 16], target[PATH_MAX];
-    bool skip = strcmp(d->d_name, ".") == 0;
-    for (const char *const *o = ours; *o; o++)
-      skip |= strcmp(*o, d->d_name) == 0;
-    if (skip)
+    if (csn_jail_is_ours(d->d_name))
       continue;
     memcpy(from, ".rootfs/", 8);
     memcpy(from + 8, d->d_name, strlen(d->d_name) + 1);

@@ -81,6 +81,8 @@ csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
   }
   if (open->under && !(open->with & CSN_JAIL_WITH(CSN_JAIL_WORKSPACE)))
     return false;
+  if (open->is_build && (!open->under || !open->layers || open->pool || open->devices))
+    return false;
   bool has_names = open->with & CSN_JAIL_WITH(CSN_JAIL_NAMES);
   if (open->devices > CSN_JAIL_EXTRAS_MAX || open->libraries > CSN_JAIL_EXTRAS_MAX ||
       open->devices + open->libraries > CSN_JAIL_EXTRAS_MAX ||

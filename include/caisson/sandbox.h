@@ -118,8 +118,8 @@ typedef struct csn_sandbox_spec {
   const char *const *devices;
   const uint16_t *expose; /* ports that csn_sandbox_dial() may connect to */
   size_t n_expose;
-  const csn_layers *layers; /* NULL: the workspace is workspace_fd itself */
-  struct csn_stack *stack;  /* the port's: leave it NULL */
+  const csn_layers *layers;          /* NULL: the workspace is workspace_fd itself */
+  const struct csn_sandbox_own *own; /* the port's: leave it NULL */
   /* What csn_sandbox_state() told: opens that one again, or CSN_E_NOT_FOUND.  NULL: a new one. */
   const csn_json *state;
   bool keep;         /* closing lets go of it, and csn_sandbox_destroy() ends it */

@@ -236,6 +236,8 @@ csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
     rc = csn_agent_check_untrusted(a, err);
   if (rc == 0)
     rc = csn_agent_check_manifest(a, err);
+  if (rc == 0)
+    rc = csn_agent_check_environment(a, err);
   return rc < 0 ? rc : csn_agent_check_approvals(a, err);
 }
 

@@ -79,10 +79,11 @@ struct csn_agent {
   const char *description;     /* for hand-offs to it; or NULL */
   csn_agent **agents;          /* the others of its run, owned */
   size_t n_agents;
-  csn_agent *parent;         /* the first agent, of which this is one of `agents`; or NULL */
-  const csn_json *errors;    /* the section `error_handlers`; NULL: none */
-  const csn_json *untrusted; /* {entries?, tools?}; NULL: none */
-  const csn_json *approvals; /* resolved rules, see policy.h; NULL: none */
+  csn_agent *parent;           /* the first agent, of which this is one of `agents`; or NULL */
+  const csn_json *errors;      /* the section `error_handlers`; NULL: none */
+  const csn_json *untrusted;   /* {entries?, tools?}; NULL: none */
+  const csn_json *environment; /* sandbox/environment.h; NULL: none */
+  const csn_json *approvals;   /* resolved rules, see policy.h; NULL: none */
   csn_output *outputs;
   size_t n_outputs;
   struct csn_agent_tool *tools;
@@ -182,6 +183,8 @@ void csn_agent_write_approvals(const csn_agent *a, csn_jw *w);
 bool csn_agent_has_untrusted_files(const csn_agent *a);
 bool csn_agent_is_untrusted_tool(const csn_agent *a, csn_str tool);
 int csn_agent_check_untrusted(const csn_agent *a, csn_err *err) CSN_MUST;
+/* Whether its sandbox can have an environment: agent_environment.c */
+int csn_agent_check_environment(const csn_agent *a, csn_err *err) CSN_MUST;
 /* The section `approvals`, checked against the agent's tools: agent_policy.c */
 int csn_agent_check_approvals(const csn_agent *a, csn_err *err) CSN_MUST;
 

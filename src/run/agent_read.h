@@ -112,6 +112,10 @@ void csn_agent_write_reset_tool_choice(const csn_agent *a, csn_jw *w);
 int csn_agent_read_errors(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_errors(const csn_agent *a, csn_jw *w);
 
+/* agent_environment.c */
+int csn_agent_read_environment(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_environment(const csn_agent *a, csn_jw *w);
+
 /* agent_untrusted.c */
 int csn_agent_read_untrusted(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_untrusted(const csn_agent *a, csn_jw *w);

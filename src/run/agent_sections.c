@@ -15,6 +15,7 @@ struct section {
 static const struct section sections[] = {
     {"settings", csn_agent_read_settings, NULL}, /* written before them, as the next */
     {"limits", csn_agent_read_budget, NULL},
+    {"environment", csn_agent_read_environment, csn_agent_write_environment},
     {"tools", csn_agent_read_tools, csn_agent_write_tools},
     {"output_schema", csn_agent_read_output_schema, csn_agent_write_output_schema},
     {"tool_use", csn_agent_read_tool_use, csn_agent_write_tool_use},

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "core/fd.h"
+#include "run/box_environment.h"
 #include "run/box_manifest.h"
 #include "run/box_network.h"
 #include "run/box_remote.h"
@@ -115,7 +116,6 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .workspace_fd = b->workspace_fd,
       .lock_fd = b->lock_fd,
       .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,
-      .rootfs = a->sandbox.rootfs,
       .user = a->sandbox.run_as,
       .devices = a->sandbox.devices,
       .limits = &a->sandbox.limits,
@@ -143,6 +143,8 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   for (const char *const *e = a->sandbox.environment; e && *e; e++)
     env[k++] = *e;
   spec.environment = env;
+  if (rc == 0)
+    rc = csn_box_rootfs(r, sc, tmp, &spec.rootfs, err);
   if (rc == 0)
     rc = csn_sandbox_open(&b->sb, sc, &spec, err);
   csn_arena_free(tmp);

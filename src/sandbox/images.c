@@ -135,8 +135,8 @@ write_config(csn_jw *w, const csn_image_config *c)
   csn_jw_end(w);
 }
 
-static int
-write_record(const csn_layer_store *s, const csn_image *i, csn_err *err)
+int
+csn_image_keep(const csn_layer_store *s, const csn_image *i, csn_err *err)
 {
   char path[NAME_MAX_BYTES + 16];
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(RECORD_MAX);
@@ -158,6 +158,8 @@ write_record(const csn_layer_store *s, const csn_image *i, csn_err *err)
   csn_jw_int(&w, (int64_t)i->files);
   csn_jw_key(&w, "must_merge");
   csn_jw_bool(&w, i->must_merge);
+  if (i->resolved.n)
+    write_str(&w, "resolved", i->resolved);
   csn_jw_end(&w);
   write_config(&w, &i->config);
   csn_jw_end(&w);
@@ -189,6 +191,7 @@ read_record(const csn_layer_store *s, const char *path, csn_image **out, csn_err
   i->name = csn_arena_dup(i->arena, csn_json_str(own, "name", CSN_STR("")));
   i->source = csn_arena_dup(i->arena, csn_json_str(own, "source", CSN_STR("")));
   i->stamp = csn_arena_dup(i->arena, csn_json_str(own, "stamp", CSN_STR("")));
+  i->resolved = csn_arena_dup(i->arena, csn_json_str(own, "resolved", CSN_STR("")));
   i->created_ms = csn_json_int(own, "created_ms", 0);
   i->bytes = (uint64_t)csn_json_int(own, "bytes", 0);
   i->files = (uint64_t)csn_json_int(own, "files", 0);
@@ -367,7 +370,7 @@ csn_image_import(csn_layer_store *s, csn_scope *sc, const char *source, const ch
   if (!is_name(i->name))
     return csn_fail(err, CSN_E_INVALID, "%.300s has no fit name of its own; give one with --name",
                     o.word);
-  rc = write_record(s, i, err);
+  rc = csn_image_keep(s, i, err);
   if (rc == 0)
     *out = csn_steal(i);
   return rc;
@@ -407,7 +410,7 @@ csn_image_cached(csn_layer_store *s, csn_scope *sc, const char *source,
   if (rc < 0)
     return rc;
   i->name = CSN_STR("");
-  rc = write_record(s, i, err);
+  rc = csn_image_keep(s, i, err);
   if (rc == 0)
     *out = csn_steal(i);
   return rc;

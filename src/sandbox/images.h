@@ -22,6 +22,7 @@ typedef struct csn_image {
   uint64_t bytes, files; /* of its layers */
   bool must_merge;       /* no overlay can be made of them: csn_layer_stats says why */
   csn_image_config config;
+  csn_str resolved; /* of a built one: its packages with their versions, as JSON; else "" */
 } csn_image;
 
 void csn_image_free(csn_image *i);
@@ -35,6 +36,8 @@ int csn_image_import(csn_layer_store *s, csn_scope *sc, const char *source, cons
 /* The same without a name, and without work while the source is as it was. */
 int csn_image_cached(csn_layer_store *s, csn_scope *sc, const char *source,
                      const csn_image_progress *progress, csn_image **out, csn_err *err) CSN_MUST;
+/* Keeps a record of one whose layers are in the store. */
+int csn_image_keep(const csn_layer_store *s, const csn_image *i, csn_err *err) CSN_MUST;
 /* CSN_E_NOT_FOUND says how to get one. */
 int csn_image_find(const csn_layer_store *s, const char *name, csn_image **out,
                    csn_err *err) CSN_MUST;

@@ -20,6 +20,21 @@ csn_jail_stack_ask(csn_jail_ask *ask, const struct csn_stack *stack)
   ask->open.under = (uint32_t)n;
 }
 
+int
+csn_jail_build_ask(csn_jail_ask *ask, int folder, csn_err *err)
+{
+  if (ask->open.layers == 0)
+    return csn_fail(err, CSN_E_INVALID, "only the root file system of an image can be built upon");
+  if (ask->open.layers > CSN_JAIL_UNDER_MAX)
+    return csn_fail(err, CSN_E_LIMIT, "the image has %u layers; at most %d can be built upon",
+                    ask->open.layers, CSN_JAIL_UNDER_MAX);
+  ask->fds[CSN_JAIL_WORKSPACE] = folder;
+  ask->under = ask->layers;
+  ask->open.under = ask->open.layers;
+  ask->open.is_build = 1;
+  return 0;
+}
+
 void
 csn_jail_stack_take(csn_sandbox *sb, int view)
 {

@@ -7,6 +7,9 @@
 
 /* Puts the layers of a workspace, which may be NULL, into a request. */
 void csn_jail_stack_ask(csn_jail_ask *ask, const struct csn_stack *stack);
+/* The same for a build over the layers that the request has: its folder holds
+ * `upper` and `work`. */
+int csn_jail_build_ask(csn_jail_ask *ask, int folder, csn_err *err) CSN_MUST;
 
 /* The workspace is the view that came of it, unless that is -1. */
 void csn_jail_stack_take(csn_sandbox *sb, int view);

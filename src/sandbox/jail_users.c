@@ -12,6 +12,7 @@
 #include "core/fd.h"
 #include "jail/proto.h"
 #include "sandbox/jail.h"
+#include "sandbox/stack.h"
 
 enum { FILE_MAX = 1 << 20 };
 
@@ -66,6 +67,8 @@ csn_jail_users_file(const csn_accounts *a, const csn_rootfs *r, const csn_sandbo
                     int *fd, csn_err *err)
 {
   *fd = -1;
+  if (csn_spec_build(spec))
+    return 0; /* it may change them */
   if (r->n == 0 && !spec->user && !spec->users && spec->n_groups == 0)
     return 0;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 * FILE_MAX);

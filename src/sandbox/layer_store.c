@@ -17,6 +17,7 @@
 
 #include "caisson/json.h"
 #include "core/fd.h"
+#include "sandbox/jail.h"
 #include "wire/unzip.h"
 
 /* A small file may unpack to this much; beyond, to so many times its size. */
@@ -423,7 +424,7 @@ csn_layer_store_sweep(csn_layer_store *s, const csn_digest *keep, size_t n, uint
     return rc;
   for (struct dirent *e; rc >= 0 && (e = readdir(d));)
     if (e->d_name[0] != '.')
-      rc = csn_remove_tree(dirfd(d), e->d_name, err);
+      rc = csn_jail_remove(dirfd(d), e->d_name, err); /* builds leave files of lent ids */
   closedir(d);
   return rc < 0 ? rc : removed;
 }

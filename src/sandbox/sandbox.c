@@ -93,27 +93,28 @@ open_on_layers(csn_sandbox **out, const csn_sandbox_ops *ops, csn_scope *sc,
                const csn_sandbox_spec *spec, csn_err *err)
 {
   csn_auto(csn_stack_freep) csn_stack *stack = NULL;
-  csn_sandbox_spec own = *spec;
+  csn_sandbox_spec with = *spec;
   csn_err why;
   int rc = csn_stack_open(&stack, sc, spec->workspace_fd, spec->layers, err);
   if (rc < 0)
     return rc;
-  own.stack = stack;
+  const struct csn_sandbox_own own = {.stack = stack};
+  with.own = &own;
   rc = ops == &csn_sandbox_jail ? csn_stack_prepare(stack, &why) : CSN_E_UNSUPPORTED;
   bool has_overlay = rc == 0;
   if (has_overlay) {
-    rc = ops->open(out, sc, &own, &why);
+    rc = ops->open(out, sc, &with, &why);
     has_overlay = rc == 0 || !strstr(why.msg, CSN_JAIL_NO_STACK);
   }
   if (rc < 0 && (has_overlay || rc != CSN_E_UNSUPPORTED))
     return csn_fail(err, (enum csn_code)rc, "%s", why.msg);
   if (rc < 0) {
     csn_auto(csn_closep) int upper = -1;
-    own.stack = NULL;
+    with.own = NULL;
     rc = csn_stack_copy(stack, sc, &upper, err);
-    own.workspace_fd = upper;
+    with.workspace_fd = upper;
     if (rc == 0)
-      rc = ops->open(out, sc, &own, err);
+      rc = ops->open(out, sc, &with, err);
   }
   if (rc == 0)
     (*out)->stack = csn_steal(stack);

@@ -29,6 +29,23 @@ typedef struct csn_stack {
   bool is_copied; /* there is no overlay here: upper/ holds everything */
 } csn_stack;
 
+/* What is added to a sandbox's specification on the way to the back-end; each
+ * may be NULL. */
+struct csn_sandbox_own {
+  csn_stack *stack; /* of the workspace */
+  const int *build; /* the folder of a root file system that is being built */
+};
+static inline csn_stack *
+csn_spec_stack(const csn_sandbox_spec *spec)
+{
+  return spec->own ? spec->own->stack : NULL;
+}
+static inline const int *
+csn_spec_build(const csn_sandbox_spec *spec)
+{
+  return spec->own ? spec->own->build : NULL;
+}
+
 /* Opens or makes the workspace in the folder `dir`. */
 int csn_stack_open(csn_stack **out, csn_scope *sc, int dir, const csn_layers *l,
                    csn_err *err) CSN_MUST;

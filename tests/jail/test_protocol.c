@@ -162,6 +162,8 @@ static const struct packet {
   uint32_t with;
   size_t fds;
   const char *root; /* NULL: a good one */
+  uint32_t layers, under, pool;
+  bool is_build;
 } packets[] = {
     {"a byte", 1, 0, 1, NULL},
     {"one byte too few", sizeof(csn_jail_open) - 1, 8, 1, NULL},
@@ -184,6 +186,10 @@ static const struct packet {
     {"a root that leads up later", 0, 8, 1, "/work/../../etc"},
     {"a root with an empty part", 0, 8, 1, "//etc"},
     {"a root that ends in a slash", 0, 8, 1, "/work/"},
+    {"a build upon nothing", 0, 8 | 32, 2, NULL, .is_build = true},
+    {"a build without a folder", 0, 8, 2, NULL, .layers = 1, .is_build = true},
+    {"a build upon the host", 0, 8 | 32, 3, NULL, .under = 1, .is_build = true},
+    {"builds kept ready", 0, 8 | 32, 4, NULL, .layers = 1, .under = 1, .pool = 1, .is_build = true},
 };
 
 TEST(the_spawner_answers_malformed_packets_and_lives)
@@ -204,6 +210,10 @@ TEST(the_spawner_answers_malformed_packets_and_lives)
     const struct packet *p = &packets[i % CSN_COUNT(packets)];
     csn_jail_open open = good_open();
     open.with = p->with;
+    open.layers = p->layers;
+    open.under = p->under;
+    open.pool = p->pool;
+    open.is_build = p->is_build;
     if (p->root)
       snprintf(open.root, sizeof open.root, "%s", p->root);
     memcpy(bytes, &open, sizeof open);

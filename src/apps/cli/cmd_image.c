@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * caisson image - root file systems for sandboxes: import, list, remove. */
+#include <fcntl.h>
 #include <time.h>
 
+#include "base/yaml.h"
 #include "commands.h"
+#include "core/fd.h"
 #include "importing.h"
+#include "sandbox/environment.h"
 #include "sandbox/images.h"
 
 struct import_opts {
@@ -138,6 +142,142 @@ rm_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   return rc;
 }
 
+/* ---- environments ---- */
+
+struct build_opts {
+  bool json;
+};
+
+static const cli_opt build_options[] = {
+    {"json", 0, NULL, "Print one JSON object", CLI_BOOL(struct build_opts, json)},
+    {0},
+};
+
+static void
+show_step(void *user, const char *step, const csn_str *text)
+{
+  cli *c = user;
+  csn_str rest = text ? *text : CSN_STR(""), line, last = CSN_STR("");
+  if (!text) {
+    cli_note(c, "%s", step);
+    return;
+  }
+  while (csn_str_line(&rest, &line))
+    if (line.n)
+      last = line;
+  if (c->err_tty && last.n)
+    cli_status(c, "%.*s", (int)last.n, last.p);
+}
+
+/* Of the agent file; its own lock holds unless it is to be made anew. */
+static int
+read_environment(cli *c, const char *path, bool with_lock, csn_environment **out, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
+  csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const csn_json *file, *section;
+  const char *slash = strrchr(path, '/');
+  const char *folder =
+      slash ? csn_arena_dup(c->arena, csn_strn(path, slash > path ? (size_t)(slash - path) : 1)).p
+            : ".";
+  int rc = fd < 0 ? csn_fail_errno(err, "cannot open the agent file %s", path)
+                  : csn_fd_read_all(fd, &text, err);
+  if (rc == 0)
+    rc = csn_yaml_parse(c->arena, csn_buf_str(&text), path, &file, err);
+  if (rc < 0)
+    return rc;
+  section = csn_json_get(file, "environment");
+  if (!section)
+    return csn_fail(err, CSN_E_NOT_FOUND, "%s has no section `environment`: nothing to build",
+                    path);
+  return csn_wrap(err, csn_environment_read(out, section, folder, with_lock, err), "%s", path);
+}
+
+static int
+build_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
+{
+  const struct build_opts *o = opt;
+  const csn_environment_progress progress = {show_step, c};
+  csn_auto(csn_environment_freep) csn_environment *e = NULL;
+  csn_environment_built built;
+  int rc = cli_catch_signals(c, err);
+  if (rc == 0)
+    rc = read_environment(c, argv[0], true, &e, err);
+  if (rc == 0)
+    rc = csn_environment_build(e, &c->scope, &progress, &built, err);
+  cli_status(c, NULL);
+  if (rc < 0)
+    return rc;
+  if (o->json)
+    printf("{\"image\":\"%s\",\"was_there\":%s,\"locked\":%s,\"resolved\":%s}\n", built.image,
+           built.was_there ? "true" : "false", e->is_locked ? "true" : "false", built.resolved.p);
+  else
+    printf("%s\n", built.image);
+  csn_environment_built_fini(&built);
+  return 0;
+}
+
+/* An absolute path. */
+static int
+write_lock(const char *path, csn_str text, csn_err *err)
+{
+  const char *name = strrchr(path, '/') + 1;
+  csn_auto(csn_freep) char *folder = csn_dupz(csn_strn(path, (size_t)(name - path)));
+  csn_auto(csn_closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0)
+    return csn_fail_errno(err, "the folder %s of the lock", folder);
+  return csn_file_write(fd, name, text, 0644, true, err);
+}
+
+static int
+lock_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
+{
+  const csn_environment_progress progress = {show_step, c};
+  csn_auto(csn_environment_freep) csn_environment *e = NULL;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(8 << 20);
+  csn_environment_built built;
+  int rc = cli_catch_signals(c, err);
+  if (rc == 0)
+    rc = read_environment(c, argv[0], false, &e, err);
+  if (rc == 0 && !e->lock.n)
+    rc = csn_fail(err, CSN_E_INVALID,
+                  "%s: environment: no lock is named; add `lock: environment.lock`", argv[0]);
+  if (rc == 0)
+    rc = csn_environment_build(e, &c->scope, &progress, &built, err);
+  cli_status(c, NULL);
+  if (rc < 0)
+    return rc;
+  rc = csn_environment_lock(e, &built, &text, err);
+  if (rc == 0)
+    rc = write_lock(e->lock.p, csn_buf_str(&text), err);
+  if (rc == 0)
+    printf("%s\n", e->lock.p);
+  csn_environment_built_fini(&built);
+  return rc;
+}
+
+static const cli_cmd image_build = {
+    .name = "build",
+    .args = "AGENT.yaml",
+    .brief = "Build the environment of an agent file, unless it was built before",
+    .help = "The image has the packages and the setup of the section `environment` on top of its "
+            "base. Prints the word that names it as a root file system. A run builds what it "
+            "needs by itself; this is for doing it ahead.",
+    .size = sizeof(struct build_opts),
+    .opts = build_options,
+    .main = build_main,
+};
+
+static const cli_cmd image_lock = {
+    .name = "lock",
+    .args = "AGENT.yaml",
+    .brief = "Write down the version of each package of an environment",
+    .help = "Builds the environment from its names and writes what they were resolved to into the "
+            "file that its key `lock` names. From then on these versions are installed, on every "
+            "machine, until the section is changed.",
+    .main = lock_main,
+};
+
 static const cli_cmd image_import = {
     .name = "import",
     .args = "SOURCE",
@@ -168,10 +308,11 @@ static const cli_cmd image_rm = {
     .main = rm_main,
 };
 
-static const cli_cmd *const subs[] = {&image_import, &image_ls, &image_rm, NULL};
+static const cli_cmd *const subs[] = {&image_import, &image_build, &image_lock,
+                                      &image_ls,     &image_rm,    NULL};
 
 const cli_cmd cmd_image = {
     .name = "image",
-    .brief = "Import, list and remove root file systems for sandboxes",
+    .brief = "Import, build, list and remove root file systems for sandboxes",
     .sub = subs,
 };

@@ -27,6 +27,7 @@
 #include "sandbox/jail_spec.h"
 #include "sandbox/jail_stack.h"
 #include "sandbox/jail_users.h"
+#include "sandbox/jail_variables.h"
 #include "sandbox/network.h"
 #include "sandbox/proc.h"
 #include "sandbox/rootfs.h"
@@ -38,7 +39,7 @@ struct jail {
   int control, pidfd, life; /* -1 until they are there */
   int landlock;
   int owner, user; /* csn_jail_got's */
-  bool ranged;
+  bool ranged, is_build;
   pthread_mutex_t sending; /* one frame at a time on `control` */
   csn_egress *egress;      /* of a networked jail, else NULL */
   csn_arena *arena;        /* of the environment's strings */
@@ -51,15 +52,6 @@ struct jail {
 };
 
 enum { CONFIG_MAX = 1 << 20 };
-
-static const char *const defaults[] = {
-    "PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
-    ("HOME=" CSN_JAIL_HOME),
-    "USER=user",
-    "LOGNAME=user",
-    "LANG=C.UTF-8",
-    NULL,
-};
 
 static struct jail *
 jail_of(csn_sandbox *sb)
@@ -82,25 +74,6 @@ csn_jail_group(const csn_sandbox *sb, const char *name, gid_t *gid, csn_err *err
 }
 
 /* ---- opening ---- */
-
-static void
-make_environment(struct jail *j, const char *const *network, const char *const *given)
-{
-  const char *const *image =
-      j->rootfs->image ? (const char *const *)j->rootfs->image->config.environment : NULL;
-  size_t room = CSN_COUNT(defaults) + csn_strings_count(image) + csn_strings_count(network) +
-                csn_strings_count(given) + 4;
-  j->environment = csn_alloc(room * sizeof *j->environment);
-  size_t n = csn_variables_put(j->environment, 0, defaults);
-  n = csn_variables_put(j->environment, n, csn_devices_variables(&j->devices));
-  n = csn_variables_put(j->environment, n, image);
-  n = csn_variables_put(j->environment, n,
-                        csn_jail_users_variables(j->arena, csn_accounts_main(j->accounts)));
-  n = csn_variables_put(j->environment, n, network);
-  n = csn_variables_put(j->environment, n, given);
-  for (size_t i = 0; i < n; i++)
-    j->environment[i] = csn_arena_dup(j->arena, csn_cstr(j->environment[i])).p;
-}
 
 static int
 open_workspace(struct jail *j, int given, csn_err *err)
@@ -194,7 +167,8 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   ask.fds[CSN_JAIL_CONTROL] = theirs;
   ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
   ask.fds[CSN_JAIL_WORKSPACE] = j->base.workspace_fd;
-  csn_jail_stack_ask(&ask, spec->stack);
+  csn_jail_stack_ask(&ask, csn_spec_stack(spec));
+  j->is_build = csn_spec_build(spec) != NULL;
   csn_auto(csn_closep) int accounts = -1;
   int rc = csn_jail_users_file(j->accounts, j->rootfs, spec, &accounts, err);
   if (rc < 0)
@@ -205,7 +179,9 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   ask.open.layers = (uint32_t)j->rootfs->n;
   ask.layers = j->rootfs->layers;
   csn_jail_limits_ask(spec->limits, &ask.open.limits);
-  rc = csn_devices_ask(&j->devices, &ask, err);
+  rc = csn_spec_build(spec) ? csn_jail_build_ask(&ask, *csn_spec_build(spec), err) : 0;
+  if (rc == 0)
+    rc = csn_devices_ask(&j->devices, &ask, err);
   if (rc < 0)
     return rc;
   rc = csn_jail_request(&ask, &got, err);
@@ -328,7 +304,6 @@ jail_close(csn_sandbox *sb)
   csn_rootfs_free(j->rootfs);
   csn_accounts_free(j->accounts);
   csn_devices_close(&j->devices);
-  free(j->environment);
   free(sb->root);
   free(j);
 }
@@ -376,7 +351,12 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
     rc = csn_jail_users_make(&j->accounts, j->rootfs, spec, err);
   if (rc < 0)
     return rc;
-  make_environment(j, variables, spec->environment);
+  j->environment =
+      csn_jail_variables(j->arena, &(csn_jail_sources){.rootfs = j->rootfs,
+                                                       .devices = &j->devices,
+                                                       .who = csn_accounts_main(j->accounts),
+                                                       .network = variables,
+                                                       .given = spec->environment});
   rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
     rc = start_on(j, sc, spec, &net, err);
@@ -457,7 +437,8 @@ ends_close(struct ends *e)
 static int
 give_pipes(const struct jail *j, const struct ends *e, const csn_account *who, csn_err *err)
 {
-  uid_t main = csn_accounts_main(j->accounts)->uid, uid = (uid_t)j->user - main + who->uid;
+  uid_t main = j->is_build ? 0 : csn_accounts_main(j->accounts)->uid,
+        uid = (uid_t)j->user - main + who->uid;
   for (int i = 0; i < 3; i++) {
     if (e->std[i] >= 0 && j->user >= 0 && fchown(e->std[i], uid, uid) < 0)
       return csn_fail_errno(err, "change the owner of a pipe");
@@ -499,6 +480,8 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   csn_auto(csn_buf_finip) csn_buf frame = CSN_BUF(CSN_JAIL_BODY_MAX);
   csn_account who;
   int rc = csn_accounts_find(j->accounts, x->user, &who, err);
+  if (rc == 0 && j->is_build && j->ranged)
+    who = (csn_account){.home = CSN_JAIL_HOME, .name = "root"};
   if (rc == 0 && !j->ranged && who.uid != CSN_JAIL_UID)
     rc = csn_fail(err, CSN_E_UNSUPPORTED,
                   "this jail has one user id, so no command can be user %u; `caisson doctor` says "
