@@ -624,7 +624,7 @@ TEST(a_git_repository_comes_at_the_named_commit)
   STR_EQ(csn_buf_str(&out), "a\nhead\npart\ntag\n"); /* no temporary folder stays */
   static const struct {
     const char *ref, *subpath, *msg;
-  } bad[] = {{"nope", "", "git clone failed"},
+  } bad[] = {{"nope", "", "git fetch failed"},
              {"0123456789", "", "git fetch failed"},
              {"main", "none", "subpath: "},
              {"main", "t", "subpath: "}};
