@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 #include "bench.h"
-#include "caisson/sandbox.h"
+#include "caisson/freeze.h"
 
 enum { PER_FOLDER = 100 };
 

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 #include "bench.h"
-#include "caisson/sandbox.h"
+#include "caisson/freeze.h"
 #include "sandbox/snapshots.h"
 
 enum { PER_FOLDER = 100 };

@@ -190,7 +190,8 @@ typedef struct csn_jail_note {
 } csn_jail_note;
 
 /* KILL, without a body: all processes but the warden.  IDLE, without one and
- * with a channel: ENDED with the value 0 when there are none, else 1. */
+ * with a channel: ENDED with the value 0 when there are none, else 1; `more` is 1
+ * when files were made outside of the workspace. */
 enum csn_jail_frame_kind {
   CSN_JAIL_EXEC = 1,
   CSN_JAIL_KILL = 2,

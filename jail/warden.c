@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include "core/command.h"
@@ -112,6 +113,18 @@ reap(struct warden *w)
   }
 }
 
+/* Files in the folders of memory, which end with the jail. */
+static uint64_t
+count_files(void)
+{
+  static const char *const folders[] = {"/tmp", CSN_JAIL_HOME, "/dev/shm"};
+  uint64_t n = 0;
+  struct statfs s;
+  for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+    n += statfs(folders[i], &s) == 0 ? s.f_files - s.f_ffree : 1;
+  return n;
+}
+
 /* Every process of the jail descends from us, so when there is none now, only
  * our next frame can start one. */
 static bool
@@ -119,7 +132,7 @@ tell_idle(struct warden *w, int channel)
 {
   reap(w);
   bool is_idle = kill(-1, 0) < 0 && errno == ESRCH;
-  csn_warden_tell(channel, CSN_COMMAND_ENDED, !is_idle, 0, -1);
+  csn_warden_tell(channel, CSN_COMMAND_ENDED, !is_idle, count_files() != w->files, -1);
   close(channel);
   return true;
 }
@@ -234,6 +247,7 @@ csn_warden_run(struct csn_jail_plan *plan)
   watch(w, CSN_JAIL_LIFE, ON_LIFE);
   watch(w, w->signals, ON_SIGNAL);
   take_rank(w); /* the seal makes the file root's */
+  w->files = count_files();
   csn_jail_note ready = {.kind = CSN_JAIL_READY, .landlock = csn_jail_seal(plan, csn_jail_finish)};
   watch(w, CSN_JAIL_CONTROL, ON_CONTROL);
   if (send(CSN_JAIL_CONTROL, &ready, sizeof ready, MSG_NOSIGNAL) == sizeof ready)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "jail/build.h"
@@ -18,7 +19,8 @@ struct leader {
 struct warden {
   const struct csn_jail_plan *plan;
   int epoll, signals;
-  int rank; /* our own oom_score_adj, or -1 */
+  int rank;       /* our own oom_score_adj, or -1 */
+  uint64_t files; /* in folders of memory, before any command */
   char rank_of_commands[16], own_rank[16];
   struct leader *leaders;
   size_t n, room;

@@ -62,6 +62,8 @@ typedef struct csn_run_options {
                     file_url, filename?}, input_text {text}.  CSN_E_INVALID names what is wrong */
   const char *after;     /* go on in the workspace of this run, which must have ended: it moves, and
                             the manifest is not laid out again; NULL: a new workspace */
+  const char *from;      /* a snapshot that the workspace begins with, in the place of the agent's;
+                            of the manifest only what is ephemeral is laid out; NULL: as it says */
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
   const char *snapshot;  /* save the workspace under this name when the run is over, however it
                             ended (docs/snapshots.md); CSN_E_EXISTS when it is taken.  Outlives
@@ -70,7 +72,8 @@ typedef struct csn_run_options {
   size_t n_tools;
   const csn_callback *callbacks; /* resume only: likewise */
   size_t n_callbacks;
-  bool harness_tools; /* tools of an agent file may run outside of the sandbox */
+  bool harness_tools;  /* tools of an agent file may run outside of the sandbox */
+  const char *backend; /* resume only: goes on in a sandbox of this back-end; NULL: as before */
 } csn_run_options;
 
 enum csn_run_state {

@@ -184,6 +184,8 @@ typedef struct csn_sandbox_ops {
   /* options: as in csn_sandbox_spec */
   int (*sweep)(csn_scope *sc, const csn_json *options, const struct csn_sandbox_sweep *how,
                csn_err *err);
+  /* optional: see csn_sandbox_rests() */
+  int (*rests)(csn_sandbox *sb, csn_scope *sc, bool *has_more, csn_err *err);
 } csn_sandbox_ops;
 
 typedef struct csn_proc_ops {
@@ -218,6 +220,7 @@ struct csn_sandbox {
   size_t n_expose;
   struct csn_stack *stack; /* the port's: of a workspace of layers */
   bool is_frozen;
+  int64_t ends_ns; /* when its provider ends it, whatever runs in it, as csn_now_ns(); 0: never */
 };
 struct csn_proc {
   const csn_proc_ops *ops;
@@ -249,16 +252,6 @@ CSN_API int csn_sandbox_restrict(csn_sandbox *sb, csn_scope *sc, enum csn_networ
  * listens there. */
 CSN_API int csn_sandbox_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd,
                              csn_err *err) CSN_MUST;
-
-/* Makes a layer of what was changed in a workspace of layers, in a time that
- * does not depend on how much that is.  *names: all its layers, NULL-terminated,
- * the sandbox's until it is closed; another sandbox can begin with them, and
- * opening this workspace again goes on over them.  The last thing that is done
- * with a sandbox but closing it; nobody else may use it meanwhile.
- * CSN_E_CONFLICT while a process runs in it, and then nothing has happened;
- * CSN_E_UNSUPPORTED without layers. */
-CSN_API int csn_sandbox_freeze(csn_sandbox *sb, csn_scope *sc, const char *const **names,
-                               csn_err *err) CSN_MUST;
 
 CSN_API int csn_proc_read(csn_proc *p, csn_scope *sc, csn_buf *out, size_t max,
                           enum csn_stream *which, csn_err *err) CSN_MUST;

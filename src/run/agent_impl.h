@@ -36,7 +36,10 @@ struct csn_agent_sandbox {
   size_t n_expose;
   uint32_t pool;
   const csn_json *options; /* keys of one back-end alone, see agent_options.c; may be NULL */
+  const char *from;        /* the snapshot that a workspace begins with; or NULL */
+  int64_t checkpoint_ms;   /* least time between two; or one of the words; 0: the default */
 };
+enum { CSN_CHECKPOINT_EACH = -1, CSN_CHECKPOINT_NEVER = -2 };
 
 /* The section `limits`; 0: none. */
 struct csn_agent_limits {
@@ -130,6 +133,8 @@ const char *const *csn_environment_of(csn_arena *a, const csn_json *v);
  * secrets' values, read now; one that is missing is CSN_E_INVALID, naming it. */
 int csn_agent_network(const csn_agent *a, csn_arena *to, csn_network **out, csn_err *err) CSN_MUST;
 
+/* Another back-end for a run that goes on; CSN_E_INVALID when there is no such. */
+int csn_agent_change_backend(csn_agent *a, const char *name, csn_err *err) CSN_MUST;
 /* The section `sandbox` of the resolved form: agent_sandbox.c */
 void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);
 

@@ -127,6 +127,11 @@ int csn_agent_read_limits(const struct csn_agent_reader *r, const csn_json *limi
 void csn_agent_write_limits(const csn_agent *a, csn_jw *w);
 int csn_agent_read_strict(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_strict(const csn_agent *a, csn_jw *w);
+/* agent_saving.c */
+int csn_agent_read_from(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_from(const csn_agent *a, csn_jw *w);
+int csn_agent_read_checkpoint(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_checkpoint(const csn_agent *a, csn_jw *w);
 /* agent_network.c */
 int csn_agent_read_network(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_network(const csn_agent *a, csn_jw *w);

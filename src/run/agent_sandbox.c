@@ -30,6 +30,19 @@ read_backend(const struct csn_agent_reader *r, const csn_json *m)
                             (int)(m->text.n & 0xff), m->text.p);
 }
 
+int
+csn_agent_change_backend(csn_agent *a, const char *name, csn_err *err)
+{
+  if (!a->has_sandbox)
+    return csn_fail(err, CSN_E_INVALID, "agent %s has no sandbox", a->name);
+  for (const char *const *b = csn_sandbox_backends(); *b; b++)
+    if (strcmp(name, *b) == 0) {
+      a->sandbox.backend = *b;
+      return 0;
+    }
+  return csn_fail(err, CSN_E_INVALID, "unknown back-end '%.60s' of a sandbox", name);
+}
+
 static void
 write_backend(const csn_agent *a, csn_jw *w)
 {
@@ -234,6 +247,8 @@ static const struct part parts[] = {
     {"secrets", csn_agent_read_secrets, csn_agent_write_secrets},
     {"expose", csn_agent_read_expose, csn_agent_write_expose},
     {"pool", read_pool, write_pool},
+    {"from", csn_agent_read_from, csn_agent_write_from},
+    {"checkpoint", csn_agent_read_checkpoint, csn_agent_write_checkpoint},
 };
 
 int

@@ -2,9 +2,10 @@
  * box.c - the sandbox of a run.
  *
  * Everything of it that outlives a process is the folder sandboxes/ID of the
- * state folder: workspace/ (what commands see), base/ (what local_dir entries
- * brought, for diff and apply), claims/ (which commands began), outputs/, and
- * lock, held by every process of the sandbox until it has ended. */
+ * state folder: workspace/ (what commands see) or, of layers, stack/; base/
+ * (what local_dir entries brought, for diff and apply) or base.tree (the snapshot
+ * that it began with); claims/ (which commands began), outputs/, and lock, held
+ * by every process of the sandbox until it has ended. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,26 +17,29 @@
 #include "run/box_manifest.h"
 #include "run/box_network.h"
 #include "run/box_remote.h"
+#include "run/box_save.h"
 #include "run/box_snapshot.h"
-#include "run/driver.h"
 #include "run/redact.h"
 #include "sandbox/accounts.h"
+#include "sandbox/frozen.h"
 #include "sandbox/guard.h"
 #include "sandbox/jail.h"
-#include "sandbox/outputs.h"
 
 enum { LOCK_WAIT_MS = 10000, FETCH_MS = 300000 };
 
 void
 csn_box_init(struct csn_box *b)
 {
-  *b = (struct csn_box){
-      .told = {.folder = -1, .fd = -1}, .folder_fd = -1, .workspace_fd = -1, .lock_fd = -1};
+  *b = (struct csn_box){.told = {.folder = -1, .fd = -1},
+                        .folder_fd = -1,
+                        .workspace_fd = -1,
+                        .lock_fd = -1,
+                        .layers_fd = -1};
   pthread_mutex_init(&b->lock, NULL);
 }
 
-static int
-open_folder(int dir, const char *path, csn_err *err)
+int
+csn_box_open_folder(int dir, const char *path, csn_err *err)
 {
   return csn_open_beneath(dir, path, O_RDONLY | O_DIRECTORY, 0, err);
 }
@@ -45,7 +49,7 @@ csn_box_folder(csn_rt *rt, const char *id, csn_err *err)
 {
   char path[64];
   snprintf(path, sizeof path, "sandboxes/%s", id);
-  int fd = open_folder(rt->state_fd, path, err);
+  int fd = csn_box_open_folder(rt->state_fd, path, err);
   return csn_wrap(err, fd, "the workspace of run %s", id);
 }
 
@@ -72,8 +76,8 @@ take_lock(csn_run *r, csn_err *err)
   return csn_wrap(err, rc, "processes of an earlier sandbox of this run still end");
 }
 
-static int
-open_box_folder(csn_run *r, csn_err *err)
+int
+csn_box_lock_folder(csn_run *r, csn_err *err)
 {
   if (r->box.folder_fd >= 0)
     return 0;
@@ -82,7 +86,7 @@ open_box_folder(csn_run *r, csn_err *err)
   int rc = csn_mkdirs(r->rt->state_fd, path, 0700, err);
   if (rc < 0)
     return rc;
-  r->box.folder_fd = open_folder(r->rt->state_fd, path, err);
+  r->box.folder_fd = csn_box_open_folder(r->rt->state_fd, path, err);
   if (r->box.folder_fd < 0)
     return r->box.folder_fd;
   rc = take_lock(r, err);
@@ -94,27 +98,57 @@ open_box_folder(csn_run *r, csn_err *err)
   return rc;
 }
 
+/* The folder that the back-end gets, and what of it is layers. */
 static int
-open_machine(csn_run *r, csn_scope *sc, csn_err *err)
+open_workspace(csn_run *r, csn_sandbox_spec *spec, csn_layers *layers, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  struct stat st;
+  bool is_layered = fstatat(b->folder_fd, "stack/layers", &st, AT_SYMLINK_NOFOLLOW) == 0;
+  if (b->workspace_fd < 0)
+    b->workspace_fd = csn_box_open_folder(b->folder_fd, is_layered ? "stack" : "workspace", err);
+  if (b->workspace_fd < 0)
+    return b->workspace_fd;
+  spec->workspace_fd = b->workspace_fd;
+  if (!is_layered)
+    return 0;
+  if (b->layers_fd < 0)
+    b->layers_fd = csn_frozen_layers_open(r->rt->state_fd, err);
+  *layers = (csn_layers){.store_fd = b->layers_fd};
+  spec->layers = layers;
+  return b->layers_fd < 0 ? b->layers_fd : 0;
+}
+
+/* NAME=VALUE of the manifest and of the section `sandbox`. */
+static int
+environment_of(const csn_run *r, csn_scope *sc, csn_arena *to, const char *const **out,
+               csn_err *err)
+{
+  const char *const *lists[] = {NULL, r->agent->sandbox.environment};
+  int rc = csn_box_environment(r, sc, to, &lists[0], err);
+  size_t n = 0, k = 0;
+  if (rc < 0)
+    return rc;
+  for (size_t i = 0; i < CSN_COUNT(lists); i++)
+    for (const char *const *e = lists[i]; e && *e; e++)
+      n++;
+  const char **env = csn_arena_alloc(to, (n + 1) * sizeof *env);
+  for (size_t i = 0; i < CSN_COUNT(lists); i++)
+    for (const char *const *e = lists[i]; e && *e; e++)
+      env[k++] = *e;
+  *out = env;
+  return 0;
+}
+
+int
+csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err)
 {
   const csn_agent *a = r->agent;
   struct csn_box *b = &r->box;
-  int rc = open_box_folder(r, err);
-  if (rc < 0)
-    return rc;
-  bool is_remote = csn_box_is_remote(r);
-  if (b->workspace_fd < 0 && !is_remote)
-    b->workspace_fd = open_folder(b->folder_fd, "workspace", err);
-  if (b->workspace_fd < 0 && !is_remote)
-    return b->workspace_fd;
-  if ((rc = csn_box_network_need(r, err)) < 0)
-    return rc;
+  csn_layers layers;
   csn_sandbox_spec spec = {
-      .network = csn_box_network_policy(r),
       .backend = a->sandbox.backend,
       .level = a->sandbox.level,
-      .workspace_fd = b->workspace_fd,
-      .lock_fd = b->lock_fd,
       .root = a->manifest ? csn_manifest_root(a->manifest) : NULL,
       .user = a->sandbox.run_as,
       .devices = a->sandbox.devices,
@@ -124,25 +158,23 @@ open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .pool = a->sandbox.pool,
       .options = a->sandbox.options,
   };
+  bool is_remote = csn_box_is_remote(r);
+  int rc = csn_box_lock_folder(r, err);
+  if (rc == 0 && !is_remote)
+    rc = open_workspace(r, &spec, &layers, err);
+  if (rc == 0)
+    rc = csn_box_network_need(r, err);
+  if (rc < 0)
+    return rc;
   csn_arena *tmp = csn_arena_new(0);
+  spec.network = csn_box_network_policy(r);
+  spec.lock_fd = b->lock_fd;
   if (is_remote)
     rc = csn_box_remote_spec(r, tmp, &spec, err);
   if (a->manifest)
     csn_manifest_accounts(a->manifest, tmp, &spec);
-  const char *const *more = NULL;
   if (rc == 0)
-    rc = csn_box_environment(r, sc, tmp, &more, err);
-  size_t n = 0, k = 0;
-  for (const char *const *e = more; e && *e; e++)
-    n++;
-  for (const char *const *e = a->sandbox.environment; e && *e; e++)
-    n++;
-  const char **env = csn_arena_alloc(tmp, (n + 1) * sizeof *env);
-  for (const char *const *e = more; e && *e; e++)
-    env[k++] = *e;
-  for (const char *const *e = a->sandbox.environment; e && *e; e++)
-    env[k++] = *e;
-  spec.environment = env;
+    rc = environment_of(r, sc, tmp, &spec.environment, err);
   if (rc == 0)
     rc = csn_box_rootfs(r, sc, tmp, &spec.rootfs, err);
   if (rc == 0)
@@ -186,6 +218,24 @@ put_dead_aside(csn_run *r)
   b->dead[b->n_dead++] = (struct csn_dead_box){csn_steal(b->sb), csn_steal(b->shell)};
 }
 
+void
+csn_box_enter(csn_run *r)
+{
+  struct csn_box *b = &csn_box_owner(r)->box;
+  pthread_mutex_lock(&b->lock);
+  b->users++;
+  pthread_mutex_unlock(&b->lock);
+}
+
+void
+csn_box_leave(csn_run *r)
+{
+  struct csn_box *b = &csn_box_owner(r)->box;
+  pthread_mutex_lock(&b->lock);
+  b->users--;
+  pthread_mutex_unlock(&b->lock);
+}
+
 int
 csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
@@ -195,8 +245,8 @@ csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
   put_dead_aside(r);
   if (!r->agent->has_sandbox)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));
-  else if (!r->box.sb)
-    rc = open_machine(r, &r->scope, err);
+  else
+    rc = csn_box_open_again(r, err);
   *sb = r->box.sb;
   *shell = r->box.shell;
   pthread_mutex_unlock(&r->box.lock);
@@ -204,8 +254,8 @@ csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 }
 
 /* Box locked: ends every process. */
-static void
-end_processes(csn_run *r)
+void
+csn_box_end_processes(csn_run *r)
 {
   struct csn_box *b = &r->box;
   csn_box_ports_close(r);
@@ -221,166 +271,85 @@ end_processes(csn_run *r)
   csn_box_network_settle(r);
 }
 
-/* The same; then removes sandboxes/ID with `what` appended, NULL for nothing. */
+void
+csn_box_let_go(csn_run *r)
+{
+  struct csn_box *b = &r->box;
+  csn_box_end_processes(r);
+  int *const fds[] = {&b->workspace_fd, &b->layers_fd, &b->folder_fd, &b->lock_fd};
+  for (size_t i = 0; i < CSN_COUNT(fds); i++) {
+    csn_closep(fds[i]);
+    *fds[i] = -1;
+  }
+}
+
+/* Box locked: ends it; then removes sandboxes/ID with `what` appended, NULL for
+ * nothing.  Whoever comes next waits for the lock until that is done. */
 static void
 end_box(csn_run *r, const char *what)
 {
   struct csn_box *b = &r->box;
   if (what && csn_box_is_remote(r) && !csn_box_remote_end(r))
     what = NULL; /* its state stays, so that it can be ended later */
-  end_processes(r);
-  csn_closep(&b->workspace_fd);
-  csn_closep(&b->folder_fd);
+  csn_box_end_processes(r);
+  csn_auto(csn_buf_finip) csn_buf layers = CSN_BUF(1 << 16);
+  int lock = b->lock_fd;
+  if (what && !*what && b->folder_fd >= 0)
+    (void)!csn_file_read(b->folder_fd, "stack/layers", &layers, NULL);
+  b->lock_fd = -1;
+  csn_box_let_go(r);
   if (what) {
     char path[64];
     csn_err err;
     snprintf(path, sizeof path, "sandboxes/%s%s", csn_journal_id(r->journal), what);
     if (csn_jail_remove(r->rt->state_fd, path, &err) < 0)
       csn_logf(r->rt->log, CSN_LOG_WARN, "%s: %s", path, err.msg);
+    csn_box_drop_saved(r);
+    csn_frozen_drop_layers(r->rt->state_fd, csn_buf_str(&layers));
   }
-  csn_closep(&b->lock_fd);
-  b->workspace_fd = b->lock_fd = b->folder_fd = -1;
+  csn_closep(&lock);
 }
 
+/* Members that say what the run works in. */
 static int
-fresh_folder(int dir, const char *name, csn_err *err)
+tell_ready(csn_sandbox *sb, csn_buf *ready, csn_err *err)
 {
-  int rc = csn_jail_remove(dir, name, err);
-  if (rc == 0)
-    rc = csn_mkdirs(dir, name, 0755, err);
-  return rc < 0 ? rc : open_folder(dir, name, err);
-}
-
-static int
-fill_workspace(csn_run *r, csn_scope *sc, csn_err *err)
-{
-  if (!r->agent->manifest)
-    return 0;
-  csn_auto(csn_closep) int base = fresh_folder(r->box.folder_fd, "base", err);
-  if (base < 0)
-    return base;
-  return csn_box_fill(r, sc, base, false, err);
+  csn_jw w;
+  csn_jw_init(&w, ready);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "backend");
+  csn_jw_strz(&w, sb->ops->name);
+  csn_jw_key(&w, "root");
+  csn_jw_strz(&w, sb->root);
+  if (sb->ops->describe)
+    sb->ops->describe(sb, &w);
+  csn_jw_end(&w);
+  return csn_jw_done(&w, err);
 }
 
 int
 csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err)
 {
   struct csn_box *b = &r->box;
+  bool is_new = !r->opts.after;
   pthread_mutex_lock(&b->lock);
-  int rc = open_box_folder(r, err);
-  bool is_new = !r->opts.after, is_remote = csn_box_is_remote(r);
-  if (rc == 0 && is_remote && is_new)
-    rc = csn_box_remote_discard(r, sc, err);
-  if (rc == 0) {
-    csn_closep(&b->workspace_fd);
-    rc = is_new                       ? fresh_folder(b->folder_fd, "workspace", err)
-         : csn_box_remote_is_there(r) ? 0 /* in an earlier life of this run */
-                                      : csn_box_take_over(r, err);
-    b->workspace_fd = is_new ? rc : -1;
+  int rc = csn_box_lock_folder(r, err);
+  if (rc == 0 && is_new) {
+    rc = csn_box_begin(r, sc, NULL, err);
+  } else if (rc == 0) {
+    if (!csn_box_remote_is_there(r)) /* else it was in an earlier life of this run */
+      rc = csn_box_take_over(r, err);
+    if (rc == 0)
+      rc = csn_box_open_machine(r, sc, err);
+    if (rc == 0 && csn_box_is_remote(r))
+      rc = csn_box_remote_send(r, sc, err);
   }
-  if (rc >= 0)
-    rc = open_machine(r, sc, err);
-  if (rc >= 0 && is_new)
-    rc = fill_workspace(r, sc, err);
-  if (rc >= 0 && is_remote) {
-    csn_closep(&b->workspace_fd);
-    rc = csn_box_remote_send(r, sc, err);
-  }
+  if (rc == 0)
+    rc = tell_ready(b->sb, ready, err);
   if (rc < 0) /* half a workspace would look like one whose files were removed */
     end_box(r, is_new ? "" : NULL);
   pthread_mutex_unlock(&b->lock);
-  if (rc < 0)
-    return rc;
-  csn_jw w;
-  csn_jw_init(&w, ready);
-  csn_jw_obj(&w);
-  csn_jw_key(&w, "backend");
-  csn_jw_strz(&w, b->sb->ops->name);
-  csn_jw_key(&w, "root");
-  csn_jw_strz(&w, b->sb->root);
-  if (b->sb->ops->describe)
-    b->sb->ops->describe(b->sb, &w);
-  csn_jw_end(&w);
-  return csn_jw_done(&w, err);
-}
-
-/* --out DIR; else the folder of the agent file for outputs that say `to`, and
- * outputs/ beside the workspace for the others. */
-static int
-open_out(csn_run *r, bool says_to, csn_err *err)
-{
-  const char *dir = r->opts.out_dir ? r->opts.out_dir : r->agent->folder;
-  if (!r->opts.out_dir && !says_to) {
-    int rc = csn_mkdirs(r->box.folder_fd, "outputs", 0755, err);
-    return rc < 0 ? rc : open_folder(r->box.folder_fd, "outputs", err);
-  }
-  if (r->opts.out_dir && mkdir(dir, 0777) < 0 && errno != EEXIST)
-    return csn_fail_errno(err, "cannot make the folder %s", dir);
-  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return fd < 0 ? csn_fail_errno(err, "cannot open the folder %s", dir) : fd;
-}
-
-static int
-stage_outputs(csn_run *r, csn_arena *a, const csn_output *want, size_t n, csn_stage **stage,
-              csn_err *err)
-{
-  const char **paths = csn_arena_alloc(a, (n + 1) * sizeof *paths);
-  for (size_t i = 0; i < n; i++)
-    paths[i] = csn_arena_dup(a, want[i].path).p;
-  return csn_stage_open(stage, &r->scope, r->box.sb, r->box.folder_fd, "collected", paths, err);
-}
-
-/* Those with or without `to`; their reports join the list in w. */
-static int
-collect_some(csn_run *r, bool says_to, csn_jw *w, csn_err *err)
-{
-  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  csn_output *want = csn_arena_alloc(a, (r->agent->n_outputs + 1) * sizeof *want);
-  size_t n = 0;
-  for (size_t i = 0; i < r->agent->n_outputs; i++)
-    if ((r->agent->outputs[i].to.n > 0) == says_to)
-      want[n++] = r->agent->outputs[i];
-  if (!n)
-    return 0;
-  csn_auto(csn_closep) int out = open_out(r, says_to, err);
-  if (out < 0)
-    return out;
-  csn_outputs got = {0};
-  csn_auto(csn_stage_freep) csn_stage *stage = NULL;
-  int rc = csn_box_is_remote(r) ? stage_outputs(r, a, want, n, &stage, err) : 0;
-  if (rc == 0)
-    rc = csn_outputs_collect(&got, &r->scope, stage ? csn_stage_fd(stage) : r->box.workspace_fd,
-                             out, want, n, NULL, err);
-  csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(64u << 20);
-  csn_jw lw;
-  csn_jw_init(&lw, &list);
-  csn_outputs_to_json(&got, &lw);
-  csn_outputs_fini(&got);
-  const csn_json *items = NULL;
-  if (rc >= 0)
-    rc = csn_jw_done(&lw, err);
-  if (rc >= 0)
-    rc = csn_json_parse(a, csn_buf_str(&list), &items, err);
-  csn_json_each (item, items)
-    csn_jw_value(w, item);
   return rc;
-}
-
-int
-csn_box_collect(csn_run *r, csn_buf *report, csn_err *err)
-{
-  csn_sandbox *sb;
-  csn_shell *shell;
-  int rc = csn_box_need(r, &sb, &shell, err);
-  csn_jw w;
-  csn_jw_init(&w, report);
-  csn_jw_arr(&w);
-  if (rc >= 0)
-    rc = collect_some(r, true, &w, err);
-  if (rc >= 0)
-    rc = collect_some(r, false, &w, err);
-  csn_jw_end(&w);
-  return rc < 0 ? rc : csn_jw_done(&w, err);
 }
 
 static bool
@@ -402,7 +371,7 @@ fetch_workspace(csn_run *r)
   if (!csn_box_remote_is_there(r) || !(r->opts.snapshot || is_worth_keeping(r)))
     return true;
   csn_scope_init(&sc, NULL, FETCH_MS);
-  int rc = r->box.sb ? 0 : open_machine(r, &sc, &err);
+  int rc = r->box.sb ? 0 : csn_box_open_machine(r, &sc, &err);
   if (rc == 0)
     rc = csn_box_remote_fetch(r, &sc, &err);
   csn_scope_fini(&sc);
@@ -416,7 +385,7 @@ save_workspace(csn_run *r, bool is_over)
 {
   if (!is_over || !r->opts.snapshot || r->box.folder_fd < 0)
     return;
-  end_processes(r);
+  csn_box_end_processes(r);
   csn_box_snapshot_save(r);
 }
 
@@ -441,7 +410,7 @@ csn_box_sweep(csn_run *r)
     return; /* it was removed */
   csn_closep(&folder);
   pthread_mutex_lock(&r->box.lock);
-  bool is_open = open_box_folder(r, &err) == 0, is_here = is_open && fetch_workspace(r);
+  bool is_open = csn_box_lock_folder(r, &err) == 0, is_here = is_open && fetch_workspace(r);
   save_workspace(r, is_here);
   if (is_open)
     end_box(r, !is_here ? NULL : is_worth_keeping(r) ? "/claims" : "");

@@ -6,11 +6,47 @@
 #ifndef CSN_RUN_BOX_H
 #define CSN_RUN_BOX_H
 
+#include <pthread.h>
+
 #include "caisson/run.h"
 #include "caisson/sandbox.h"
+#include "core/hash.h"
+#include "run/ports.h"
 
-struct csn_box;
 typedef struct csn_shell csn_shell;
+
+/* A checkpoint of the workspace, see box_checkpoint.c. */
+enum { CSN_BOX_SAVED_NAME = 80, CSN_BOX_SAVED_KEPT = 2 };
+struct csn_box_saved {
+  int64_t seq; /* of the sandbox_checkpoint: what was called before it is in there */
+  char name[CSN_BOX_SAVED_NAME];
+  bool is_frozen; /* layers, else a snapshot */
+};
+
+/* The run's sandbox, see box.c. */
+struct csn_box {
+  pthread_mutex_t lock; /* guards sb and shell while one is being opened */
+  csn_sandbox *sb;
+  csn_shell *shell;
+  /* Those that died under the run; calls may still use them. */
+  struct csn_dead_box {
+    csn_sandbox *sb;
+    csn_shell *shell;
+  } dead[8];
+  size_t n_dead;
+  struct csn_forward **forwards; /* of the ports that the agent exposes */
+  size_t n_forwards;
+  csn_ports_told told;                  /* which those are, to other processes */
+  int folder_fd, workspace_fd, lock_fd; /* workspace_fd: of stack/ if it has layers */
+  int layers_fd;                        /* where those are kept; -1: it has none */
+  int users;                            /* calls that are at work in it */
+  csn_digest from;                      /* the tree of opts.from */
+  struct csn_box_saved saved[CSN_BOX_SAVED_KEPT];
+  size_t n_saved;
+  int64_t walk_ns, walked_ns; /* how long the last checkpoint without layers took, when it ended */
+  char *news;                 /* what the model is to hear of a loss; NULL: nothing */
+  unsigned n_lost;            /* how often that happened here */
+};
 
 void csn_box_init(struct csn_box *b);
 /* Makes folder and workspace anew, applies the manifest, opens the sandbox.
@@ -20,6 +56,9 @@ int csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MU
 csn_run *csn_box_owner(csn_run *r);
 /* The open sandbox and its shell, opened over the kept workspace if need be. */
 int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
+/* A call works in it from now on, or has ended. */
+void csn_box_enter(csn_run *r);
+void csn_box_leave(csn_run *r);
 /* Collects the declared outputs; report: a JSON list. */
 int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
 /* Ends every process; removes the folder unless it is worth keeping. */
@@ -28,6 +67,15 @@ void csn_box_close(csn_run *r, bool is_over);
 void csn_box_sweep(csn_run *r);
 /* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
 int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
+/* The same: sandboxes/ID has a workspace, of whichever form. */
+bool csn_box_has_workspace(int folder);
+/* Of a run that is not at work: makes workspace/ of layers, and base/ of what it
+ * began with.  CSN_E_CONFLICT while it is at work. */
+int csn_box_lay_out(int state_fd, const char *id, csn_scope *sc, csn_err *err) CSN_MUST;
+/* Appends what the run's model is to hear of a loss of the sandbox, if anything;
+ * told: once that is in the journal. */
+void csn_box_news(csn_run *r, csn_buf *out);
+void csn_box_news_told(csn_run *r);
 /* Box locked, its folder open: moves the workspace of the run opts.after into it. */
 int csn_box_take_over(csn_run *r, csn_err *err) CSN_MUST;
 

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 
 #include "core/fd.h"
 #include "run/driver.h"
@@ -32,16 +31,20 @@ move_all(csn_run *r, int from, csn_err *err)
     return lock;
   if (flock(lock, LOCK_EX | LOCK_NB) < 0)
     return csn_fail(err, CSN_E_CONFLICT, "processes of it still run; wait for their end");
-  int rc = move(from, to, "base", err);
-  return rc < 0 ? rc : move(from, to, "workspace", err);
+  static const char *const first[] = {"base", "base.tree"};
+  int rc = 0;
+  for (size_t i = 0; rc >= 0 && i < CSN_COUNT(first); i++)
+    rc = move(from, to, first[i], err);
+  if (rc >= 0)
+    rc = move(from, to, "workspace", err);
+  return rc != 0 ? rc : move(from, to, "stack", err);
 }
 
 int
 csn_box_take_over(csn_run *r, csn_err *err)
 {
   const char *after = r->opts.after;
-  struct stat st;
-  if (fstatat(r->box.folder_fd, "workspace", &st, AT_SYMLINK_NOFOLLOW) == 0)
+  if (csn_box_has_workspace(r->box.folder_fd))
     return 0; /* in an earlier life of this run */
   csn_journal *j = NULL;
   int rc = csn_journal_open(r->rt->store, csn_cstr(after), true, &j, err);

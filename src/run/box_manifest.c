@@ -61,7 +61,7 @@ csn_box_fill(csn_run *r, csn_scope *sc, int base_fd, bool only_ephemeral, csn_er
   if (rc < 0)
     return rc;
   csn_materialize to = {
-      .workspace_fd = r->box.workspace_fd,
+      .workspace_fd = is_here ? sb->workspace_fd : r->box.workspace_fd,
       .base_fd = base_fd,
       .source_fd = source,
       .cache_fd = cache,

@@ -2,9 +2,8 @@
  * box_snapshot.c - the workspace of a run, saved when the run is over. */
 #include "run/box_snapshot.h"
 
-#include <fcntl.h>
-
 #include "core/fd.h"
+#include "run/box_save.h"
 #include "sandbox/snapshots.h"
 
 int
@@ -27,15 +26,19 @@ save(csn_run *r, csn_buf *told, csn_snapshot *out, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
+  csn_auto(csn_closep) int stack = csn_box_open_folder(r->box.folder_fd, "stack", NULL);
   csn_auto(csn_closep) int folder =
-      csn_open_beneath(r->box.folder_fd, "workspace", O_RDONLY | O_DIRECTORY, 0, err);
+      stack < 0 ? csn_box_open_folder(r->box.folder_fd, "workspace", err) : -1;
+  const csn_snapshot base = {.tree = r->box.from};
   csn_snapshot_saving how = {.name = r->opts.snapshot, .told = told};
-  if (folder < 0)
+  if (stack < 0 && folder < 0)
     return folder;
   if (r->agent->manifest)
     how.omit = csn_manifest_ephemeral(r->agent->manifest, a);
   int rc = csn_snapshots_open(&s, r->rt->state_fd, err);
   /* The run is over, so its scope may be, too: what there is is saved. */
+  if (rc == 0 && stack >= 0)
+    return csn_snapshot_save_stack(s, NULL, &how, r->opts.from ? &base : NULL, stack, out, err);
   return rc < 0 ? rc : csn_snapshot_save(s, NULL, &how, folder, out, err);
 }
 

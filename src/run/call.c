@@ -14,7 +14,7 @@
 #include "run/redact.h"
 #include "sandbox/stage.h"
 
-enum { OUT_MAX_BYTES = 32 << 20, CLAIM_NAME = 80 };
+enum { OUT_MAX_BYTES = 32 << 20 };
 
 struct csn_call {
   csn_job base;
@@ -53,6 +53,8 @@ static void
 call_free(csn_job *j)
 {
   csn_call *c = call_of(j);
+  if (c->used_box)
+    csn_box_leave(j->run);
   csn_scope_fini(&c->scope);
   csn_buf_fini(&c->out);
   csn_arena_free(c->arena);
@@ -125,6 +127,8 @@ csn_call_sandbox(csn_call *c, csn_sandbox **out, csn_err *err)
 int
 csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
+  if (!c->used_box)
+    csn_box_enter(c->base.run);
   c->used_box = true;
   return csn_label_box(c->base.run, &c->scope, sb, shell, err);
 }
@@ -158,22 +162,27 @@ csn_call_last_note(const csn_call *c)
 
 /* ---- claims ---- */
 
-/* What a call has in `folder` of its box. */
+/* What a call of that seq has in `folder` of its box. */
 static void
-name_in(const char *folder, const csn_call *c, char out[CLAIM_NAME])
+name_in(const char *folder, const csn_run *r, int64_t seq, char name[CSN_CLAIM_NAME])
 {
-  csn_run *r = c->base.run;
   if (r->box_run) /* in its parent's box, where others count from 0, too */
-    snprintf(out, CLAIM_NAME, "%s/%s-%lld", folder, csn_run_id(r), (long long)c->base.seq);
+    snprintf(name, CSN_CLAIM_NAME, "%s/%s-%lld", folder, csn_run_id(r), (long long)seq);
   else
-    snprintf(out, CLAIM_NAME, "%s/%lld", folder, (long long)c->base.seq);
+    snprintf(name, CSN_CLAIM_NAME, "%s/%lld", folder, (long long)seq);
+}
+
+void
+csn_claim_name(const csn_run *r, int64_t seq, char name[CSN_CLAIM_NAME])
+{
+  name_in("claims", r, seq, name);
 }
 
 int
 csn_call_claim(csn_call *c, csn_err *err)
 {
-  char name[CLAIM_NAME];
-  name_in("claims", c, name);
+  char name[CSN_CLAIM_NAME];
+  csn_claim_name(c->base.run, c->base.seq, name);
   int dir = csn_box_owner(c->base.run)->box.folder_fd;
   int rc = csn_mkdirs(dir, "claims", 0700, err);
   return rc < 0 ? rc : csn_open_beneath(dir, name, O_WRONLY | O_CREAT | O_APPEND, 0600, err);
@@ -182,8 +191,8 @@ csn_call_claim(csn_call *c, csn_err *err)
 bool
 csn_call_was_claimed(csn_call *c)
 {
-  char name[CLAIM_NAME];
-  name_in("claims", c, name);
+  char name[CSN_CLAIM_NAME];
+  csn_claim_name(c->base.run, c->base.seq, name);
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64);
   csn_err err;
   int rc = csn_file_read(csn_box_owner(c->base.run)->box.folder_fd, name, &b, &err);
@@ -197,8 +206,8 @@ int
 csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, csn_stage **out,
                csn_err *err)
 {
-  char name[CLAIM_NAME];
-  name_in("staged", c, name);
+  char name[CSN_CLAIM_NAME];
+  name_in("staged", c->base.run, c->base.seq, name);
   int dir = csn_box_owner(c->base.run)->box.folder_fd;
   return csn_stage_open(out, &c->scope, sb, dir, name, paths, err);
 }
@@ -206,8 +215,8 @@ csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, csn_stage
 int
 csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err)
 {
-  char name[CLAIM_NAME];
-  name_in("staged", c, name);
+  char name[CSN_CLAIM_NAME];
+  name_in("staged", c->base.run, c->base.seq, name);
   return csn_stage_recover(&c->scope, sb, csn_box_owner(c->base.run)->box.folder_fd, name, err);
 }
 
@@ -226,11 +235,37 @@ tell_edit(csn_call *c)
   c->out = text;
 }
 
+/* Before what the call gave: the files are not those that the model knows. */
+static void
+tell_news(csn_call *c, csn_str news)
+{
+  csn_buf text = CSN_BUF(c->out.cap);
+  if (c->content.n) { /* a list of parts */
+    csn_buf_addz(&text, "[{\"type\":\"input_text\",\"text\":");
+    csn_json_quote(&text, news);
+    csn_buf_addz(&text, "},");
+    csn_buf_add(&text, csn_strn(c->content.p + 1, c->content.n - 1));
+    c->content = csn_arena_dup(c->arena, csn_buf_str(&text));
+    csn_buf_fini(&text);
+    return;
+  }
+  csn_buf_add(&text, news);
+  csn_buf_addz(&text, "\n\n");
+  csn_buf_add(&text, csn_buf_str(&c->out));
+  csn_buf_fini(&c->out);
+  c->out = text;
+}
+
 static csn_job *
 deliver_output(csn_call *c)
 {
+  csn_auto(csn_buf_finip) csn_buf news = CSN_BUF(1 << 16);
   if (c->is_edited && !c->content.n)
     tell_edit(c);
+  if (c->used_box)
+    csn_box_news(c->base.run, &news);
+  if (news.n)
+    tell_news(c, csn_buf_str(&news));
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF((size_t)8 * OUT_MAX_BYTES);
   csn_jw w;
   csn_jw_init(&w, &b);
@@ -267,10 +302,18 @@ deliver_output(csn_call *c)
     csn_jw_key(&w, "untrusted");
     csn_jw_strz(&w, why);
   }
+  if (c->used_box && c->base.run->state.cfg.checkpoint_ms >= 0) {
+    csn_jw_key(&w, "sandbox");
+    csn_jw_bool(&w, true);
+  }
   csn_jw_end(&w);
   csn_redact_json(csn_box_secrets(c->base.run), &b);
-  csn_fault_pass(&c->base.run->rt->fault, "tool.performed");
-  return csn_run_deliver(c->base.run, CSN_EV_TOOL_RETURNED, csn_buf_str(&b), true);
+  csn_run *r = c->base.run;
+  csn_fault_pass(&r->rt->fault, "tool.performed");
+  csn_job *next = csn_run_deliver(r, CSN_EV_TOOL_RETURNED, csn_buf_str(&b), true);
+  if (news.n)
+    csn_box_news_told(r);
+  return next;
 }
 
 /* What the model reads when the tool could not do its work. */

@@ -206,6 +206,7 @@ take_answer(struct callback_job *c, csn_jw *w, const csn_json *answer, csn_err *
   case CSN_FOR_NONE:
   case CSN_FOR_BUDGET:
   case CSN_FOR_CONTEXT:
+  case CSN_FOR_WORKSPACE:
   case CSN_FOR_COUNT:
     break;
   }

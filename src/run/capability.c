@@ -3,6 +3,7 @@
  * sandbox layer can do, in the shape of csn_tool. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "caisson/patch.h"
 #include "run/driver.h"
@@ -12,6 +13,8 @@
 
 /* ---- shell ---- */
 
+enum { TRIES = 3 };
+
 typedef int shell_fn(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd, csn_buf *out,
                      csn_err *err);
 
@@ -20,13 +23,19 @@ in_shell(csn_call *c, shell_fn *fn, csn_err *err)
 {
   csn_sandbox *sb;
   csn_shell *shell;
-  int rc = csn_call_box(c, &sb, &shell, err);
-  if (rc < 0)
-    return rc;
-  csn_auto(csn_closep) int claim = csn_call_claim(c, err);
-  if (claim < 0)
-    return claim;
-  rc = fn(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c), err);
+  int rc = CSN_E_SANDBOX;
+  /* A sandbox that died before the command began is no reason to fail. */
+  for (int tries = 0; rc == CSN_E_SANDBOX && tries < TRIES; tries++) {
+    rc = csn_call_box(c, &sb, &shell, err);
+    if (rc < 0)
+      return rc;
+    csn_auto(csn_closep) int claim = csn_call_claim(c, err);
+    if (claim < 0)
+      return claim;
+    rc = fn(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c), err);
+    if (lseek(claim, 0, SEEK_END) != 0)
+      break;
+  }
   csn_fault_pass(&csn_call_run(c)->rt->fault, "exec.returned");
   return rc;
 }

@@ -163,6 +163,7 @@ static void
 adopt(struct child_job *c, csn_run *child)
 {
   child->box_run = c->base.run;
+  child->n_news = csn_box_owner(child)->box.n_lost; /* it has seen no other files */
   child->watcher = &c->base;
 }
 
@@ -196,8 +197,8 @@ csn_child_open(csn_run *r, int64_t effect, csn_run **out, csn_err *err)
     return csn_fail(err, CSN_E_NOT_FOUND, "the agent was not started");
   csn_auto(csn_freep) csn_tool *tools = csn_realloc(NULL, a->n_tools + 1, sizeof *tools);
   csn_run_options o = r->opts;
-  o.after = NULL;   /* it is in the workspace of the run that calls */
-  o.session = NULL; /* the conversation is its parent's */
+  o.after = o.from = NULL; /* it is in the workspace of the run that calls */
+  o.session = NULL;        /* the conversation is its parent's */
   o.tools = tools;
   o.n_tools = 0;
   for (size_t i = 0; i < a->n_tools; i++)
@@ -222,8 +223,8 @@ start_new(struct child_job *c, csn_err *err)
   csn_run *r = c->base.run;
   csn_auto(csn_run_freep) csn_run *child = NULL;
   csn_run_options o = r->opts;
-  o.after = NULL;   /* it is in the workspace of the run that calls */
-  o.session = NULL; /* the conversation is its parent's */
+  o.after = o.from = NULL; /* it is in the workspace of the run that calls */
+  o.session = NULL;        /* the conversation is its parent's */
   o.tools = NULL;
   o.n_tools = 0;
   int rc = csn_run_make(r->rt, &o, &child, err);

@@ -3,7 +3,7 @@
  * effects.  Notes and notifications, which change nothing, go the same way. */
 #include <time.h>
 
-#include "run/driver.h"
+#include "run/box_save.h"
 
 enum { STATE_MAX_BYTES = 64 << 20, TASK_MAX_BYTES = 1 << 20, MAX_RECORDS_ON_STACK = 8 };
 
@@ -75,6 +75,7 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
   if (csn_json_get(data, "session"))
     r->session = data->raw;
   r->history = csn_json_int(data, "history", r->history);
+  csn_box_saw(r, data);
   if (!csn_json_bool(data, "held", false)) {
     keep_items(r, seq, data);
     csn_results_keep(&r->results, seq, data);

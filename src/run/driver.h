@@ -97,23 +97,6 @@ struct csn_job {
 };
 #define CSN_JOB_PARKED ((csn_job *)-1)
 
-/* The run's sandbox, see box.c. */
-struct csn_box {
-  pthread_mutex_t lock; /* guards sb and shell while one is being opened */
-  csn_sandbox *sb;
-  csn_shell *shell;
-  /* Those that died under the run; calls may still use them. */
-  struct csn_dead_box {
-    csn_sandbox *sb;
-    csn_shell *shell;
-  } dead[8];
-  size_t n_dead;
-  struct csn_forward **forwards; /* of the ports that the agent exposes */
-  size_t n_forwards;
-  csn_ports_told told; /* which those are, to other processes */
-  int folder_fd, workspace_fd, lock_fd;
-};
-
 struct csn_box_network;
 struct csn_redact;
 
@@ -185,6 +168,7 @@ struct csn_run {
   struct csn_redact *redact;       /* of its secrets' values; may be NULL */
   /* Of an agent that was called as a tool, see child.c: */
   csn_run *box_run; /* whose workspace it uses: its parent's; NULL: its own */
+  unsigned n_news;  /* how many losses of the box its model has heard of */
   csn_job *watcher; /* the parent's job, woken whenever this run comes to rest */
   bool is_watched, is_untrusted_from_birth; /* the next time it does; see label.h */
   csn_run *children;                        /* read back and not going on yet */
@@ -287,6 +271,9 @@ struct csn_stage;
 int csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, struct csn_stage **out,
                    csn_err *err) CSN_MUST;
 int csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err) CSN_MUST;
+enum { CSN_CLAIM_NAME = 80 };
+/* Where the claim of the call with that seq is, beneath the box's folder. */
+void csn_claim_name(const csn_run *r, int64_t seq, char name[CSN_CLAIM_NAME]);
 
 /* ---- decide.c ---- */
 

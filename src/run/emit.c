@@ -288,6 +288,15 @@ csn_emit_checkpoint(csn_effects *e, const csn_event *ev)
 }
 
 int64_t
+csn_emit_save(csn_effects *e, const csn_event *ev)
+{
+  csn_jw w;
+  csn_effect *f = begin(e, ev, CSN_DO_SANDBOX_CHECKPOINT, &w);
+  member(&w, "of", "workspace");
+  return end(e, f, &w);
+}
+
+int64_t
 csn_emit_sandbox_close(csn_effects *e, const csn_event *ev)
 {
   return bare(e, ev, CSN_DO_SANDBOX_CLOSE);

@@ -25,6 +25,7 @@ int64_t csn_emit_sandbox_open(csn_effects *e, const csn_event *ev);
 int64_t csn_emit_session_read(csn_effects *e, const csn_event *ev, const csn_json *limits);
 int64_t csn_emit_session_append(csn_effects *e, const csn_event *ev, const csn_state *st);
 int64_t csn_emit_checkpoint(csn_effects *e, const csn_event *ev);
+int64_t csn_emit_save(csn_effects *e, const csn_event *ev); /* a checkpoint of the workspace */
 int64_t csn_emit_sandbox_close(csn_effects *e, const csn_event *ev);
 int64_t csn_emit_finish(csn_effects *e, const csn_event *ev, const csn_state *st);
 

@@ -4,6 +4,7 @@
  *
  * CAISSON_FAULT=POINT:N in the environment ends the process with SIGKILL at
  * the N-th passage of POINT (counted from 1); without it nothing happens.
+ * POINT:N:stop stops it instead, for the test to kill something else meanwhile.
  */
 #ifndef CSN_RUN_FAULT_H
 #define CSN_RUN_FAULT_H
@@ -15,6 +16,7 @@
 struct csn_fault {
   char point[48];
   atomic_int left;
+  bool stops;
 };
 
 void csn_fault_init(struct csn_fault *f, const char *spec);

@@ -2,6 +2,7 @@
  * perform.c - from an effect to the job that performs it. */
 #include <time.h>
 
+#include "run/box_save.h"
 #include "run/context_run.h"
 
 struct plain_job {
@@ -82,6 +83,25 @@ collect_outputs(csn_job *j)
   if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_CHECKPOINTED, j->seq, &err, true);
   return deliver_with(j, CSN_EV_CHECKPOINTED, "outputs", csn_buf_str(&report));
+}
+
+/* {"effect":seq, "snapshot"...} */
+static csn_job *
+save_workspace(csn_job *j)
+{
+  csn_err err;
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(4096);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, j->seq);
+  csn_pool_wait_begin(j->run->rt->pool);
+  int rc = csn_box_checkpoint(j->run, j->seq, &w, &err);
+  csn_pool_wait_end(j->run->rt->pool);
+  csn_jw_end(&w);
+  csn_fault_pass(&j->run->rt->fault, "checkpoint.made");
+  return rc < 0 ? NULL : csn_run_deliver(j->run, CSN_EV_CHECKPOINTED, csn_buf_str(&b), true);
 }
 
 static csn_job *
@@ -178,6 +198,12 @@ csn_cancel_unwanted(csn_run *r)
 }
 
 static csn_job *
+checkpoint_job(csn_run *r, const csn_pending *p)
+{
+  return plain_new(r, p->purpose == CSN_FOR_WORKSPACE ? save_workspace : collect_outputs);
+}
+
+static csn_job *
 callback_job(csn_run *r, const csn_pending *p)
 {
   return p->purpose == CSN_FOR_CONTEXT ? csn_context_job_new(r) : csn_callback_job_new(r, p);
@@ -201,7 +227,7 @@ csn_perform(csn_run *r, const csn_effect *f)
     csn_job_start(r, open_job_new(r), f->seq);
     break;
   case CSN_DO_SANDBOX_CHECKPOINT:
-    csn_job_start(r, plain_new(r, collect_outputs), f->seq);
+    csn_job_start(r, checkpoint_job(r, csn_state_find(&r->state, f->seq)), f->seq);
     break;
   case CSN_DO_SANDBOX_CLOSE:
     csn_job_start(r, plain_new(r, close_sandbox), f->seq);

@@ -6,6 +6,7 @@
  * rule.  A journal of another step version starts from its last `state`. */
 #include "run/ask_failure.h"
 #include "run/box_network.h"
+#include "run/box_save.h"
 #include "run/driver.h"
 #include "run/items.h"
 
@@ -60,6 +61,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
     r->opts.after = csn_arena_dup(r->keep, csn_json_str(v, "after", CSN_STR(""))).p;
   csn_str snapshot = csn_json_str(v, "snapshot", csn_strn(NULL, 0));
   r->opts.snapshot = snapshot.n ? csn_arena_dup(r->keep, snapshot).p : NULL;
+  csn_box_read_zero(r, v);
   rc = csn_agent_from_json(&r->own_agent, agent, "record 0", ".", err);
   if (rc < 0)
     return rc;
@@ -77,6 +79,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
   csn_state_init(&r->state, agent, csn_json_get(v, "prices"), &rd->salt);
   csn_state_set_models(&r->state, csn_json_get(v, "models"));
   r->state.cfg.compact_at = csn_json_get(v, "compact_at");
+  csn_state_set_checkpoint(&r->state, csn_json_int(v, "checkpoint_ms", -1));
   rd->has_zero = true;
   return 0;
 }
@@ -121,6 +124,9 @@ read_note(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
 {
   if (csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("decision")))
     return csn_decided_keep(rd->r, rec, v, err);
+  csn_str backend = csn_json_str(v, "backend", CSN_STR(""));
+  if (backend.n && csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("backend")))
+    return csn_agent_change_backend(rd->r->own_agent, csn_arena_dup(rd->r->keep, backend).p, err);
   const csn_json *data = csn_json_get(v, "data"), *usage = csn_json_get(v, "usage");
   if (usage && csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("attempt_failed"))) {
     struct csn_billed *b = csn_arena_alloc(rd->r->keep, sizeof *b);
@@ -229,6 +235,19 @@ write_asks(const csn_run *r, csn_buf *out)
   csn_jw_end(&w);
 }
 
+/* It holds for good: whoever goes on after a crash finds it in the journal. */
+static int
+change_backend(csn_run *r, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(400);
+  const char *name = r->opts.backend;
+  if (!name || strcmp(name, r->agent->sandbox.backend) == 0)
+    return 0;
+  int rc = csn_agent_change_backend(r->own_agent, name, err);
+  csn_buf_addf(&b, "{\"note\":\"backend\",\"backend\":\"%s\"}", name);
+  return rc < 0 ? rc : csn_run_note(r, csn_buf_str(&b), err);
+}
+
 int
 csn_run_go_on(csn_run *r, csn_err *err)
 {
@@ -237,19 +256,25 @@ csn_run_go_on(csn_run *r, csn_err *err)
     return 0;
   }
   int rc = csn_agent_check_harness(r->agent, r->opts.harness_tools, err);
-  if (rc < 0)
-    return rc;
-  rc = csn_box_network_need(r, err);
+  if (rc == 0)
+    rc = change_backend(r, err);
+  if (rc == 0)
+    rc = csn_box_network_need(r, err);
   if (rc < 0)
     return rc;
   r->is_at_rest = false;
+  /* What that asks for is performed at once, and what was pending below. */
+  int64_t before = csn_journal_next_seq(r->journal);
+  rc = csn_box_look(r, err);
+  if (rc < 0)
+    return rc;
   csn_model_warm(r);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(1 << 20);
   write_asks(r, &data);
   csn_run_deliver(r, CSN_EV_RESUMED, csn_buf_str(&data), false);
   pthread_mutex_lock(&r->lock);
   for (size_t i = 0; i < r->state.n_pending && !r->is_stopped; i++)
-    if (r->state.pending[i].seq >= 0)
+    if (r->state.pending[i].seq >= 0 && r->state.pending[i].seq < before)
       csn_perform_again(r, &r->state.pending[i]);
   if (r->state.timer_seq >= 0 && !r->is_stopped)
     csn_rearm_timer(r);

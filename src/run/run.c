@@ -2,6 +2,7 @@
  * run.c - a run's life in this process: birth, rest, wait, stop, end.  zero.c
  * begins it, deliver.c brings it its events. */
 #include "run/box_network.h"
+#include "run/box_save.h"
 #include "run/box_snapshot.h"
 #include "run/driver.h"
 #include "run/result.h"
@@ -132,7 +133,9 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   if (rc < 0)
     return rc;
   r->agent = agent;
-  rc = csn_box_network_need(r, err);
+  rc = csn_box_from_find(r, err);
+  if (rc == 0)
+    rc = csn_box_network_need(r, err);
   if (rc < 0)
     return rc;
   csn_model_warm(r);

@@ -64,6 +64,7 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
       .max_children = csn_json_int(limits, "children", 0),
       .max_handoffs = csn_json_int(limits, "handoffs", 0),
       .approvals = csn_json_get(agent, "approvals"),
+      .checkpoint_ms = -1,
   };
   csn_step_set_agent(st, csn_json_str(agent, "name", CSN_STR("")));
 }
@@ -73,6 +74,12 @@ csn_state_set_models(csn_state *st, const csn_json *models)
 {
   st->cfg.lists = models;
   csn_step_set_agent(st, st->cfg.agent);
+}
+
+void
+csn_state_set_checkpoint(csn_state *st, int64_t checkpoint_ms)
+{
+  st->cfg.checkpoint_ms = checkpoint_ms;
 }
 
 void
@@ -329,6 +336,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   csn_route_to_json(st, w);
   csn_step_context_to_json(st, w);
   csn_step_uses_to_json(st, w, false);
+  csn_step_saving_to_json(st, w);
   csn_step_failing_to_json(st, w);
   csn_step_choice_to_json(st, w);
   if (st->attempts)
@@ -439,6 +447,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   csn_step_context_from_json(st, csn_json_get(v, "context"));
   st->untrusted = text_or_null(v, "untrusted");
   csn_step_uses_from_json(st, v);
+  csn_step_saving_from_json(st, csn_json_get(v, "saving"));
   csn_step_failing_from_json(st, csn_json_get(v, "failing"));
   csn_step_choice_from_json(st, v);
   st->attempts = csn_json_int(v, "attempts", 0);

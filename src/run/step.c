@@ -32,7 +32,8 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
                            [CSN_EV_MODEL_FAILED] = csn_step_on_not_summed_up},
     [CSN_PHASE_MODEL] = {ALWAYS, [CSN_EV_MODEL_REPLIED] = csn_step_on_model_replied,
                          [CSN_EV_MODEL_FAILED] = csn_step_on_model_failed,
-                         [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
+                         [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback,
+                         [CSN_EV_CHECKPOINTED] = csn_step_on_checkpointed},
     [CSN_PHASE_TOOLS] =
         {ALWAYS, [CSN_EV_CHILD_DONE] = csn_step_on_child_done,
          [CSN_EV_TOOL_RETURNED] = csn_step_on_tool_returned, [CSN_EV_DECIDED] = csn_step_on_decided,
@@ -40,6 +41,7 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
     [CSN_PHASE_REVIEW] = {ALWAYS, [CSN_EV_CALLBACK_RETURNED] = csn_step_on_callback},
     [CSN_PHASE_CLOSING] = {[CSN_EV_CHECKPOINTED] = csn_step_on_checkpointed,
                            [CSN_EV_SESSION_LOADED] = csn_step_on_session_loaded,
+                           [CSN_EV_SANDBOX_LOST] = on_nothing,
                            [CSN_EV_CANCEL_REQUESTED] = on_nothing,
                            [CSN_EV_RESUMED] = on_nothing,
                            [CSN_EV_INTERRUPTED] = on_nothing,

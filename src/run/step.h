@@ -45,7 +45,8 @@ enum csn_phase {
   X(HANDOFF, handoff)           /* what the next agent sees of what came before */                 \
   X(ERROR, error)               /* what ends a run without an answer; the driver has fixed ones */ \
   X(CONTEXT, context)           /* no callback: the driver looks what has room in a request */     \
-  X(ADDED, added)               /* guardrails on further input, which then joins */
+  X(ADDED, added)               /* guardrails on further input, which then joins */                \
+  X(WORKSPACE, workspace)       /* no callback: a checkpoint of the workspace is made */
 #define X(id, word) CSN_FOR_##id,
 enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
 #undef X
@@ -106,6 +107,7 @@ typedef struct csn_step_config {
   csn_str agent;               /* name of the agent at work */
   const csn_json *lists;       /* of models, by agent, of record 0; or NULL */
   const csn_json *models;      /* of the agent at work; NULL: it has one model */
+  int64_t checkpoint_ms;       /* least time between two of them, of record 0; -1: none are made */
 } csn_step_config;
 
 enum { CSN_LOOPS_KEPT = 32 };
@@ -162,6 +164,12 @@ typedef struct csn_context {
   bool has_looked;    /* in this turn */
 } csn_context;
 
+/* Checkpoints of the workspace: step_save.c. */
+struct csn_saving {
+  bool is_due;   /* something was done in it since the last one */
+  int64_t at_ms; /* when that was asked for, or the sandbox made */
+};
+
 /* Why a run is about to end without an answer, while somebody is asked for one:
  * step_error.c. */
 typedef struct csn_failing {
@@ -192,6 +200,7 @@ typedef struct csn_state {
   int64_t timer_seq;   /* of the wall limit's timer_set; -1: none */
   int64_t timer_at_ms; /* when it fires, Unix time */
   csn_budget budget;
+  struct csn_saving saving;
   csn_failing failing;
   csn_agent_use *uses; /* of runs with several agents */
   size_t n_uses;
@@ -240,6 +249,8 @@ void csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices
 void csn_state_fini(csn_state *st);
 /* Right after init: `models` of record 0, which must live as long; or NULL. */
 void csn_state_set_models(csn_state *st, const csn_json *models);
+/* Likewise: `checkpoint_ms` of record 0. */
+void csn_state_set_checkpoint(csn_state *st, int64_t checkpoint_ms);
 /* In the place of the agent's model, or NULL. */
 const char *csn_state_model(const csn_state *st);
 /* Another can take the place of the one that is asked. */

@@ -112,6 +112,7 @@ csn_step_on_child_done(struct csn_step *s)
   st->budget.cost_pusd += use.cost_pusd;
   if (usage)
     csn_step_use(st, csn_step_child_agent(st, p), &use);
+  csn_step_touch(s);                                       /* it works in the same sandbox */
   p->tokens = p->cost_pusd = p->turns = p->tool_calls = 0; /* it comes back */
   if (csn_json_bool(v, "held", false)) {
     csn_step_take_held(s, p);

@@ -12,6 +12,7 @@
  *   step_error.c    answers for runs that have none
  *   step_use.c      who of several agents used what
  *   step_route.c    which model a call goes to
+ *   step_save.c     checkpoints, and a sandbox that was lost
  *   step_team.c     several agents and hand-offs
  *   step_child.c    agents that are called as tools
  *   step_choice.c   a forced choice of tools, and its end
@@ -123,6 +124,15 @@ void csn_step_context_from_json(csn_state *st, const csn_json *v);
 /* ---- step_model.c ---- */
 
 void csn_step_ask_again(struct csn_step *s);
+
+/* ---- step_save.c ---- */
+
+/* Something was done in the sandbox. */
+void csn_step_touch(struct csn_step *s);
+/* Beside a model call: makes a checkpoint when it is time. */
+void csn_step_save(struct csn_step *s);
+void csn_step_saving_to_json(const csn_state *st, csn_jw *w);
+void csn_step_saving_from_json(csn_state *st, const csn_json *v);
 
 /* ---- step_error.c ---- */
 

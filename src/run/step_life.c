@@ -51,30 +51,7 @@ csn_step_on_sandbox_ready(struct csn_step *s)
   if (!p)
     return CSN_E_INVALID;
   s->st->sandbox_open = true;
-  csn_pending_drop(s->st, p);
-  return 0;
-}
-
-/* With `effect`: it could not be made.  Without: it died under the run. */
-int
-csn_step_on_sandbox_lost(struct csn_step *s)
-{
-  if (csn_json_get(s->ev->data, "effect")) {
-    csn_pending *p = csn_pending_answered(s, CSN_DO_SANDBOX_OPEN);
-    if (!p)
-      return CSN_E_INVALID;
-    csn_pending_drop(s->st, p);
-  }
-  csn_step_give_up(s, CSN_RUN_FAILED, "sandbox", csn_step_error_text(s->ev));
-  return 0;
-}
-
-int
-csn_step_on_checkpointed(struct csn_step *s)
-{
-  csn_pending *p = csn_pending_answered(s, CSN_DO_SANDBOX_CHECKPOINT);
-  if (!p)
-    return CSN_E_INVALID;
+  s->st->saving.at_ms = s->ev->ts_ms;
   csn_pending_drop(s->st, p);
   return 0;
 }

@@ -48,6 +48,7 @@ csn_step_enter_model(struct csn_step *s)
   bool is_first = st->turns++ == 0;
   st->attempts = 0;
   csn_pending_add(st, CSN_DO_MODEL_CALL, csn_emit_model_call(s->out, s->ev, st));
+  csn_step_save(s);
   if (is_first) /* also when it is refused: they stay out beside the next */
     csn_step_guard_input(s);
 }

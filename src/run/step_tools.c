@@ -257,6 +257,8 @@ csn_step_on_tool_returned(struct csn_step *s)
   csn_pending *p = csn_pending_answered(s, CSN_DO_TOOL_CALL);
   if (!p)
     return CSN_E_INVALID;
+  if (csn_json_bool(s->ev->data, "sandbox", false))
+    csn_step_touch(s);
   bool is_held = csn_json_bool(s->ev->data, "held", false);
   if (is_held != p->is_held)
     return csn_fail(s->err, CSN_E_INVALID, "record %lld: a result that is %sheld",

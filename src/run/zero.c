@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * zero.c - record 0, what a run is, and the input with which it is committed. */
-#include "run/driver.h"
+#include "run/box_save.h"
 #include "run/items.h"
 
 enum { RUN_FORMAT = 1 };
@@ -92,6 +92,7 @@ record_zero(csn_run *r, struct zero *z, csn_err *err)
     csn_jw_key(&w, "snapshot");
     csn_jw_strz(&w, r->opts.snapshot);
   }
+  csn_box_zero(r, &w);
   csn_jw_end(&w);
   rc = csn_jw_done(&w, err);
   if (rc < 0)
@@ -139,6 +140,7 @@ csn_run_begin(csn_run *r, csn_str items, csn_err *err)
   csn_state_init(&r->state, z.agent, z.prices, &z.salt);
   csn_state_set_models(&r->state, z.models);
   r->state.cfg.compact_at = z.compact_at;
+  csn_state_set_checkpoint(&r->state, csn_box_checkpoint_ms(r));
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(CSN_INPUT_MAX + 4096);
   csn_jw w;
   csn_jw_init(&w, &data);

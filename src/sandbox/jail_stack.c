@@ -53,7 +53,7 @@ csn_jail_workspace(const csn_sandbox *sb)
 }
 
 int
-csn_jail_idle(int control, csn_scope *sc, csn_err *err)
+csn_jail_idle(int control, csn_scope *sc, bool *has_files, csn_err *err)
 {
   const csn_jail_frame frame = {.kind = CSN_JAIL_IDLE};
   csn_command_event e;
@@ -71,6 +71,8 @@ csn_jail_idle(int control, csn_scope *sc, csn_err *err)
     return rc;
   if (csn_fds_recv(channel, &e, sizeof e, &unused, 1) != sizeof e)
     return csn_fail(err, CSN_E_SANDBOX, "the warden of the jail was killed");
+  if (has_files)
+    *has_files = e.more != 0;
   return e.value ? csn_fail(err, CSN_E_CONFLICT,
                             "processes still run in it; end them, or wait until they have ended")
                  : 0;

@@ -18,7 +18,8 @@ void csn_jail_stack_take(csn_sandbox *sb, int view);
 const char *csn_jail_workspace(const csn_sandbox *sb);
 
 /* 0: no process but the warden is in the jail, and while nobody else uses
- * `control` there will be none; else CSN_E_CONFLICT. */
-int csn_jail_idle(int control, csn_scope *sc, csn_err *err) CSN_MUST;
+ * `control` there will be none; else CSN_E_CONFLICT.  *has_files: its folders of
+ * memory hold something; may be NULL. */
+int csn_jail_idle(int control, csn_scope *sc, bool *has_files, csn_err *err) CSN_MUST;
 
 #endif

@@ -130,3 +130,19 @@ csn_jail_users_variables(csn_arena *a, const csn_account *who)
   }
   return list;
 }
+
+int
+csn_jail_users_pipes(const csn_accounts *a, int main_user, const int ends[3],
+                     const csn_account *who, csn_err *err)
+{
+  uid_t main = csn_accounts_main(a)->uid, uid = (uid_t)main_user - main + who->uid;
+  for (int i = 0; i < 3; i++) {
+    if (ends[i] >= 0 && main_user >= 0 && fchown(ends[i], uid, uid) < 0)
+      return csn_fail_errno(err, "change the owner of a pipe");
+    /* To a user with a lent id we cannot give it.  Nobody else has a way to it:
+     * its only names are in /proc of the command. */
+    if (ends[i] >= 0 && main_user < 0 && who->uid != main && fchmod(ends[i], 0666) < 0)
+      return csn_fail_errno(err, "change the mode of a pipe");
+  }
+  return 0;
+}

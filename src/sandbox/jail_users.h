@@ -19,6 +19,10 @@ int csn_jail_users_check(const csn_accounts *a, const csn_sandbox_spec *spec,
 /* The number that a group's files have on the disk below an id-mapped mount. */
 int csn_jail_users_group(const csn_accounts *a, bool is_mapped, const char *name, gid_t *gid,
                          csn_err *err) CSN_MUST;
+/* Pipes belong to who made them; commands should be able to open /dev/stdout.
+ * main_user: csn_jail_got's `user`; an end that is -1 is left out. */
+int csn_jail_users_pipes(const csn_accounts *a, int main_user, const int ends[3],
+                         const csn_account *who, csn_err *err) CSN_MUST;
 /* USER, LOGNAME and HOME of an account, in the arena. */
 const char *const *csn_jail_users_variables(csn_arena *a, const csn_account *who);
 

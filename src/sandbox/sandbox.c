@@ -3,7 +3,7 @@
  * sandbox.c - dispatch to the back-ends and what is built from their
  * operations.  Checks that every back-end would make are made here once, and
  * errors get the back-end's name. */
-#include "caisson/sandbox.h"
+#include "caisson/freeze.h"
 
 #include <signal.h>
 
@@ -191,6 +191,16 @@ csn_sandbox_freeze(csn_sandbox *sb, csn_scope *sc, const char *const **names, cs
   if (rc == 0)
     *names = (const char *const *)sb->stack->names;
   return csn_wrap(err, rc, "freeze sandbox %s", sb->ops->name);
+}
+
+int
+csn_sandbox_rests(csn_sandbox *sb, csn_scope *sc, bool *has_more, csn_err *err)
+{
+  int rc = csn_scope_check(sc, err);
+  if (rc == 0)
+    rc = sb->ops->rests ? sb->ops->rests(sb, sc, has_more, err)
+                        : csn_fail(err, CSN_E_UNSUPPORTED, "it cannot tell what runs in it");
+  return csn_wrap(err, rc, "sandbox %s", sb->ops->name);
 }
 
 int

@@ -404,6 +404,20 @@ csn_snapshot_save_layers(csn_snapshots *s, csn_scope *sc, const csn_snapshot_sav
 }
 
 int
+csn_snapshot_save_stack(csn_snapshots *s, csn_scope *sc, const csn_snapshot_saving *how,
+                        const csn_snapshot *base, int folder, csn_snapshot *out, csn_err *err)
+{
+  csn_auto(csn_stack_freep) csn_stack *stack = NULL;
+  const csn_layers l = {.store_fd = s->layers};
+  int rc = csn_stack_open(&stack, sc, folder, &l, err);
+  if (rc == 0)
+    rc = csn_stack_freeze(stack, err);
+  return rc < 0 ? rc
+                : csn_snapshot_save_layers(s, sc, how, base, (const char *const *)stack->names, out,
+                                           err);
+}
+
+int
 csn_snapshot_remove(csn_snapshots *s, const char *name, csn_err *err)
 {
   int rc = csn_snapshot_name_check(name, err);

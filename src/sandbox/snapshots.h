@@ -64,6 +64,10 @@ int csn_snapshot_save(csn_snapshots *s, csn_scope *sc, const csn_snapshot_saving
 int csn_snapshot_save_layers(csn_snapshots *s, csn_scope *sc, const csn_snapshot_saving *how,
                              const csn_snapshot *base, const char *const *layers, csn_snapshot *out,
                              csn_err *err) CSN_MUST;
+/* Freezes the workspace of layers in `folder`, which nobody uses, and saves it. */
+int csn_snapshot_save_stack(csn_snapshots *s, csn_scope *sc, const csn_snapshot_saving *how,
+                            const csn_snapshot *base, int folder, csn_snapshot *out,
+                            csn_err *err) CSN_MUST;
 /* The layers of s->layers that are this snapshot; unpacked first when there
  * are none.  NULL-terminated, in the arena. */
 int csn_snapshot_layers(csn_snapshots *s, csn_scope *sc, const csn_snapshot *r, csn_arena *a,

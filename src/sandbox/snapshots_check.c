@@ -9,6 +9,7 @@
 #include <sys/file.h>
 
 #include "core/fd.h"
+#include "sandbox/frozen.h"
 #include "sandbox/jail.h"
 #include "sandbox/snapshots.h"
 
@@ -73,6 +74,16 @@ sort(struct digests *l)
     qsort(l->p, l->n, sizeof *l->p, by_bytes);
 }
 
+static void
+need_contents(struct needed *out, const csn_digest *digest, const csn_snap_tree *t)
+{
+  add(&out->contents, digest);
+  add(&out->trees, digest);
+  for (size_t i = 0; i < t->n; i++)
+    if (t->p[i].kind == CSN_SNAP_FILE)
+      add(&out->contents, &t->p[i].digest);
+}
+
 static int
 need_tree(const csn_snapshots *s, csn_scope *sc, const csn_snapshot *r, csn_snap_tree *t,
           csn_err *err)
@@ -109,16 +120,34 @@ collect(const csn_snapshots *s, csn_scope *sc, int64_t before_ms, struct needed 
     csn_snap_tree_init(&t);
     if (rc == 0)
       rc = need_tree(s, sc, &r, &t, err);
-    if (rc == 0) {
-      add(&out->contents, &r.tree);
-      add(&out->trees, &r.tree);
-    }
-    for (size_t i = 0; rc == 0 && i < t.n; i++)
-      if (t.p[i].kind == CSN_SNAP_FILE)
-        add(&out->contents, &t.p[i].digest);
+    if (rc == 0)
+      need_contents(out, &r.tree, &t);
   }
   if (d)
     closedir(d);
+  return rc;
+}
+
+static void
+add_begun(void *user, const csn_digest *tree)
+{
+  add(user, tree);
+}
+
+/* What runs have that are kept: layers, and what they began with. */
+static int
+collect_of_runs(const csn_snapshots *s, csn_scope *sc, struct needed *out, csn_buf *layers,
+                csn_err *err)
+{
+  struct digests begun = {0};
+  int rc = csn_frozen_kept(s, layers, add_begun, &begun, err);
+  for (size_t i = 0; rc == 0 && i < begun.n; i++) {
+    csn_auto(csn_snap_tree_finip) csn_snap_tree t;
+    csn_snap_tree_init(&t);
+    if (csn_snapshot_tree(s, sc, &begun.p[i], &t, NULL) == 0)
+      need_contents(out, &begun.p[i], &t);
+  }
+  free(begun.p);
   sort(&out->contents);
   sort(&out->trees);
   return rc;
@@ -182,6 +211,8 @@ csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, int64_t before_ms, csn_snapsho
     return csn_fail(err, CSN_E_CONFLICT,
                     "somebody saves a snapshot or begins with one right now; try again");
   int rc = collect(s, sc, before_ms, &need, &out->snapshots, err);
+  if (rc == 0)
+    rc = collect_of_runs(s, sc, &need, &kept, err);
   if (rc == 0)
     rc = keep_layers(s, &need, &kept, err);
   if (rc == 0)

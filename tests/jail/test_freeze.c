@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#include "caisson/freeze.h"
 #include "core/fd.h"
 #include "identity.h"
 #include "sandbox/jail_stack.h"

@@ -3,7 +3,7 @@
  * The machine of a run, event by event.  A scenario is a list of events and
  * the effects that each must give; the last test fails when a row of the table
  * was never taken. */
-#include "play.h"
+#include "step_save.h"
 
 TEST(a_reply_without_calls_is_the_final_answer)
 {
@@ -795,4 +795,5 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(what_has_no_room_is_summed_up_and_that_can_be_cut_short),
           RUN(something_may_be_added_in_every_phase),
           RUN(events_that_do_not_belong_are_refused_and_change_nothing),
-          RUN(a_state_written_and_read_goes_on_alike), RUN(every_row_of_the_table_was_taken))
+          RUN(a_state_written_and_read_goes_on_alike), STEP_SAVE_TESTS,
+          RUN(every_row_of_the_table_was_taken))

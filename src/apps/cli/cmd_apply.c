@@ -12,6 +12,10 @@ static int
 apply_one(void *user, const cli_tree *t, csn_err *err)
 {
   cli *c = user;
+  if (!t->src.n)
+    return csn_fail(err, CSN_E_NOT_FOUND,
+                    "the run began with a snapshot and has no folder of this machine to bring "
+                    "changes back to; see `caisson diff`");
   csn_auto(csn_freep) char *src = csn_dupz(t->src);
   csn_auto(csn_closep) int target = open(src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (target < 0)

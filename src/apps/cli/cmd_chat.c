@@ -6,7 +6,6 @@
  * waits for the run or for the human; events and signals arrive in others. */
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -204,9 +203,8 @@ tell_end(struct chat *h, const csn_result *res)
 static void
 note_place(struct chat *h, const char *run)
 {
-  struct stat st;
   csn_auto(csn_closep) int box = csn_box_folder(h->rt, run, NULL);
-  if (box >= 0 && fstatat(box, "workspace", &st, AT_SYMLINK_NOFOLLOW) == 0)
+  if (box >= 0 && csn_box_has_workspace(box))
     snprintf(h->place, sizeof h->place, "%s", run);
 }
 

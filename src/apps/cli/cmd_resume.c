@@ -5,7 +5,7 @@
 #include "running.h"
 
 struct resume_opts {
-  const char *out, *message;
+  const char *out, *message, *backend;
   cli_list images;
   bool json, keep, no_stream, harness_tools;
 };
@@ -13,11 +13,14 @@ struct resume_opts {
 static const cli_opt opts[] = {
     {"message", 'm', "TEXT", "Tell it more: the model reads it when the next turn begins",
      CLI_STR(struct resume_opts, message)},
-    {"image", 'i', "FILE", "Show the model this picture beside the message; may be given several times",
+    {"image", 'i', "FILE",
+     "Show the model this picture beside the message; may be given several times",
      CLI_LIST(struct resume_opts, images)},
     {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct resume_opts, out)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct resume_opts, keep)},
+    {"backend", 0, "NAME", "Go on in a sandbox of this back-end, with the files as they are",
+     CLI_STR(struct resume_opts, backend)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct resume_opts, json)},
     {"no-stream", 0, NULL, "Ask the model for whole replies",
      CLI_BOOL(struct resume_opts, no_stream)},
@@ -52,6 +55,7 @@ resume_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .no_stream = v->no_stream,
                         .out_dir = v->out,
                         .keep_workspace = v->keep,
+                        .backend = v->backend,
                         .harness_tools = v->harness_tools};
   csn_auto(csn_run_freep) csn_run *r = NULL;
   rc = csn_run_open(rt, csn_cstr(argv[0]), &ro, &r, err);
@@ -66,11 +70,14 @@ const cli_cmd cmd_resume = {
     .name = "resume",
     .args = "RUN",
     .brief = "Go on with an interrupted run",
-    .help = "What was pending is treated by its rule: model calls are made again; a command that "
-            "had begun is not, and the model is told that its outcome is unknown; a patch is "
-            "finished or undone. A run that has ended prints its answer again.\n\n"
-            "With --message a run that waits or was stopped is told more. It stands in the journal at "
-            "once and the model reads it when the next turn begins, which may be after a decision.",
+    .help =
+        "What was pending is treated by its rule: model calls are made again; a command that "
+        "had begun is not, and the model is told that its outcome is unknown; a patch is "
+        "finished or undone. A run that has ended prints its answer again.\n\n"
+        "With --message a run that waits or was stopped is told more. It stands in the journal at "
+        "once and the model reads it when the next turn begins, which may be after a decision.\n\n"
+        "A run whose workspace is gone goes on with its last checkpoint, or as it began, and "
+        "the model is told what is missing.",
     .size = sizeof(struct resume_opts),
     .opts = opts,
     .main = resume_main,

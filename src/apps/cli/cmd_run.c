@@ -11,7 +11,7 @@
 enum { TASK_MAX_BYTES = 16 << 20 };
 
 struct run_opts {
-  const char *model, *out, *session, *after, *snapshot;
+  const char *model, *out, *session, *after, *snapshot, *from;
   int64_t session_items, session_tokens;
   bool json, keep, no_stream, harness_tools;
   cli_list images;
@@ -21,7 +21,8 @@ static const cli_opt opts[] = {
     {"model", 'm', "PREFIX/NAME", "Use this model instead of the agent's",
      CLI_STR(struct run_opts, model)},
     {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct run_opts, out)},
-    {"image", 'i', "FILE", "Show the model this picture beside the task; may be given several times",
+    {"image", 'i', "FILE",
+     "Show the model this picture beside the task; may be given several times",
      CLI_LIST(struct run_opts, images)},
     {"session", 's', "NAME", "Go on with this conversation: read it first, append to it at the end",
      CLI_STR(struct run_opts, session)},
@@ -31,6 +32,7 @@ static const cli_opt opts[] = {
      CLI_INT(struct run_opts, session_tokens)},
     {"after", 0, "RUN", "Go on in the workspace of that run, which moves to this one",
      CLI_STR(struct run_opts, after)},
+    {"from", 0, "NAME", "Begin with what the snapshot NAME holds", CLI_STR(struct run_opts, from)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct run_opts, keep)},
     {"snapshot", 0, "NAME", "Save the workspace as snapshot NAME when the run is over",
@@ -92,6 +94,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .session_items = v->session_items,
                         .session_tokens = v->session_tokens,
                         .after = v->after,
+                        .from = v->from,
                         .keep_workspace = v->keep || v->after,
                         .snapshot = v->snapshot,
                         .harness_tools = v->harness_tools};

@@ -10,7 +10,6 @@
 #include "core/fd.h"
 #include "importing.h"
 #include "sandbox/jail.h"
-#include "sandbox/stack.h"
 
 static int
 open_store(cli *c, cli_layered *l, csn_err *err)
@@ -66,20 +65,6 @@ cli_layered_opened(cli_layered *l)
   csn_snapshots_free(csn_steal(l->store));
 }
 
-/* Nothing runs any more, so what was changed can become a layer. */
-static int
-save_layers(cli *c, cli_layered *l, const csn_snapshot_saving *how, csn_snapshot *out, csn_err *err)
-{
-  csn_auto(csn_stack_freep) csn_stack *stack = NULL;
-  const csn_layers same = {.store_fd = l->layers.store_fd};
-  int rc = csn_stack_open(&stack, &c->scope, l->work, &same, err);
-  if (rc == 0)
-    rc = csn_stack_freeze(stack, err);
-  return rc < 0 ? rc
-                : csn_snapshot_save_layers(l->store, &c->scope, how, l->from ? &l->base : NULL,
-                                           (const char *const *)stack->names, out, err);
-}
-
 int
 cli_layered_save(cli *c, cli_layered *l, int folder, csn_err *err)
 {
@@ -90,7 +75,8 @@ cli_layered_save(cli *c, cli_layered *l, int folder, csn_err *err)
     return 0;
   int rc = open_store(c, l, err);
   if (rc == 0)
-    rc = l->work >= 0 ? save_layers(c, l, &how, &r, err)
+    rc = l->work >= 0 ? csn_snapshot_save_stack(l->store, &c->scope, &how,
+                                                l->from ? &l->base : NULL, l->work, &r, err)
                       : csn_snapshot_save(l->store, &c->scope, &how, folder, &r, err);
   if (rc < 0)
     return rc;

@@ -6,6 +6,7 @@
 
 #include "caisson/manifest.h"
 #include "core/fd.h"
+#include "run/box.h"
 #include "run/statedir.h"
 
 int
@@ -75,7 +76,8 @@ open_entry(cli_stored *s, const char *id, const char *side, csn_str entry, csn_e
   snprintf(path, sizeof path, "sandboxes/%s/%s", id, side);
   csn_auto(csn_closep) int top = csn_open_beneath(s->fd, path, O_PATH | O_DIRECTORY, 0, err);
   csn_auto(csn_freep) char *name = csn_dupz(entry);
-  return top < 0 ? top : csn_open_beneath(top, name, O_RDONLY | O_DIRECTORY, 0, err);
+  return top < 0 ? top
+                 : csn_open_beneath(top, entry.n ? name : ".", O_RDONLY | O_DIRECTORY, 0, err);
 }
 
 static int
@@ -100,6 +102,9 @@ each_in_manifest(cli *c, cli_stored *s, const char *id, const csn_json *agent,
     return rc;
   const char *path, *src;
   size_t i = 0;
+  rc = csn_box_lay_out(s->fd, id, &c->scope, err);
+  if (rc < 0)
+    return rc;
   for (; m && csn_manifest_local_dir(m, i, &path, &src); i++) {
     cli_tree t = {.entry = csn_cstr(path), .src = csn_cstr(src), .base_fd = -1, .work_fd = -1};
     if (*src != '/')
@@ -112,10 +117,16 @@ each_in_manifest(cli *c, cli_stored *s, const char *id, const csn_json *agent,
     if (rc < 0)
       return rc;
   }
-  if (i == 0)
+  cli_tree whole = {.base_fd = -1, .work_fd = -1};
+  if (i == 0 && open_trees(s, id, &whole, NULL) == 0) /* it began with a snapshot */
+    rc = fn(user, &whole, err);
+  bool has_any = i > 0 || whole.base_fd >= 0;
+  csn_closep(&whole.base_fd);
+  csn_closep(&whole.work_fd);
+  if (!has_any)
     return csn_fail(err, CSN_E_NOT_FOUND, "run %s has no folder of this machine in its workspace",
                     id);
-  return 0;
+  return rc;
 }
 
 int

@@ -19,10 +19,11 @@ int cli_stored_open(cli *c, cli_stored *s, csn_err *err) CSN_MUST;
 int cli_stored_open_sessions(cli *c, cli_stored *s, csn_err *err) CSN_MUST;
 void cli_stored_close(cli_stored *s);
 
-/* A local_dir entry of a run's manifest and the three trees of it. */
+/* A local_dir entry of a run's manifest and the three trees of it; or all of a
+ * workspace that began with a snapshot and has no such entry. */
 typedef struct cli_tree {
-  csn_str entry; /* its path in the workspace */
-  csn_str src;   /* the folder it came from, absolute */
+  csn_str entry; /* its path in the workspace; empty: all of it */
+  csn_str src;   /* the folder it came from, absolute; empty: none */
   int base_fd, work_fd;
 } cli_tree;
 

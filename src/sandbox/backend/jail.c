@@ -281,7 +281,7 @@ jail_stop(csn_sandbox *sb, csn_scope *sc, csn_err *err)
 {
   struct jail *j = jail_of(sb);
   pthread_mutex_lock(&j->sending);
-  int rc = csn_jail_idle(j->control, sc, err), control = j->control;
+  int rc = csn_jail_idle(j->control, sc, NULL, err), control = j->control;
   if (rc == 0) /* nobody starts anything from here on */
     j->control = j->counts.control = j->counts.life = -1;
   pthread_mutex_unlock(&j->sending);
@@ -290,6 +290,16 @@ jail_stop(csn_sandbox *sb, csn_scope *sc, csn_err *err)
   end_with_workspace(j);
   csn_closep(&control);
   return 0;
+}
+
+static int
+jail_rests(csn_sandbox *sb, csn_scope *sc, bool *has_more, csn_err *err)
+{
+  struct jail *j = jail_of(sb);
+  pthread_mutex_lock(&j->sending);
+  int rc = csn_jail_idle(j->control, sc, has_more, err);
+  pthread_mutex_unlock(&j->sending);
+  return rc;
 }
 
 static void
@@ -433,23 +443,6 @@ ends_close(struct ends *e)
     csn_closep(&e->std[i]);
 }
 
-/* Pipes belong to who made them; commands should be able to open /dev/stdout. */
-static int
-give_pipes(const struct jail *j, const struct ends *e, const csn_account *who, csn_err *err)
-{
-  uid_t main = j->is_build ? 0 : csn_accounts_main(j->accounts)->uid,
-        uid = (uid_t)j->user - main + who->uid;
-  for (int i = 0; i < 3; i++) {
-    if (e->std[i] >= 0 && j->user >= 0 && fchown(e->std[i], uid, uid) < 0)
-      return csn_fail_errno(err, "change the owner of a pipe");
-    /* To a user with a lent id we cannot give it.  Nobody else has a way to it:
-     * its only names are in /proc of the command. */
-    if (e->std[i] >= 0 && j->user < 0 && who->uid != main && fchmod(e->std[i], 0666) < 0)
-      return csn_fail_errno(err, "change the mode of a pipe");
-  }
-  return 0;
-}
-
 static int
 send_exec(struct jail *j, const csn_buf *frame, const struct ends *e, const csn_exec *x,
           csn_err *err)
@@ -497,7 +490,7 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   if (rc == 0 && !x->tty)
     rc = csn_piped_pipes(p, x, e.std, err);
   if (rc == 0)
-    rc = give_pipes(j, &e, &who, err);
+    rc = csn_jail_users_pipes(j->accounts, j->user, e.std, &who, err);
   if (rc == 0)
     rc = send_exec(j, &frame, &e, x, err);
   ends_close(&e);
@@ -577,4 +570,5 @@ const csn_sandbox_ops csn_sandbox_jail = {
     .usage = jail_usage,
     .stop = jail_stop,
     .restrict_network = jail_restrict,
+    .rests = jail_rests,
 };

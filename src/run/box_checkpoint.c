@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box_checkpoint.c - checkpoints of a run's workspace, between two of its steps.
+ *
+ * Of layers, while nothing runs in the sandbox and nothing was left in /tmp or
+ * the home: it is frozen, a rename, and opened again by who needs it next.  Else
+ * the files are looked at, and what is new of them is packed.  Where the agent
+ * says nothing of it that must not take much of the run's time. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "caisson/freeze.h"
+#include "core/fd.h"
+#include "run/box_network.h"
+#include "run/box_save.h"
+#include "sandbox/frozen.h"
+#include "sandbox/stack.h"
+
+/* WALK_SHARE: of the time since the last one, at most one part of so many. */
+enum { PLAIN_MS = 600000, WALK_SHARE = 50, TOLD_MAX = 1 << 16 };
+
+int64_t
+csn_box_checkpoint_ms(const csn_run *r)
+{
+  const struct csn_agent_sandbox *s = &r->agent->sandbox;
+  if (!r->agent->has_sandbox || r->box_run || r->agent->run_parent ||
+      s->checkpoint_ms == CSN_CHECKPOINT_NEVER)
+    return -1;
+  if (s->checkpoint_ms > 0)
+    return s->checkpoint_ms;
+  bool is_cheap = r->opts.from && strcmp(s->backend, "jail") == 0 && !s->level;
+  return s->checkpoint_ms == CSN_CHECKPOINT_EACH || is_cheap ? 0 : PLAIN_MS;
+}
+
+static void
+name_of(const csn_run *r, int64_t seq, char name[CSN_BOX_SAVED_NAME])
+{
+  snprintf(name, CSN_BOX_SAVED_NAME, "%s.%lld", csn_journal_id(r->journal), (long long)seq);
+}
+
+void
+csn_box_base_name(const csn_run *r, char name[CSN_BOX_SAVED_NAME])
+{
+  snprintf(name, CSN_BOX_SAVED_NAME, "%s.base", csn_journal_id(r->journal));
+}
+
+/* ---- those that are kept ---- */
+
+void
+csn_box_saw(csn_run *r, const csn_json *data)
+{
+  struct csn_box *b = &r->box;
+  csn_str name = csn_json_str(data, "snapshot", CSN_STR(""));
+  if (!name.n || name.n >= CSN_BOX_SAVED_NAME)
+    return;
+  if (b->n_saved == CSN_BOX_SAVED_KEPT) {
+    memmove(&b->saved[0], &b->saved[1], sizeof b->saved[0] * (CSN_BOX_SAVED_KEPT - 1));
+    b->n_saved--;
+  }
+  struct csn_box_saved *to = &b->saved[b->n_saved++];
+  to->seq = csn_json_int(data, "effect", -1);
+  to->is_frozen = csn_json_bool(data, "frozen", false);
+  snprintf(to->name, sizeof to->name, "%.*s", (int)name.n, name.p);
+}
+
+/* Room for one more: the others' records are committed. */
+static void
+drop_oldest(csn_run *r)
+{
+  struct csn_box *b = &r->box;
+  if (b->n_saved < CSN_BOX_SAVED_KEPT)
+    return;
+  csn_frozen_drop(r->rt->state_fd, b->saved[0].name);
+  if (!b->saved[0].is_frozen)
+    csn_frozen_drop_snapshot(r->rt->state_fd, b->saved[0].name);
+  memmove(&b->saved[0], &b->saved[1], sizeof b->saved[0] * (CSN_BOX_SAVED_KEPT - 1));
+  b->n_saved--;
+}
+
+void
+csn_box_drop_saved(csn_run *r)
+{
+  if (r->state.cfg.checkpoint_ms < 0)
+    return;
+  csn_frozen_drop_of(r->rt->state_fd, csn_journal_id(r->journal));
+  r->box.n_saved = 0;
+}
+
+/* ---- making one ---- */
+
+/* Nothing is lost by a freeze: no process, no file elsewhere, no open port, no
+ * time that the sandbox has used up. */
+static bool
+can_be_frozen(csn_run *r, csn_scope *sc)
+{
+  struct csn_box *b = &r->box;
+  bool has_more = true;
+  return b->sb->stack && !b->sb->stack->is_copied && !b->n_forwards && !b->n_dead &&
+         b->sb->held.value[CSN_LIMIT_WALL] == CSN_UNLIMITED &&
+         csn_sandbox_rests(b->sb, sc, &has_more, NULL) == 0 && !has_more;
+}
+
+/* Of a sandbox that nobody has opened again since it was frozen or lost. */
+static int
+freeze_closed(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+{
+  csn_auto(csn_stack_freep) csn_stack *stack = NULL;
+  csn_auto(csn_closep) int store = csn_frozen_layers_open(r->rt->state_fd, err);
+  csn_auto(csn_closep) int dir =
+      store < 0 ? store : csn_box_open_folder(r->box.folder_fd, "stack", err);
+  const csn_layers l = {.store_fd = store};
+  int rc = dir < 0 ? dir : csn_stack_open(&stack, sc, dir, &l, err);
+  if (rc == 0)
+    rc = csn_stack_freeze(stack, err);
+  return rc < 0 ? rc
+                : csn_frozen_put(r->rt->state_fd, name, (const char *const *)stack->names, err);
+}
+
+/* 1: it is not of layers, or something would be lost. */
+static int
+freeze(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  const char *const *names;
+  if (!b->sb) {
+    csn_auto(csn_closep) int stack = csn_box_open_folder(b->folder_fd, "stack", NULL);
+    return stack < 0 ? 1 : freeze_closed(r, sc, name, err);
+  }
+  if (!can_be_frozen(r, sc))
+    return 1;
+  csn_shell_free(csn_steal(b->shell));
+  int rc = csn_sandbox_freeze(b->sb, sc, &names, err);
+  if (rc == 0)
+    rc = csn_frozen_put(r->rt->state_fd, name, names, err);
+  csn_sandbox_close(csn_steal(b->sb));
+  csn_box_network_settle(r);
+  return rc;
+}
+
+static int
+save_folder(csn_run *r, csn_scope *sc, const char *name, int folder, bool is_workspace,
+            csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
+  csn_auto(csn_buf_finip) csn_buf told = CSN_BUF(TOLD_MAX);
+  csn_snapshot_saving how = {.name = name, .told = &told};
+  csn_snapshot out;
+  if (is_workspace && r->agent->manifest)
+    how.omit = csn_manifest_ephemeral(r->agent->manifest, a);
+  int rc = csn_snapshots_open(&s, r->rt->state_fd, err);
+  if (rc == 0)
+    rc = csn_snapshot_save(s, sc, &how, folder, &out, err);
+  return rc == CSN_E_EXISTS ? 0 : rc;
+}
+
+/* By looking at all files; 1: it is too early for that. */
+static int
+walk(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  int64_t now = csn_now_ns();
+  bool is_asked = r->agent->sandbox.checkpoint_ms == CSN_CHECKPOINT_EACH;
+  if (!is_asked && b->walked_ns && now - b->walked_ns < b->walk_ns * WALK_SHARE)
+    return 1;
+  csn_auto(csn_closep) int own = b->sb ? -1 : csn_box_open_folder(b->folder_fd, "workspace", err);
+  int folder = b->sb ? b->sb->workspace_fd : own;
+  if (folder < 0)
+    return b->sb ? 1 : folder;
+  csn_frozen_drop_snapshot(r->rt->state_fd, name); /* that an earlier life did not record */
+  int rc = save_folder(r, sc, name, folder, true, err);
+  b->walked_ns = csn_now_ns();
+  b->walk_ns = b->walked_ns - now;
+  return rc;
+}
+
+/* Once: what diff and apply compare with is as mortal as the workspace. */
+static int
+save_base(csn_run *r, csn_scope *sc, csn_err *err)
+{
+  char name[CSN_BOX_SAVED_NAME];
+  csn_auto(csn_closep) int base = csn_box_open_folder(r->box.folder_fd, "base", NULL);
+  if (r->box.n_saved || base < 0)
+    return 0;
+  csn_box_base_name(r, name);
+  return save_folder(r, sc, name, base, false, err);
+}
+
+static int
+checkpoint(csn_run *r, const char *name, bool *is_frozen, csn_err *err)
+{
+  int rc = csn_box_lock_folder(r, err);
+  if (rc == 0 && !csn_box_is_there(r->box.folder_fd))
+    rc = csn_fail(err, CSN_E_NOT_FOUND, "the workspace is gone");
+  if (rc == 0)
+    rc = save_base(r, &r->scope, err);
+  drop_oldest(r);
+  if (rc == 0)
+    rc = freeze(r, &r->scope, name, err);
+  *is_frozen = rc == 0;
+  return rc == 1 ? walk(r, &r->scope, name, err) : rc;
+}
+
+int
+csn_box_checkpoint(csn_run *r, int64_t seq, csn_jw *w, csn_err *err)
+{
+  char name[CSN_BOX_SAVED_NAME];
+  bool is_frozen = false;
+  csn_err why = {0};
+  name_of(r, seq, name);
+  pthread_mutex_lock(&r->box.lock);
+  int rc = checkpoint(r, name, &is_frozen, &why);
+  pthread_mutex_unlock(&r->box.lock);
+  if (rc == CSN_E_CANCELLED) {
+    if (err)
+      *err = why;
+    return rc;
+  }
+  if (rc == 0) {
+    csn_jw_key(w, "snapshot");
+    csn_jw_strz(w, name);
+  } else {
+    csn_jw_key(w, "again");
+    csn_jw_bool(w, true);
+  }
+  if (is_frozen) {
+    csn_jw_key(w, "frozen");
+    csn_jw_bool(w, true);
+  }
+  if (rc < 0)
+    csn_logf(r->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", name, why.msg);
+  return 0;
+}

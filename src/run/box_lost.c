@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box_lost.c - a workspace that is gone: the run goes on in a new one, with the
+ * last checkpoint or as it began, and its model hears what is missing.
+ *
+ * The text for the model is in the file `lost` of the folder before the new
+ * workspace counts as made, and goes once it is in the journal: in the output of
+ * the next call that works in the sandbox, or, when no call is under way, in a
+ * message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "core/fd.h"
+#include "run/box_remote.h"
+#include "run/box_save.h"
+#include "run/items.h"
+#include "sandbox/guard.h"
+
+enum { NEWS_MAX = 16384, CALLS_TOLD = 30, CALL_TOLD_BYTES = 120 };
+
+/* ---- whether it is ---- */
+
+static bool
+is_removed(int fd)
+{
+  struct stat st;
+  return fd >= 0 && (fstat(fd, &st) < 0 || st.st_nlink == 0);
+}
+
+/* It was made, and is not there any more. */
+static bool
+is_lost(csn_run *r)
+{
+  struct csn_box *b = &r->box;
+  if (is_removed(b->folder_fd) || is_removed(b->workspace_fd))
+    return true;
+  if (b->sb)
+    return false;
+  csn_auto(csn_closep) int own =
+      b->folder_fd < 0 ? csn_box_folder(r->rt, csn_journal_id(r->journal), NULL) : -1;
+  int folder = b->folder_fd < 0 ? own : b->folder_fd;
+  return folder < 0 || !csn_box_is_there(folder);
+}
+
+/* ---- what the model hears ---- */
+
+static void
+add_call(csn_buf *out, const csn_json *call, bool is_custom)
+{
+  csn_str name = csn_json_str(call, "name", CSN_STR("?"));
+  csn_str input = csn_json_str(call, is_custom ? "input" : "arguments", CSN_STR(""));
+  if (input.n > CALL_TOLD_BYTES)
+    input = csn_strn(input.p, CALL_TOLD_BYTES);
+  input.n = csn_utf8_valid(input);
+  csn_buf_addf(out, "- %.*s ", (int)name.n, name.p);
+  for (size_t i = 0; i < input.n; i++)
+    csn_buf_addc(out, (unsigned char)input.p[i] < ' ' ? ' ' : input.p[i]);
+  csn_buf_addc(out, '\n');
+}
+
+/* The calls of this run after the record `seq`, the newest ones of many. */
+static void
+add_calls(const csn_run *r, int64_t seq, csn_buf *out)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  const csn_json *calls[CALLS_TOLD];
+  size_t n = 0;
+  for (size_t i = 0; i < r->n_items; i++) {
+    const csn_json *item;
+    if (r->items[i].seq <= seq || csn_json_parse(a, r->items[i].raw, &item, NULL) < 0)
+      continue;
+    csn_str type = csn_json_str(item, "type", CSN_STR(""));
+    if (csn_str_eq(type, CSN_STR("function_call")) || csn_str_eq(type, CSN_STR("custom_tool_call")))
+      calls[n++ % CALLS_TOLD] = item;
+  }
+  if (n == 0)
+    csn_buf_addz(out, "No call was made after that.\n");
+  else
+    csn_buf_addz(out,
+                 "What these calls changed in the workspace after that is missing; one that had "
+                 "begun and has no result was not made again:\n");
+  if (n > CALLS_TOLD)
+    csn_buf_addf(out, "- %zu earlier ones\n", n - CALLS_TOLD);
+  for (size_t i = n > CALLS_TOLD ? n - CALLS_TOLD : 0; i < n; i++) {
+    const csn_json *call = calls[i % CALLS_TOLD];
+    add_call(out, call,
+             csn_str_eq(csn_json_str(call, "type", CSN_STR("")), CSN_STR("custom_tool_call")));
+  }
+}
+
+static void
+write_news(const csn_run *r, const struct csn_box_saved *from, csn_buf *out)
+{
+  csn_buf_addz(out, "[The sandbox was lost with its workspace, and another took its place. ");
+  if (from)
+    csn_buf_addz(out, "Its files are those of a checkpoint that was made before. ");
+  else if (r->opts.from)
+    csn_buf_addz(out, "Its files are those of the snapshot that the work began with. ");
+  else
+    csn_buf_addz(out, "Its files are those that the work began with. ");
+  csn_buf_addz(out, "Processes and files outside of the workspace are gone.\n");
+  add_calls(r, from ? from->seq : -1, out);
+  csn_buf_addz(out, "Look at the state before you go on.]");
+}
+
+static void
+take_news(csn_run *r, csn_buf *text)
+{
+  free(r->box.news);
+  r->box.news = csn_dupz(csn_buf_str(text));
+  r->box.n_lost++;
+}
+
+/* What an earlier life of the run did not come to tell. */
+static void
+read_news(csn_run *r)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(NEWS_MAX);
+  if (!r->box.news && csn_file_read(r->box.folder_fd, "lost", &text, NULL) == 0 && text.n)
+    take_news(r, &text);
+}
+
+void
+csn_box_news(csn_run *r, csn_buf *out)
+{
+  csn_run *owner = csn_box_owner(r);
+  pthread_mutex_lock(&owner->box.lock);
+  if (r->n_news < owner->box.n_lost)
+    csn_buf_addz(out, owner->box.news);
+  pthread_mutex_unlock(&owner->box.lock);
+}
+
+void
+csn_box_news_told(csn_run *r)
+{
+  csn_run *owner = csn_box_owner(r);
+  pthread_mutex_lock(&owner->box.lock);
+  r->n_news = owner->box.n_lost;
+  if (r == owner && owner->box.folder_fd >= 0)
+    (void)!unlinkat(owner->box.folder_fd, "lost", 0);
+  pthread_mutex_unlock(&owner->box.lock);
+}
+
+/* ---- going on ---- */
+
+/* Nothing tells any more which of the calls under way had begun: none is made
+ * again. */
+static int
+claim_pending(const csn_run *r, const csn_run *owner, csn_err *err) /* NOLINT(misc-no-recursion) */
+{
+  int folder = owner->box.folder_fd;
+  char name[CSN_CLAIM_NAME];
+  int rc = csn_mkdirs(folder, "claims", 0700, err);
+  for (size_t i = 0; rc == 0 && i < r->state.n_pending; i++) {
+    const csn_pending *p = &r->state.pending[i];
+    if (p->kind != CSN_DO_TOOL_CALL || p->seq < 0)
+      continue;
+    csn_claim_name(r, p->seq, name);
+    rc = csn_file_write(folder, name, CSN_STR("1"), 0600, false, err);
+  }
+  for (csn_run *k = csn_child_next(r, NULL); rc == 0 && k; k = csn_child_next(r, k))
+    rc = claim_pending(k, owner, err);
+  return rc;
+}
+
+static int
+begin_anew(csn_run *r, const struct csn_box_saved *from, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf news = CSN_BUF(NEWS_MAX);
+  int rc = csn_box_lock_folder(r, err);
+  if (rc < 0)
+    return rc;
+  write_news(r, from, &news);
+  /* Its own mark first: what is there from now on is not whole. */
+  rc = csn_file_write(r->box.folder_fd, "making", CSN_STR(""), 0600, false, err);
+  if (rc == 0)
+    rc = csn_file_write(r->box.folder_fd, "lost", csn_buf_str(&news), 0600, false, err);
+  if (rc == 0)
+    rc = claim_pending(r, r, err);
+  if (rc == 0)
+    rc = csn_box_begin(r, &r->scope, from, err);
+  if (rc == 0)
+    take_news(r, &news);
+  return rc;
+}
+
+/* From the newest checkpoint that can be used. */
+static int
+restore(csn_run *r, const struct csn_box_saved **used, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  csn_err why;
+  for (size_t i = b->n_saved; i > 0; i--) {
+    *used = &b->saved[i - 1];
+    csn_box_let_go(r);
+    int rc = begin_anew(r, *used, &why);
+    if (rc == 0)
+      return 0;
+    csn_logf(r->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", (*used)->name, why.msg);
+    if (rc == CSN_E_CANCELLED)
+      return csn_fail(err, (enum csn_code)rc, "%s", why.msg);
+  }
+  *used = NULL;
+  csn_box_let_go(r);
+  int rc = begin_anew(r, NULL, err);
+  if (rc < 0)
+    csn_box_let_go(r);
+  return csn_wrap(err, rc, "the workspace was lost and cannot be made anew");
+}
+
+/* items: the model hears of it by a message. */
+static void
+deliver_loss(csn_run *r, const struct csn_box_saved *from, bool with_items)
+{
+  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(4 * NEWS_MAX);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "restored");
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "backend");
+  csn_jw_strz(&w, r->agent->sandbox.backend);
+  if (from) {
+    csn_jw_key(&w, "snapshot");
+    csn_jw_strz(&w, from->name);
+    csn_jw_key(&w, "checkpoint");
+    csn_jw_int(&w, from->seq);
+  }
+  csn_jw_end(&w);
+  if (with_items) {
+    csn_jw_key(&w, "items");
+    csn_jw_arr(&w);
+    csn_item_user(&w, csn_cstr(r->box.news));
+    csn_jw_end(&w);
+  }
+  csn_jw_end(&w);
+  csn_run_deliver(r, CSN_EV_SANDBOX_LOST, csn_buf_str(&b), false);
+}
+
+int
+csn_box_open_again(csn_run *r, csn_err *err)
+{
+  const struct csn_box_saved *from;
+  if (is_lost(r)) {
+    int rc = restore(r, &from, err);
+    if (rc == 0)
+      deliver_loss(r, from, false);
+    return rc;
+  }
+  csn_err why;
+  bool is_elsewhere = csn_box_remote_is_there(r);
+  int rc = r->box.sb ? 0 : csn_box_open_machine(r, &r->scope, &why);
+  if (rc == CSN_E_NOT_FOUND && is_elsewhere) { /* its provider has it no more */
+    rc = restore(r, &from, err);
+    if (rc == 0)
+      deliver_loss(r, from, false);
+    return rc;
+  }
+  if (rc == 0)
+    read_news(r);
+  return rc < 0 ? csn_fail(err, (enum csn_code)rc, "%s", why.msg) : 0;
+}
+
+/* A message would come between a call and its result. */
+static bool
+has_calls(const csn_run *r)
+{
+  for (size_t i = 0; i < r->state.n_pending; i++)
+    if (r->state.pending[i].call_id)
+      return true;
+  return r->state.phase == CSN_PHASE_TOOLS;
+}
+
+int
+csn_box_look(csn_run *r, csn_err *err)
+{
+  const struct csn_box_saved *from = NULL;
+  bool is_quiet = !has_calls(r);
+  int rc = 0;
+  if (!r->state.sandbox_open || r->box_run || r->state.phase == CSN_PHASE_SETUP ||
+      r->state.phase == CSN_PHASE_CLOSING)
+    return 0;
+  pthread_mutex_lock(&r->box.lock);
+  bool was_lost = is_lost(r);
+  if (was_lost)
+    rc = restore(r, &from, err);
+  else if ((rc = csn_box_lock_folder(r, err)) == 0)
+    read_news(r);
+  pthread_mutex_unlock(&r->box.lock);
+  if (rc == 0 && (was_lost || (r->box.news && is_quiet)))
+    deliver_loss(r, from, is_quiet);
+  if (rc == 0 && r->box.news && is_quiet)
+    csn_box_news_told(r);
+  return rc;
+}

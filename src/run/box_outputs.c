@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * box_outputs.c - the declared outputs of a run, out of its workspace. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "core/fd.h"
+#include "run/box_remote.h"
+#include "run/box_save.h"
+#include "sandbox/outputs.h"
+
+/* --out DIR; else the folder of the agent file for outputs that say `to`, and
+ * outputs/ beside the workspace for the others. */
+static int
+open_out(csn_run *r, bool says_to, csn_err *err)
+{
+  const char *dir = r->opts.out_dir ? r->opts.out_dir : r->agent->folder;
+  if (!r->opts.out_dir && !says_to) {
+    int rc = csn_mkdirs(r->box.folder_fd, "outputs", 0755, err);
+    return rc < 0 ? rc : csn_box_open_folder(r->box.folder_fd, "outputs", err);
+  }
+  if (r->opts.out_dir && mkdir(dir, 0777) < 0 && errno != EEXIST)
+    return csn_fail_errno(err, "cannot make the folder %s", dir);
+  int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 ? csn_fail_errno(err, "cannot open the folder %s", dir) : fd;
+}
+
+static int
+stage_outputs(csn_run *r, csn_arena *a, const csn_output *want, size_t n, csn_stage **stage,
+              csn_err *err)
+{
+  const char **paths = csn_arena_alloc(a, (n + 1) * sizeof *paths);
+  for (size_t i = 0; i < n; i++)
+    paths[i] = csn_arena_dup(a, want[i].path).p;
+  return csn_stage_open(stage, &r->scope, r->box.sb, r->box.folder_fd, "collected", paths, err);
+}
+
+/* Those with or without `to`; their reports join the list in w. */
+static int
+collect_some(csn_run *r, bool says_to, csn_jw *w, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_output *want = csn_arena_alloc(a, (r->agent->n_outputs + 1) * sizeof *want);
+  size_t n = 0;
+  for (size_t i = 0; i < r->agent->n_outputs; i++)
+    if ((r->agent->outputs[i].to.n > 0) == says_to)
+      want[n++] = r->agent->outputs[i];
+  if (!n)
+    return 0;
+  csn_auto(csn_closep) int out = open_out(r, says_to, err);
+  if (out < 0)
+    return out;
+  csn_outputs got = {0};
+  csn_auto(csn_stage_freep) csn_stage *stage = NULL;
+  int rc = csn_box_is_remote(r) ? stage_outputs(r, a, want, n, &stage, err) : 0;
+  if (rc == 0)
+    rc = csn_outputs_collect(&got, &r->scope, stage ? csn_stage_fd(stage) : r->box.sb->workspace_fd,
+                             out, want, n, NULL, err);
+  csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(64u << 20);
+  csn_jw lw;
+  csn_jw_init(&lw, &list);
+  csn_outputs_to_json(&got, &lw);
+  csn_outputs_fini(&got);
+  const csn_json *items = NULL;
+  if (rc >= 0)
+    rc = csn_jw_done(&lw, err);
+  if (rc >= 0)
+    rc = csn_json_parse(a, csn_buf_str(&list), &items, err);
+  csn_json_each (item, items)
+    csn_jw_value(w, item);
+  return rc;
+}
+
+int
+csn_box_collect(csn_run *r, csn_buf *report, csn_err *err)
+{
+  csn_sandbox *sb;
+  csn_shell *shell;
+  int rc = csn_box_need(r, &sb, &shell, err);
+  csn_jw w;
+  csn_jw_init(&w, report);
+  csn_jw_arr(&w);
+  if (rc >= 0)
+    rc = collect_some(r, true, &w, err);
+  if (rc >= 0)
+    rc = collect_some(r, false, &w, err);
+  csn_jw_end(&w);
+  return rc < 0 ? rc : csn_jw_done(&w, err);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * box_save.h - the workspace of a run: what it begins with, its checkpoints,
+ * and its loss.  Shared by box*.c.
+ *
+ *   box.c             the folder, the open sandbox, its end
+ *   box_begin.c       what a workspace begins with
+ *   box_after.c       a workspace taken over from an earlier run
+ *   box_checkpoint.c  saving it between two steps
+ *   box_lost.c        going on in another one, and what the model hears of it
+ *   box_snapshot.c    saving it when the run is over
+ *   box_plain.c       layers as folders again, for people to look into
+ *   box_outputs.c     the declared outputs
+ */
+#ifndef CSN_RUN_BOX_SAVE_H
+#define CSN_RUN_BOX_SAVE_H
+
+#include "run/driver.h"
+
+/* All with the box locked and its folder open, unless it says otherwise. */
+
+/* ---- box.c ---- */
+int csn_box_open_folder(int dir, const char *path, csn_err *err) CSN_MUST;
+int csn_box_lock_folder(csn_run *r, csn_err *err) CSN_MUST; /* makes and opens the folder */
+int csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
+void csn_box_end_processes(csn_run *r);
+/* The same, and lets go of the folder. */
+void csn_box_let_go(csn_run *r);
+
+/* ---- box_begin.c ---- */
+/* Without the box: whether the snapshot that the run begins with is there. */
+int csn_box_from_find(csn_run *r, csn_err *err) CSN_MUST;
+/* A workspace is in the folder, and whole. */
+bool csn_box_is_there(int folder);
+/* A new workspace, and the sandbox open over it; from: a checkpoint, or NULL. */
+int csn_box_begin(csn_run *r, csn_scope *sc, const struct csn_box_saved *from,
+                  csn_err *err) CSN_MUST;
+
+/* Members of record 0 about all this, written and read back. */
+void csn_box_zero(const csn_run *r, csn_jw *w);
+void csn_box_read_zero(csn_run *r, const csn_json *zero);
+
+/* ---- box_checkpoint.c ---- */
+/* Name of the snapshot that base/ is kept as. */
+void csn_box_base_name(const csn_run *r, char name[CSN_BOX_SAVED_NAME]);
+/* Without the box: performs a sandbox_checkpoint, members of what answers it. */
+int csn_box_checkpoint(csn_run *r, int64_t seq, csn_jw *w, csn_err *err) CSN_MUST;
+/* A `checkpointed` that was committed, or read back. */
+void csn_box_saw(csn_run *r, const csn_json *data);
+/* The run is over: its checkpoints go. */
+void csn_box_drop_saved(csn_run *r);
+/* Lowest time between two, for record 0; -1: none. */
+int64_t csn_box_checkpoint_ms(const csn_run *r);
+
+/* ---- box_lost.c ---- */
+/* Opens the sandbox, in a new workspace if the old one is gone. */
+int csn_box_open_again(csn_run *r, csn_err *err) CSN_MUST;
+/* Without the box, before a run that was read back goes on. */
+int csn_box_look(csn_run *r, csn_err *err) CSN_MUST;
+
+#endif
