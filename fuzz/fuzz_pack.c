@@ -28,7 +28,7 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
   csn_auto(csn_closep) int dir = mkdtemp(path) ? openat(tmp, path + 5, O_RDONLY | O_CLOEXEC) : -1;
   assert(dir >= 0);
   assert(csn_file_write(dir, name, csn_strn((const char *)p, n), 0600, false, NULL) == 0);
-  assert(csn_packs_open(&packs, dir, NULL) == 0);
+  assert(csn_packs_open(&packs, dir, NULL, NULL) == 0);
   assert(csn_packs_verify(packs, NULL, bad, packs, NULL) >= 0);
   assert(csn_remove_tree(tmp, path + 5, NULL) == 0);
   return 0;

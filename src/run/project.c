@@ -11,6 +11,7 @@
 #include "run/prices.h"
 #include "run/provider.h"
 #include "run/statedir.h"
+#include "run/stores.h"
 #include "run/trust.h"
 #include "run/window.h"
 #include "store/place.h"
@@ -92,24 +93,6 @@ check_state(const struct csn_project *p, csn_err *err)
   return check_place(p, v, err);
 }
 
-static int
-check_keys_of_sessions(const struct csn_project *p, const csn_json *v, csn_err *err)
-{
-  static const char *const keys[] = {"file", "command", NULL};
-  int rc = v ? check_keys(p, v, keys, "session.keys.", err) : 0;
-  if (rc < 0 || !v)
-    return rc;
-  const csn_json *file = csn_json_get(v, "file"), *command = csn_json_get(v, "command");
-  bool good = !file != !command && (!file || (file->kind == CSN_JSON_STRING && file->text.n)) &&
-              (!command || (command->kind == CSN_JSON_ARRAY && command->n));
-  csn_json_each (word, command)
-    good = good && word->kind == CSN_JSON_STRING;
-  return good ? 0
-              : csn_fail(err, CSN_E_INVALID,
-                         "%s:%u: session.keys: expected file: PATH or command: [PROGRAM, ...]",
-                         p->file, v->line);
-}
-
 /* The place that `session` names; NULL: none. */
 static const csn_json *
 session_place(const struct csn_project *p)
@@ -127,7 +110,7 @@ check_session(const struct csn_project *p, csn_err *err)
     place = v;
   int rc = v && v != place ? check_keys(p, v, keys, "session.", err) : 0;
   if (rc == 0 && v != place)
-    rc = check_keys_of_sessions(p, csn_json_get(v, "keys"), err);
+    rc = csn_keys_check(csn_json_get(v, "keys"), p->file, "session.keys", err);
   if (rc < 0 || !place)
     return rc;
   bool good = place->kind == CSN_JSON_STRING &&
@@ -175,10 +158,24 @@ check_windows(const struct csn_project *p, csn_err *err)
 }
 
 static int
+check_stores(const struct csn_project *p, csn_err *err)
+{
+  const csn_json *stores = csn_json_get(p->root, "stores");
+  if (stores && stores->kind != CSN_JSON_OBJECT)
+    return csn_fail(err, CSN_E_INVALID, "%s:%u: stores: expected an object", p->file, stores->line);
+  csn_json_each (v, stores) {
+    int rc = csn_stores_check(v, p->file, err);
+    if (rc < 0)
+      return rc;
+  }
+  return 0;
+}
+
+static int
 check(const struct csn_project *p, csn_err *err)
 {
-  static const char *const keys[] = {"model",   "models", "providers", "prices",
-                                     "session", "state",  "windows",   NULL};
+  static const char *const keys[] = {"model", "models", "providers", "prices", "session",
+                                     "state", "stores", "windows",   NULL};
   int rc = check_keys(p, p->root, keys, "", err);
   if (rc == 0)
     rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
@@ -198,6 +195,8 @@ check(const struct csn_project *p, csn_err *err)
       return rc;
   }
   rc = check_models(p, err);
+  if (rc == 0)
+    rc = check_stores(p, err);
   if (rc == 0)
     rc = check_windows(p, err);
   return rc < 0 ? rc : check_prices(p, err);
@@ -249,6 +248,8 @@ look_up_trust(struct csn_project *p)
                    !is_local_place(session_place(p)) || key_command(p);
   csn_json_each (v, csn_json_get(p->root, "providers"))
     is_needed = is_needed || !is_local(v);
+  csn_json_each (v, csn_json_get(p->root, "stores"))
+    is_needed = is_needed || !csn_stores_is_local(v);
   p->is_trusted = is_needed && csn_trust_has(p->file, &p->st, csn_buf_str(&p->text));
 }
 
@@ -272,6 +273,8 @@ csn_project_list(const struct csn_project *p, csn_buf *out)
   if (command)
     csn_buf_addf(out, "session keys: the command %.*s\n", (int)command->child->text.n,
                  command->child->text.p);
+  csn_json_each (v, csn_json_get(p->root, "stores"))
+    csn_stores_describe(v, out);
   csn_json_each (v, csn_json_get(p->root, "providers")) {
     const csn_json *aws = csn_json_get(v, "aws");
     if (!csn_json_get(v, "base_url") && !aws)
@@ -297,18 +300,15 @@ csn_project_state(const struct csn_project *p, const char **url, csn_err *err)
   return 0;
 }
 
-/* A path as the file means it: from its folder, or from the user's. */
-static const char *
-path_beside(const struct csn_project *p, csn_str path)
+const char *
+csn_project_path(const struct csn_project *p, csn_arena *a, csn_str path)
 {
   const char *home = getenv("HOME"), *slash = strrchr(p->file, '/');
   if (csn_str_starts(path, CSN_STR("~/")) && home)
-    return csn_arena_printf(p->arena, "%s%.*s", home, (int)path.n - 1, path.p + 1).p;
+    return csn_arena_printf(a, "%s%.*s", home, (int)path.n - 1, path.p + 1).p;
   if (csn_str_starts(path, CSN_STR("/")))
-    return csn_arena_dup(p->arena, path).p;
-  return csn_arena_printf(p->arena, "%.*s/%.*s", (int)(slash - p->file), p->file, (int)path.n,
-                          path.p)
-      .p;
+    return csn_arena_dup(a, path).p;
+  return csn_arena_printf(a, "%.*s/%.*s", (int)(slash - p->file), p->file, (int)path.n, path.p).p;
 }
 
 int
@@ -323,14 +323,15 @@ csn_project_sessions(const struct csn_project *p, struct csn_project_sessions *o
                     "has said that this file may do that; if it may: caisson trust",
                     p->file, command ? command->line : place->line);
   if (place && csn_str_starts(place->text, CSN_STR("jsonl:")))
-    out->store = csn_arena_printf(p->arena, "jsonl:%s",
-                                  path_beside(p, csn_strn(place->text.p + 6, place->text.n - 6)))
+    out->store = csn_arena_printf(
+                     p->arena, "jsonl:%s",
+                     csn_project_path(p, p->arena, csn_strn(place->text.p + 6, place->text.n - 6)))
                      .p;
   else if (place)
     out->store = csn_arena_dup(p->arena, place->text).p;
   csn_str file = csn_json_str(keys, "file", CSN_STR(""));
   if (file.n)
-    out->keys_file = path_beside(p, file);
+    out->keys_file = csn_project_path(p, p->arena, file);
   if (command) {
     const char **argv = csn_arena_alloc(p->arena, (command->n + 1) * sizeof *argv);
     size_t n = 0;
@@ -405,6 +406,18 @@ const csn_json *
 csn_project_providers(const struct csn_project *p)
 {
   return csn_json_get(p->root, "providers");
+}
+
+const csn_json *
+csn_project_stores(const struct csn_project *p)
+{
+  return csn_json_get(p->root, "stores");
+}
+
+bool
+csn_project_may_store(const struct csn_project *p, const csn_json *store)
+{
+  return p->is_trusted || csn_stores_is_local(store);
 }
 
 bool

@@ -69,6 +69,12 @@ const csn_json *csn_project_windows(const struct csn_project *p);
 const csn_json *csn_project_models(const struct csn_project *p, csn_str name);
 /* The object `providers`, checked; or NULL. */
 const csn_json *csn_project_providers(const struct csn_project *p);
+/* The object `stores`, checked; or NULL.  See run/stores.h. */
+const csn_json *csn_project_stores(const struct csn_project *p);
+/* Whether that one of them may be used. */
+bool csn_project_may_store(const struct csn_project *p, const csn_json *store);
+/* A path as the file means it: from its folder, or from the user's. */
+const char *csn_project_path(const struct csn_project *p, csn_arena *a, csn_str path);
 /* Whether requests may go where that one of them says. */
 bool csn_project_may_use(const struct csn_project *p, const csn_json *provider);
 /* Where its relative names start; "." without a file. */

@@ -65,14 +65,15 @@ csn_state_sessions_open(const struct csn_project *p, const char *place, const ch
 {
   csn_auto(csn_keyring_freep) csn_keyring *ring = NULL;
   csn_auto(csn_sessions_closep) csn_sessions *s = NULL;
+  static const char what[] = "keys of sessions";
   struct csn_project_sessions said;
   int rc = csn_project_sessions(p, &said, err);
   if (rc == 0 && keys)
-    rc = csn_keyring_from_file(keys, &ring, err);
+    rc = csn_keyring_from_file(keys, what, &ring, err);
   else if (rc == 0 && said.keys_file)
-    rc = csn_keyring_from_file(said.keys_file, &ring, err);
+    rc = csn_keyring_from_file(said.keys_file, what, &ring, err);
   else if (rc == 0 && said.keys_command)
-    rc = csn_keyring_from_command(said.keys_command, &ring, err);
+    rc = csn_keyring_from_command(said.keys_command, what, &ring, err);
   if (rc == 0)
     rc = csn_sessions_open(&s, store, place ? place : said.store, err);
   if (rc == 0 && ring)

@@ -55,7 +55,7 @@ csn_snapshots_open(csn_snapshots **out, int state_fd, csn_err *err)
   while (flock(s->lock, LOCK_SH) < 0) /* who drops things is soon done */
     if (errno != EINTR)
       return csn_fail_errno(err, "snapshots/lock");
-  int rc = csn_packs_open(&s->packs, s->packs_dir, err);
+  int rc = csn_packs_open(&s->packs, s->packs_dir, NULL, err);
   if (rc == 0)
     *out = csn_steal(s);
   return rc;
@@ -96,20 +96,13 @@ read_record(const csn_snapshots *s, const char *name, csn_snapshot *out, csn_err
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(1 << 16);
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(RECORD_MAX);
   const csn_json *v = NULL;
-  csn_str tree = {NULL, 0};
+  *out = (csn_snapshot){0};
   int rc = csn_file_read(s->names, name, &text, err);
   if (rc == 0)
     rc = csn_json_parse(a, csn_buf_str(&text), &v, err);
   if (rc == 0)
-    rc = csn_json_need_str(v, "tree", &tree, err);
-  *out = (csn_snapshot){.created_ms = csn_json_int(v, "created_ms", 0),
-                        .files = csn_json_int(v, "files", 0),
-                        .bytes = csn_json_int(v, "bytes", 0),
-                        .left_out = csn_json_int(v, "left_out", 0),
-                        .links_out = csn_json_int(v, "links_out", 0)};
+    rc = csn_snapshot_record_read(v, out, err);
   snprintf(out->name, sizeof out->name, "%s", name);
-  if (rc == 0 && (csn_json_int(v, "format", 0) != 1 || !csn_digest_from_hex(tree, &out->tree)))
-    rc = csn_fail(err, CSN_E_PARSE, "it is of another version, or damaged");
   if (rc == CSN_E_NOT_FOUND)
     return csn_fail(err, rc, "there is no snapshot %s", name);
   if (rc < 0 && rc != CSN_E_IO && rc != CSN_E_DENIED)
@@ -130,6 +123,13 @@ by_name(const void *a, const void *b)
   return strcmp(((const csn_snapshot *)a)->name, ((const csn_snapshot *)b)->name);
 }
 
+void
+csn_snapshot_sort(csn_snapshot *list, size_t n)
+{
+  if (n)
+    qsort(list, n, sizeof *list, by_name);
+}
+
 int
 csn_snapshot_list(const csn_snapshots *s, csn_snapshot **list, size_t *n, csn_err *err)
 {
@@ -147,34 +147,8 @@ csn_snapshot_list(const csn_snapshots *s, csn_snapshot **list, size_t *n, csn_er
     (*list)[(*n)++] = r;
   }
   closedir(d);
-  if (*n)
-    qsort(*list, *n, sizeof **list, by_name);
+  csn_snapshot_sort(*list, *n);
   return 0;
-}
-
-void
-csn_snapshot_to_json(const csn_snapshot *r, csn_jw *w)
-{
-  char hex[80] = "sha256:";
-  const struct {
-    const char *key;
-    int64_t value;
-  } numbers[] = {{"created_ms", r->created_ms},
-                 {"files", r->files},
-                 {"bytes", r->bytes},
-                 {"left_out", r->left_out},
-                 {"links_out", r->links_out}};
-  csn_digest_hex(&r->tree, hex + 7);
-  csn_jw_obj(w);
-  csn_jw_key(w, "name");
-  csn_jw_strz(w, r->name);
-  csn_jw_key(w, "tree");
-  csn_jw_strz(w, hex);
-  for (size_t i = 0; i < CSN_COUNT(numbers); i++) {
-    csn_jw_key(w, numbers[i].key);
-    csn_jw_int(w, numbers[i].value);
-  }
-  csn_jw_end(w);
 }
 
 int
@@ -308,15 +282,34 @@ static int
 write_record(const csn_snapshots *s, const csn_snapshot *r, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(RECORD_MAX);
-  char hex[65];
-  csn_digest_hex(&r->tree, hex);
-  csn_buf_addf(&text,
-               "{\"format\":1,\"tree\":\"%s\",\"created_ms\":%lld,\"files\":%lld,\"bytes\":%lld,"
-               "\"left_out\":%lld,\"links_out\":%lld}\n",
-               hex, (long long)r->created_ms, (long long)r->files, (long long)r->bytes,
-               (long long)r->left_out, (long long)r->links_out);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  csn_snapshot_record_write(r, &w);
+  csn_jw_end(&w);
+  csn_buf_addc(&text, '\n');
   int rc = csn_buf_done(&text, "the snapshot's record", err);
   return rc < 0 ? rc : csn_file_write(s->names, r->name, csn_buf_str(&text), 0600, true, err);
+}
+
+int
+csn_snapshot_add(csn_snapshots *s, const csn_snapshot *r, csn_err *err)
+{
+  int rc = check_new(s, r->name, err);
+  return rc < 0 ? rc : write_record(s, r, err);
+}
+
+int
+csn_snapshot_tag(csn_snapshots *s, const char *name, const char *tag, csn_err *err)
+{
+  csn_snapshot r;
+  int rc = *tag ? csn_snapshot_name_check(tag, err) : 0;
+  if (rc == 0)
+    rc = csn_snapshot_find(s, name, &r, err);
+  if (rc < 0)
+    return rc;
+  snprintf(r.tag, sizeof r.tag, "%s", tag);
+  return write_record(s, &r, err);
 }
 
 /* The packs first: a name never stands for what is not on the disk. */

@@ -16,6 +16,7 @@
 #define CSN_SANDBOX_SNAPSHOTS_H
 
 #include "caisson/json.h"
+#include "sandbox/retention.h"
 #include "sandbox/snap_walk.h"
 
 typedef struct csn_snapshots {
@@ -29,7 +30,8 @@ typedef struct csn_snapshot {
   char name[CSN_SNAPSHOT_NAME_MAX + 1];
   csn_digest tree;
   int64_t created_ms, files, bytes;
-  int64_t left_out, links_out; /* see csn_snap_walk */
+  int64_t left_out, links_out;         /* see csn_snap_walk */
+  char tag[CSN_SNAPSHOT_NAME_MAX + 1]; /* "": it has none */
 } csn_snapshot;
 
 /* Opens the store, made when missing, with the shared lock. */
@@ -45,9 +47,19 @@ int csn_snapshot_find(const csn_snapshots *s, const char *name, csn_snapshot *ou
 /* In the order of names; those that are damaged are left out.  free() *list. */
 int csn_snapshot_list(const csn_snapshots *s, csn_snapshot **list, size_t *n,
                       csn_err *err) CSN_MUST;
+/* By name. */
+void csn_snapshot_sort(csn_snapshot *list, size_t n);
 int csn_snapshot_tree(const csn_snapshots *s, csn_scope *sc, const csn_digest *tree,
                       csn_snap_tree *out, csn_err *err) CSN_MUST;
 void csn_snapshot_to_json(const csn_snapshot *r, csn_jw *w);
+/* The record of a snapshot in a store, without its name: members of an object
+ * that is open, and back (CSN_E_PARSE). */
+void csn_snapshot_record_write(const csn_snapshot *r, csn_jw *w);
+int csn_snapshot_record_read(const csn_json *v, csn_snapshot *out, csn_err *err) CSN_MUST;
+/* Gives a snapshot whose contents the packs have a name; CSN_E_EXISTS. */
+int csn_snapshot_add(csn_snapshots *s, const csn_snapshot *r, csn_err *err) CSN_MUST;
+/* tag: a name, or "" for none. */
+int csn_snapshot_tag(csn_snapshots *s, const char *name, const char *tag, csn_err *err) CSN_MUST;
 
 /* What is told while one is saved; a line for each entry of concern. */
 typedef struct csn_snapshot_saving {
@@ -90,11 +102,11 @@ int csn_snapshot_remove(csn_snapshots *s, const char *name, csn_err *err) CSN_MU
 typedef struct csn_snapshots_swept {
   int64_t snapshots, layers, bytes; /* bytes: of packs */
 } csn_snapshots_swept;
-/* Forgets snapshots made before `before_ms` (0: none) and drops what none that
- * is left needs.  CSN_E_CONFLICT while others use the store; CSN_E_PARSE, and
+/* Forgets snapshots that no rule keeps and drops what none that is left needs.
+ * CSN_E_CONFLICT while others use the store; CSN_E_PARSE, and
  * nothing is dropped, when a snapshot cannot be read. */
-int csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, int64_t before_ms, csn_snapshots_swept *out,
-                     csn_err *err) CSN_MUST;
+int csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, const csn_retention *keep,
+                     csn_snapshots_swept *out, csn_err *err) CSN_MUST;
 /* Reads everything; fn gets a line for what is damaged, and which snapshot
  * cannot be restored because of that.  The number of lines.  Unpacked layers
  * that are not their tree are told and will not be used again. */

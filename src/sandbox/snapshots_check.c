@@ -56,6 +56,14 @@ has(void *user, const csn_digest *d)
   return l->n && bsearch(d, l->p, l->n, sizeof *l->p, by_bytes);
 }
 
+/* As the packs know it. */
+static void
+add_content(const csn_snapshots *s, struct digests *l, const csn_digest *d)
+{
+  csn_digest known = csn_packs_known_as(s->packs, d);
+  add(l, &known);
+}
+
 struct needed {
   struct digests contents, trees;
 };
@@ -75,13 +83,14 @@ sort(struct digests *l)
 }
 
 static void
-need_contents(struct needed *out, const csn_digest *digest, const csn_snap_tree *t)
+need_contents(const csn_snapshots *s, struct needed *out, const csn_digest *digest,
+              const csn_snap_tree *t)
 {
-  add(&out->contents, digest);
+  add_content(s, &out->contents, digest);
   add(&out->trees, digest);
   for (size_t i = 0; i < t->n; i++)
     if (t->p[i].kind == CSN_SNAP_FILE)
-      add(&out->contents, &t->p[i].digest);
+      add_content(s, &out->contents, &t->p[i].digest);
 }
 
 static int
@@ -98,33 +107,54 @@ need_tree(const csn_snapshots *s, csn_scope *sc, const csn_snapshot *r, csn_snap
   return rc < 0 ? csn_fail(err, (enum csn_code)rc, "%s", why.msg) : 0;
 }
 
-/* One whose record or list cannot be read is an error: what it needs is not
+/* All of them; one whose record cannot be read is an error: what it needs is not
  * known. */
 static int
-collect(const csn_snapshots *s, csn_scope *sc, int64_t before_ms, struct needed *out,
-        int64_t *forgotten, csn_err *err)
+read_all(const csn_snapshots *s, csn_snapshot **list, size_t *n, csn_err *err)
 {
   DIR *d = open_list(s->names);
   int rc = d ? 0 : csn_fail_errno(err, "snapshots/names");
+  *list = NULL;
+  *n = 0;
   for (struct dirent *e; rc == 0 && (e = readdir(d));) {
-    csn_snapshot r;
     if (e->d_name[0] == '.')
       continue;
-    rc = csn_snapshot_find(s, e->d_name, &r, err);
-    if (rc == 0 && r.created_ms < before_ms) {
-      rc = csn_snapshot_remove((csn_snapshots *)(uintptr_t)s, e->d_name, err);
-      ++*forgotten;
-      continue;
-    }
-    csn_auto(csn_snap_tree_finip) csn_snap_tree t;
-    csn_snap_tree_init(&t);
-    if (rc == 0)
-      rc = need_tree(s, sc, &r, &t, err);
-    if (rc == 0)
-      need_contents(out, &r.tree, &t);
+    *list = csn_realloc(*list, *n + 1, sizeof **list);
+    rc = csn_snapshot_find(s, e->d_name, &(*list)[(*n)++], err);
   }
   if (d)
     closedir(d);
+  return rc;
+}
+
+static int
+collect(csn_snapshots *s, csn_scope *sc, const csn_retention *keep, struct needed *out,
+        int64_t *forgotten, csn_err *err)
+{
+  csn_auto(csn_freep) csn_snapshot *list = NULL;
+  size_t n = 0;
+  int rc = read_all(s, &list, &n, err);
+  csn_auto(csn_freep) bool *gone = csn_alloc(n + 1);
+  csn_retention_apply(keep, list, n, gone);
+  for (size_t k = 0; rc == 0 && k < n; k++) {
+    const csn_snapshot *r = &list[k];
+    if (gone[k])
+      continue;
+    csn_auto(csn_snap_tree_finip) csn_snap_tree t;
+    csn_snap_tree_init(&t);
+    rc = need_tree(s, sc, r, &t, err);
+    if (rc < 0)
+      break;
+    need_contents(s, out, &r->tree, &t);
+  }
+  for (size_t k = 0; rc == 0 && k < n; k++) {
+    if (!gone[k])
+      continue;
+    rc = keep->dry_run ? 0 : csn_snapshot_remove(s, list[k].name, err);
+    if (rc == 0 && keep->forgotten)
+      keep->forgotten(keep->user, list[k].name);
+    ++*forgotten;
+  }
   return rc;
 }
 
@@ -145,7 +175,7 @@ collect_of_runs(const csn_snapshots *s, csn_scope *sc, struct needed *out, csn_b
     csn_auto(csn_snap_tree_finip) csn_snap_tree t;
     csn_snap_tree_init(&t);
     if (csn_snapshot_tree(s, sc, &begun.p[i], &t, NULL) == 0)
-      need_contents(out, &begun.p[i], &t);
+      need_contents(s, out, &begun.p[i], &t);
   }
   free(begun.p);
   sort(&out->contents);
@@ -199,28 +229,36 @@ drop_folders(int dir, csn_str kept, int64_t *n, csn_err *err)
   return rc;
 }
 
-int
-csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, int64_t before_ms, csn_snapshots_swept *out,
-                 csn_err *err)
+static int
+drop_unneeded(csn_snapshots *s, csn_scope *sc, struct needed *need, csn_snapshots_swept *out,
+              csn_err *err)
 {
-  csn_auto(needed_fini) struct needed need = {{0}, {0}};
   csn_auto(csn_buf_finip) csn_buf kept = CSN_BUF(64u << 20);
   int64_t unused = 0;
-  *out = (csn_snapshots_swept){0};
-  if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
-    return csn_fail(err, CSN_E_CONFLICT,
-                    "somebody saves a snapshot or begins with one right now; try again");
-  int rc = collect(s, sc, before_ms, &need, &out->snapshots, err);
+  int rc = collect_of_runs(s, sc, need, &kept, err);
   if (rc == 0)
-    rc = collect_of_runs(s, sc, &need, &kept, err);
-  if (rc == 0)
-    rc = keep_layers(s, &need, &kept, err);
+    rc = keep_layers(s, need, &kept, err);
   if (rc == 0)
     rc = drop_folders(s->work, csn_strn(NULL, 0), &unused, err);
   if (rc == 0)
     rc = drop_folders(s->layers, csn_buf_str(&kept), &out->layers, err);
   if (rc == 0)
-    rc = csn_packs_sweep(s->packs, sc, has, &need.contents, &out->bytes, err);
+    rc = csn_packs_sweep(s->packs, sc, has, &need->contents, &out->bytes, err);
+  return rc;
+}
+
+int
+csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, const csn_retention *keep,
+                 csn_snapshots_swept *out, csn_err *err)
+{
+  csn_auto(needed_fini) struct needed need = {{0}, {0}};
+  *out = (csn_snapshots_swept){0};
+  if (flock(s->lock, LOCK_EX | LOCK_NB) < 0)
+    return csn_fail(err, CSN_E_CONFLICT,
+                    "somebody saves a snapshot or begins with one right now; try again");
+  int rc = collect(s, sc, keep, &need, &out->snapshots, err);
+  if (rc == 0 && !keep->dry_run)
+    rc = drop_unneeded(s, sc, &need, out, err);
   while (flock(s->lock, LOCK_SH) < 0 && errno == EINTR)
     continue;
   return rc;
@@ -266,8 +304,10 @@ check_files(struct checking *c, const csn_snapshot *r, const csn_snap_tree *t)
   size_t n = 0;
   for (size_t i = 0; i < t->n; i++) {
     const csn_snap_entry *e = &t->p[i];
-    if (e->kind != CSN_SNAP_FILE ||
-        (csn_packs_size(c->s->packs, &e->digest) == e->size && !has(&c->bad, &e->digest)))
+    if (e->kind != CSN_SNAP_FILE)
+      continue;
+    csn_digest known = csn_packs_known_as(c->s->packs, &e->digest);
+    if (csn_packs_size(c->s->packs, &e->digest) == e->size && !has(&c->bad, &known))
       continue;
     first = first ? first : e;
     n++;

@@ -2,27 +2,13 @@
  * keyring.c - see keyring.h. */
 #include "store/keyring.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include "core/fd.h"
 #include "core/hash.h"
-#include "core/proc.h"
-
-enum { TEXT_MAX = 64 << 10, COMMAND_MS = 30000 };
+#include "store/secret.h"
 
 struct csn_keyring {
   size_t n;
   csn_session_key keys[CSN_KEYS_MAX];
 };
-
-static void
-wipe(csn_buf *b)
-{
-  if (b->p)
-    explicit_bzero(b->p, b->n);
-  csn_buf_fini(b);
-}
 
 static bool
 is_name(csn_str s)
@@ -45,7 +31,7 @@ read_key(csn_str text, unsigned char out[CSN_SEAL_KEY])
     explicit_bzero(&d, sizeof d);
     return true;
   }
-  csn_auto(wipe) csn_buf b = CSN_BUF(128);
+  csn_auto(csn_secret_wipe) csn_buf b = CSN_BUF(128);
   bool ok = csn_base64_decode(&b, text) && !b.over && b.n == CSN_SEAL_KEY;
   if (ok)
     memcpy(out, b.p, CSN_SEAL_KEY);
@@ -97,39 +83,23 @@ csn_keyring_parse(csn_str text, csn_keyring **out, csn_err *err)
 }
 
 int
-csn_keyring_from_file(const char *path, csn_keyring **out, csn_err *err)
+csn_keyring_from_file(const char *path, const char *what, csn_keyring **out, csn_err *err)
 {
-  csn_auto(wipe) csn_buf text = CSN_BUF(TEXT_MAX);
-  csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-  struct stat st;
-  if (fd < 0 || fstat(fd, &st) < 0)
-    return csn_fail_errno(err, "keys of sessions: %s", path);
-  if (!S_ISREG(st.st_mode) || (st.st_mode & 077) || (st.st_uid != geteuid() && st.st_uid != 0))
-    return csn_fail(err, CSN_E_DENIED,
-                    "keys of sessions: others can read %s, or it is no file of yours: chmod 600 it",
-                    path);
-  int rc = csn_fd_read_all(fd, &text, err);
-  if (rc >= 0)
-    rc = csn_keyring_parse(csn_buf_str(&text), out, err);
-  return csn_wrap(err, rc, "keys of sessions: %s", path);
+  csn_auto(csn_secret_wipe) csn_buf text = CSN_BUF(CSN_SECRET_MAX);
+  int rc = csn_secret_read(path, what, &text, err);
+  return rc < 0
+             ? rc
+             : csn_wrap(err, csn_keyring_parse(csn_buf_str(&text), out, err), "%s: %s", what, path);
 }
 
 int
-csn_keyring_from_command(const char *const *argv, csn_keyring **out, csn_err *err)
+csn_keyring_from_command(const char *const *argv, const char *what, csn_keyring **out, csn_err *err)
 {
-  csn_auto(wipe) csn_buf text = CSN_BUF(TEXT_MAX);
-  csn_auto(csn_closep) int errors = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  csn_scope sc;
-  csn_scope_init(&sc, NULL, COMMAND_MS);
-  csn_command c = {
-      .argv = argv, .environment = (const char *const *)environ, .cwd_fd = -1, .stderr_fd = errors};
-  int rc = csn_command_run(&c, &sc, &text, err);
-  csn_scope_fini(&sc);
-  if (rc > 0)
-    rc = csn_fail(err, CSN_E_DENIED, "it ended with exit code %d", rc);
-  if (rc == 0)
-    rc = csn_keyring_parse(csn_buf_str(&text), out, err);
-  return csn_wrap(err, rc, "keys of sessions: %s", argv[0]);
+  csn_auto(csn_secret_wipe) csn_buf text = CSN_BUF(CSN_SECRET_MAX);
+  int rc = csn_secret_ask(argv, NULL, what, &text, err);
+  return rc < 0 ? rc
+                : csn_wrap(err, csn_keyring_parse(csn_buf_str(&text), out, err), "%s: %s", what,
+                           argv[0]);
 }
 
 void
@@ -145,6 +115,18 @@ const csn_session_key *
 csn_keyring_newest(const csn_keyring *k)
 {
   return &k->keys[k->n - 1];
+}
+
+size_t
+csn_keyring_count(const csn_keyring *k)
+{
+  return k->n;
+}
+
+const csn_session_key *
+csn_keyring_at(const csn_keyring *k, size_t i)
+{
+  return &k->keys[k->n - 1 - i];
 }
 
 const csn_session_key *

@@ -72,17 +72,43 @@ csn_pack_note(csn_packs *p, const csn_pack_row *row)
   *at = *row;
 }
 
+/* Under whichever key it was sealed. */
+static const csn_pack_row *
+look_up(const csn_packs *p, const csn_digest *d)
+{
+  const csn_pack_row *row = p->vault ? NULL : csn_pack_find(p, d);
+  for (size_t key = 0; p->vault && !row && key < csn_vault_keys(p->vault); key++) {
+    csn_digest blind = csn_vault_blind(p->vault, key, "content", csn_strn((const char *)d->b, 32));
+    row = csn_pack_find(p, &blind);
+  }
+  return row;
+}
+
+csn_digest
+csn_packs_known_as(const csn_packs *p, const csn_digest *d)
+{
+  const csn_pack_row *row = look_up(p, d);
+  return row ? row->digest : *d;
+}
+
 bool
 csn_packs_has(const csn_packs *p, const csn_digest *d)
 {
-  return csn_pack_find(p, d) != NULL;
+  return look_up(p, d) != NULL;
 }
 
 int64_t
 csn_packs_size(const csn_packs *p, const csn_digest *d)
 {
-  const csn_pack_row *row = csn_pack_find(p, d);
+  const csn_pack_row *row = look_up(p, d);
   return row ? row->size : -1;
+}
+
+int64_t
+csn_packs_packed_bytes(const csn_packs *p, const csn_digest *d)
+{
+  const csn_pack_row *row = look_up(p, d);
+  return !row ? -1 : p->vault ? csn_vault_plain_bytes(row->stored) : row->stored;
 }
 
 /* ---- opening ---- */
@@ -110,13 +136,23 @@ fits(const csn_pack_row *row, int64_t end)
          row->stored <= end - row->offset - CSN_PACK_HEAD;
 }
 
+/* Only what is sealed counts with a vault, and only what is not without one. */
+static void
+note_if_ours(csn_packs *p, const csn_pack_row *row, bool is_sealed)
+{
+  if (is_sealed == (p->vault != NULL))
+    csn_pack_note(p, row);
+  else
+    p->all[row->pack].is_foreign = true;
+}
+
 /* The table at the end; false when it is not sound. */
 static bool
 read_table(csn_packs *p, uint32_t which, int fd, int64_t bytes)
 {
   unsigned char tail[CSN_PACK_TAIL];
   if (bytes < CSN_PACK_TAIL || !read_at(fd, tail, sizeof tail, bytes - CSN_PACK_TAIL) ||
-      memcmp(tail + 40, "csnpack1", 8) != 0)
+      memcmp(tail + 40, "csnpack", 7) != 0 || (tail[47] != '1' && tail[47] != '2'))
     return false;
   uint64_t rows = csn_pack_number(tail);
   if (rows > ROWS_MAX || (int64_t)rows * CSN_PACK_ROW > bytes - CSN_PACK_TAIL)
@@ -138,7 +174,7 @@ read_table(csn_packs *p, uint32_t which, int fd, int64_t bytes)
     memcpy(row.digest.b, at, 32);
     if (!fits(&row, end))
       return false;
-    csn_pack_note(p, &row);
+    note_if_ours(p, &row, tail[47] == '2');
   }
   return true;
 }
@@ -150,14 +186,15 @@ read_records(csn_packs *p, uint32_t which, int fd, int64_t bytes)
   unsigned char head[CSN_PACK_HEAD];
   csn_pack_row row = {.pack = which};
   while (bytes - row.offset >= CSN_PACK_HEAD && read_at(fd, head, sizeof head, row.offset) &&
-         memcmp(head, "csn1\0\0\0", 8) == 0 && p->n_rows < ROWS_MAX) {
+         (memcmp(head, "csn1\0\0\0", 8) == 0 || memcmp(head, "csn2", 4) == 0) &&
+         p->n_rows < ROWS_MAX) {
     row.size = (int64_t)csn_pack_number(head + 8);
     row.stored = (int64_t)csn_pack_number(head + 16);
     memcpy(row.digest.b, head + 24, 32);
     if (!fits(&row, bytes))
       break;
-    if (!csn_packs_has(p, &row.digest))
-      csn_pack_note(p, &row);
+    if (!csn_pack_find(p, &row.digest))
+      note_if_ours(p, &row, head[3] == '2');
     row.offset += CSN_PACK_HEAD + row.stored;
   }
 }
@@ -190,10 +227,10 @@ is_pack(const char *name)
 }
 
 int
-csn_packs_open(csn_packs **out, int dir, csn_err *err)
+csn_packs_open(csn_packs **out, int dir, const csn_vault *vault, csn_err *err)
 {
   csn_auto(csn_packs_freep) csn_packs *p = csn_alloc(sizeof *p);
-  *p = (csn_packs){.dir = dir, .fd = -1};
+  *p = (csn_packs){.dir = dir, .fd = -1, .vault = vault};
   int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
   DIR *d = fd < 0 ? NULL : fdopendir(fd);
   if (!d)
@@ -218,6 +255,8 @@ csn_packs_free(csn_packs *p)
     unlinkat(p->dir, p->temporary, 0);
   csn_closep(&p->fd);
   ZSTD_freeCCtx(p->zstd);
+  csn_vault_stream_fini(&p->sealing);
+  csn_vault_stream_fini(&p->opening);
   free(p->all);
   free(p->rows);
   free(p->added);
@@ -231,6 +270,15 @@ csn_packs_damaged(const csn_packs *p, size_t i)
 {
   for (size_t k = 0; k < p->n; k++)
     if (p->all[k].is_damaged && i-- == 0)
+      return p->all[k].name;
+  return NULL;
+}
+
+const char *
+csn_packs_foreign(const csn_packs *p, size_t i)
+{
+  for (size_t k = 0; k < p->n; k++)
+    if (p->all[k].is_foreign && i-- == 0)
       return p->all[k].name;
   return NULL;
 }
@@ -251,6 +299,8 @@ struct reading {
   char *in, *out;
   csn_sha256 sum;
   int64_t left; /* of the content */
+  csn_pack_fn *fn;
+  void *user;
 };
 
 static void
@@ -267,19 +317,20 @@ unsound(csn_err *err)
   return csn_fail(err, CSN_E_PARSE, "content in the store is damaged");
 }
 
-/* Hands on what a piece of stored bytes unpacks to. */
+/* Hands on what a piece of packed bytes unpacks to. */
 static int
-feed(struct reading *r, size_t n, csn_pack_fn *fn, void *user, csn_err *err)
+feed(void *user, csn_str piece, csn_err *err)
 {
-  ZSTD_inBuffer in = {r->in, n, 0};
+  struct reading *r = user;
+  ZSTD_inBuffer in = {piece.p, piece.n, 0};
   for (bool more = true; more;) {
     ZSTD_outBuffer out = {r->out, CSN_PACK_CHUNK, 0};
     if (ZSTD_isError(ZSTD_decompressStream(r->zstd, &out, &in)) || (int64_t)out.pos > r->left)
       return unsound(err);
-    csn_str piece = csn_strn(r->out, out.pos);
-    csn_sha256_add(&r->sum, piece);
+    csn_str plain = csn_strn(r->out, out.pos);
+    csn_sha256_add(&r->sum, plain);
     r->left -= (int64_t)out.pos;
-    int rc = out.pos ? fn(user, piece, err) : 0;
+    int rc = out.pos ? r->fn(r->user, plain, err) : 0;
     if (rc < 0)
       return rc;
     more = in.pos < in.size || out.pos == out.size;
@@ -289,50 +340,125 @@ feed(struct reading *r, size_t n, csn_pack_fn *fn, void *user, csn_err *err)
   return 0;
 }
 
-int
-csn_pack_unpack(csn_scope *sc, int fd, const csn_pack_row *row, csn_pack_fn *fn, void *user,
-                csn_err *err)
+csn_str
+csn_pack_binding(char text[64], const csn_digest *blind)
 {
-  csn_auto(reading_fini) struct reading r = {.zstd = ZSTD_createDCtx(), .left = row->size};
+  memcpy(text, "caisson record 1\n", 17);
+  memcpy(text + 17, blind->b, sizeof blind->b);
+  return csn_strn(text, 17 + sizeof blind->b);
+}
+
+/* The key that a record names; CSN_E_PARSE for one that we have not. */
+static int
+key_of(const csn_packs *p, int fd, const csn_pack_row *row, csn_err *err)
+{
+  unsigned char head[8];
+  if (!read_at(fd, head, sizeof head, row->offset) || memcmp(head, "csn2", 4) != 0)
+    return unsound(err);
+  int key = csn_vault_find(p->vault, head + 4);
+  return key < 0 ? csn_fail(err, CSN_E_PARSE, "it is sealed with a key that is not among the keys")
+                 : key;
+}
+
+/* What is stored, packed: fn gets pieces.  The number of the key, or 0. */
+static int
+read_stored(csn_packs *p, csn_scope *sc, int fd, const csn_pack_row *row, char *chunk,
+            csn_pack_fn *fn, void *user, csn_err *err)
+{
+  char with[64];
+  int key = p->vault ? key_of(p, fd, row, err) : 0, rc = key;
+  if (rc >= 0 && p->vault)
+    csn_vault_open_begin(&p->opening, p->vault, (size_t)key, csn_pack_binding(with, &row->digest));
+  for (int64_t at = 0; rc >= 0 && at < row->stored;) {
+    int64_t left = row->stored - at;
+    size_t n = left < CSN_PACK_CHUNK ? (size_t)left : CSN_PACK_CHUNK;
+    rc = csn_scope_check(sc, err);
+    if (rc >= 0 && !read_at(fd, chunk, n, row->offset + CSN_PACK_HEAD + at))
+      rc = unsound(err);
+    if (rc >= 0)
+      rc = p->vault ? csn_vault_add(&p->opening, csn_strn(chunk, n), fn, user, err)
+                    : fn(user, csn_strn(chunk, n), err);
+    at += (int64_t)n;
+  }
+  if (rc >= 0 && p->vault)
+    rc = csn_vault_end(&p->opening, fn, user, err);
+  if (rc == CSN_E_DENIED && p->vault)
+    rc = unsound(err);
+  return rc < 0 ? rc : key;
+}
+
+int
+csn_pack_unpack(csn_packs *p, csn_scope *sc, int fd, const csn_pack_row *row, csn_pack_fn *fn,
+                void *user, csn_err *err)
+{
+  csn_auto(reading_fini) struct reading r = {
+      .zstd = ZSTD_createDCtx(), .left = row->size, .fn = fn, .user = user};
   r.in = csn_alloc(CSN_PACK_CHUNK);
   r.out = csn_alloc(CSN_PACK_CHUNK);
   csn_sha256_init(&r.sum);
   if (!r.zstd)
     return csn_fail(err, CSN_E_LIMIT, "no memory to unpack");
   ZSTD_DCtx_setParameter(r.zstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
-  int rc = 0;
-  for (int64_t at = 0; rc == 0 && at < row->stored;) {
-    int64_t left = row->stored - at;
-    size_t n = left < CSN_PACK_CHUNK ? (size_t)left : CSN_PACK_CHUNK;
-    rc = csn_scope_check(sc, err);
-    if (rc == 0 && !read_at(fd, r.in, n, row->offset + CSN_PACK_HEAD + at))
-      rc = unsound(err);
-    if (rc == 0)
-      rc = feed(&r, n, fn, user, err);
-    at += (int64_t)n;
-  }
-  if (rc < 0)
-    return rc;
+  int key = read_stored(p, sc, fd, row, r.in, feed, &r, err);
+  if (key < 0)
+    return key;
   csn_digest sum = csn_sha256_end(&r.sum);
+  if (p->vault)
+    sum = csn_vault_blind(p->vault, (size_t)key, "content", csn_strn((const char *)sum.b, 32));
   return r.left || memcmp(&sum, &row->digest, sizeof sum) != 0 ? unsound(err) : 0;
+}
+
+static int
+open_for_reading(csn_packs *p, const csn_pack_row *row, csn_err *err)
+{
+  csn_pack *pack = &p->all[row->pack];
+  if (pack->fd < 0)
+    pack->fd = openat(p->dir, pack->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  return pack->fd < 0 ? csn_fail_errno(err, "%s", pack->name) : 0;
+}
+
+int
+csn_pack_read_row(csn_packs *p, csn_scope *sc, const csn_pack_row *row, csn_pack_fn *fn, void *user,
+                  csn_err *err)
+{
+  char hex[65];
+  csn_digest_hex(&row->digest, hex);
+  int rc = open_for_reading(p, row, err);
+  return rc < 0 ? rc
+                : csn_wrap(err, csn_pack_unpack(p, sc, p->all[row->pack].fd, row, fn, user, err),
+                           "%s, content %.16s", p->all[row->pack].name, hex);
+}
+
+static const csn_pack_row *
+need_row(const csn_packs *p, const csn_digest *d, csn_err *err)
+{
+  char hex[65];
+  const csn_pack_row *row = look_up(p, d);
+  if (row && row->pack < p->n)
+    return row;
+  csn_digest_hex(d, hex);
+  csn_fail(err, CSN_E_NOT_FOUND, "the store lacks the content %.16s", hex);
+  return NULL;
 }
 
 int
 csn_packs_read(csn_packs *p, csn_scope *sc, const csn_digest *d, csn_pack_fn *fn, void *user,
                csn_err *err)
 {
-  char hex[65];
-  const csn_pack_row *row = csn_pack_find(p, d);
-  csn_digest_hex(d, hex);
-  if (!row || row->pack >= p->n)
-    return csn_fail(err, CSN_E_NOT_FOUND, "the store lacks the content %.16s", hex);
-  csn_pack *pack = &p->all[row->pack];
-  if (pack->fd < 0)
-    pack->fd = openat(p->dir, pack->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  if (pack->fd < 0)
-    return csn_fail_errno(err, "%s", pack->name);
-  return csn_wrap(err, csn_pack_unpack(sc, pack->fd, row, fn, user, err), "%s, content %.16s",
-                  pack->name, hex);
+  const csn_pack_row *row = need_row(p, d, err);
+  return row ? csn_pack_read_row(p, sc, row, fn, user, err) : CSN_E_NOT_FOUND;
+}
+
+int
+csn_packs_read_packed(csn_packs *p, csn_scope *sc, const csn_digest *d, csn_pack_fn *fn, void *user,
+                      csn_err *err)
+{
+  csn_auto(csn_freep) char *chunk = csn_alloc(CSN_PACK_CHUNK);
+  const csn_pack_row *row = need_row(p, d, err);
+  int rc = row ? open_for_reading(p, row, err) : CSN_E_NOT_FOUND;
+  if (row && rc == 0)
+    rc = read_stored(p, sc, p->all[row->pack].fd, row, chunk, fn, user, err);
+  return rc < 0 ? rc : 0;
 }
 
 static int
@@ -352,4 +478,36 @@ csn_packs_get(csn_packs *p, csn_scope *sc, const csn_digest *d, csn_buf *out, cs
     out->p[before] = '\0';
   }
   return rc;
+}
+
+/* ---- what no pack of ours holds ---- */
+
+static int
+drop_bytes(void *user, csn_str bytes, csn_err *err)
+{
+  return 0;
+}
+
+/* As if it were a record, whose head nobody looks at. */
+static int
+read_packed(csn_scope *sc, int fd, int64_t at, int64_t n, const csn_digest *d, int64_t size,
+            csn_pack_fn *fn, void *user, csn_err *err)
+{
+  csn_packs none = {.fd = -1};
+  const csn_pack_row row = {.digest = *d, .offset = at - CSN_PACK_HEAD, .size = size, .stored = n};
+  return csn_pack_unpack(&none, sc, fd, &row, fn, user, err);
+}
+
+int
+csn_packed_check(csn_scope *sc, int fd, int64_t at, int64_t n, const csn_digest *d, int64_t size,
+                 csn_err *err)
+{
+  return read_packed(sc, fd, at, n, d, size, drop_bytes, NULL, err);
+}
+
+int
+csn_packed_get(csn_scope *sc, int fd, int64_t at, int64_t n, const csn_digest *d, int64_t size,
+               csn_buf *out, csn_err *err)
+{
+  return read_packed(sc, fd, at, n, d, size, take_bytes, out, err);
 }

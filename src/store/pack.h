@@ -8,6 +8,10 @@
  * that has a name was whole once.  One whose end is damaged is read record by
  * record as far as it goes, and told.
  *
+ * With a vault (store/vault.h) every content is sealed and is found by an HMAC
+ * of its digest; packs that are not of that kind are left alone then, and so
+ * are sealed ones without a vault.
+ *
  * Who adds or reads holds a shared lock of the caller's, who sweeps an
  * exclusive one.  Not for several threads.
  */
@@ -16,11 +20,12 @@
 
 #include "caisson/scope.h"
 #include "core/hash.h"
+#include "store/vault.h"
 
 typedef struct csn_packs csn_packs;
 
-/* `dir` is borrowed; it must be empty, or used so before. */
-int csn_packs_open(csn_packs **out, int dir, csn_err *err) CSN_MUST;
+/* `dir` and `vault` (may be NULL) are borrowed; the folder must be empty, or used so before. */
+int csn_packs_open(csn_packs **out, int dir, const csn_vault *vault, csn_err *err) CSN_MUST;
 /* What was added and not committed is gone. */
 void csn_packs_free(csn_packs *p);
 CSN_FREER(packs)
@@ -46,8 +51,28 @@ int csn_packs_read(csn_packs *p, csn_scope *sc, const csn_digest *d, csn_pack_fn
 int csn_packs_get(csn_packs *p, csn_scope *sc, const csn_digest *d, csn_buf *out,
                   csn_err *err) CSN_MUST;
 
+/* The content as it is packed (zstd frames), for another store; not compared
+ * with its digest.  Its bytes: -1 when it is not there. */
+int64_t csn_packs_packed_bytes(const csn_packs *p, const csn_digest *d);
+int csn_packs_read_packed(csn_packs *p, csn_scope *sc, const csn_digest *d, csn_pack_fn *fn,
+                          void *user, csn_err *err) CSN_MUST;
+/* Adds content that was packed elsewhere: n bytes of a file, from `at` on.
+ * CSN_E_PARSE: they are not `size` bytes of that digest. */
+int csn_packs_add_packed(csn_packs *p, csn_scope *sc, const csn_digest *d, int64_t size, int fd,
+                         int64_t at, int64_t n, csn_err *err) CSN_MUST;
+/* The same bytes, read only: whether they are that content (CSN_E_PARSE), and it. */
+int csn_packed_check(csn_scope *sc, int fd, int64_t at, int64_t n, const csn_digest *d,
+                     int64_t size, csn_err *err) CSN_MUST;
+int csn_packed_get(csn_scope *sc, int fd, int64_t at, int64_t n, const csn_digest *d, int64_t size,
+                   csn_buf *out, csn_err *err) CSN_MUST;
+/* What keep() and the verifier below get for a content: its digest, or what the
+ * vault makes of it. */
+csn_digest csn_packs_known_as(const csn_packs *p, const csn_digest *d);
+
 /* Packs whose end is damaged: their names, as open found them. */
 const char *csn_packs_damaged(const csn_packs *p, size_t i); /* NULL past the last */
+/* Packs of the other kind: sealed, and there is no vault, or the other way round. */
+const char *csn_packs_foreign(const csn_packs *p, size_t i);
 /* Reads everything; fn gets what is not sound.  The number of these. */
 int csn_packs_verify(csn_packs *p, csn_scope *sc,
                      void (*fn)(void *user, const char *pack, const csn_digest *d), void *user,

@@ -100,9 +100,75 @@ digest_of(csn_packs *p, csn_scope *sc, struct source s, csn_digest *d, csn_err *
   return 0;
 }
 
+/* The record that is being written. */
+struct record {
+  csn_packs *p;
+  csn_pack_row row;
+};
+
+static int
+put_stored(void *user, csn_str bytes, csn_err *err)
+{
+  struct record *r = user;
+  int rc = write_at(r->p->fd, bytes.p, bytes.n, r->row.offset + CSN_PACK_HEAD + r->row.stored, err);
+  r->row.stored += (int64_t)bytes.n;
+  return rc;
+}
+
+static int
+put_packed(void *user, csn_str bytes, csn_err *err)
+{
+  struct record *r = user;
+  return r->p->vault ? csn_vault_add(&r->p->sealing, bytes, put_stored, r, err)
+                     : put_stored(r, bytes, err);
+}
+
+/* A record for content that the store lacks. */
+static int
+record_begin(struct record *r, csn_packs *p, const csn_digest *d, csn_err *err)
+{
+  char with[64];
+  int rc = csn_pack_begin(p, err);
+  *r = (struct record){p, {.digest = *d, .pack = UINT32_MAX, .offset = p->end}};
+  if (rc < 0 || !p->vault)
+    return rc;
+  r->row.digest = csn_vault_blind(p->vault, 0, "content", csn_strn((const char *)d->b, 32));
+  return csn_vault_seal_begin(&p->sealing, p->vault, csn_pack_binding(with, &r->row.digest), NULL,
+                              put_stored, r, err);
+}
+
+void
+csn_pack_magic(const csn_packs *p, unsigned char head[8])
+{
+  memcpy(head, p->vault ? "csn2\0\0\0" : "csn1\0\0\0", 8);
+  if (p->vault)
+    csn_vault_tag(p->vault, 0, head + 4);
+}
+
+/* Its head, and from now on it counts. */
+static int
+record_end(struct record *r, csn_err *err)
+{
+  unsigned char head[CSN_PACK_HEAD];
+  csn_packs *p = r->p;
+  csn_pack_magic(p, head);
+  csn_pack_put_number(head + 8, (uint64_t)r->row.size);
+  csn_pack_put_number(head + 16, (uint64_t)r->row.stored);
+  memcpy(head + 24, r->row.digest.b, 32);
+  int rc = write_at(p->fd, head, sizeof head, r->row.offset, err);
+  if (rc < 0)
+    return rc;
+  p->end += CSN_PACK_HEAD + r->row.stored;
+  if ((p->n_added & (p->n_added + 1)) == 0) /* room doubles */
+    p->added = csn_realloc(p->added, 2 * p->n_added + 2, sizeof *p->added);
+  p->added[p->n_added++] = r->row;
+  csn_pack_note(p, &r->row);
+  return 0;
+}
+
 /* One piece through the packer; `last` ends the frame. */
 static int
-pack_piece(csn_packs *p, size_t n, bool last, csn_pack_row *row, csn_err *err)
+pack_piece(csn_packs *p, size_t n, bool last, struct record *r, csn_err *err)
 {
   ZSTD_inBuffer in = {p->chunk, n, 0};
   for (size_t left = 1; left || in.pos < in.size;) {
@@ -110,10 +176,9 @@ pack_piece(csn_packs *p, size_t n, bool last, csn_pack_row *row, csn_err *err)
     left = ZSTD_compressStream2(p->zstd, &out, &in, last ? ZSTD_e_end : ZSTD_e_continue);
     if (ZSTD_isError(left))
       return csn_fail(err, CSN_E_IO, "zstd: %s", ZSTD_getErrorName(left));
-    int rc = write_at(p->fd, p->packed, out.pos, row->offset + CSN_PACK_HEAD + row->stored, err);
+    int rc = put_packed(r, csn_strn(p->packed, out.pos), err);
     if (rc < 0)
       return rc;
-    row->stored += (int64_t)out.pos;
     if (!last && in.pos == in.size)
       break;
   }
@@ -121,7 +186,8 @@ pack_piece(csn_packs *p, size_t n, bool last, csn_pack_row *row, csn_err *err)
 }
 
 static int
-pack(csn_packs *p, csn_scope *sc, struct source s, csn_pack_row *row, csn_err *err)
+pack(csn_packs *p, csn_scope *sc, struct source s, const csn_digest *d, struct record *r,
+     csn_err *err)
 {
   csn_sha256 sum;
   csn_sha256_init(&sum);
@@ -135,21 +201,21 @@ pack(csn_packs *p, csn_scope *sc, struct source s, csn_pack_row *row, csn_err *e
     if (rc == 0 && n)
       csn_sha256_add(&sum, csn_strn(p->chunk, (size_t)n));
     if (rc == 0)
-      rc = pack_piece(p, (size_t)n, n == 0, row, err);
+      rc = pack_piece(p, (size_t)n, n == 0, r, err);
     if (rc < 0)
       return rc;
-    row->size += n;
+    r->row.size += n;
   }
   csn_digest again = csn_sha256_end(&sum);
-  return memcmp(&again, &row->digest, sizeof again) == 0
-             ? 0
-             : csn_fail(err, CSN_E_CONFLICT, "it changed while it was read");
+  if (memcmp(&again, d, sizeof again) != 0)
+    return csn_fail(err, CSN_E_CONFLICT, "it changed while it was read");
+  return p->vault ? csn_vault_end(&p->sealing, put_stored, r, err) : 0;
 }
 
 static int
 add(csn_packs *p, csn_scope *sc, struct source s, csn_digest *d, int64_t *size, csn_err *err)
 {
-  unsigned char head[CSN_PACK_HEAD] = "csn1";
+  struct record r;
   need_room(p);
   int rc = digest_of(p, sc, s, d, err);
   if (rc < 0)
@@ -158,25 +224,54 @@ add(csn_packs *p, csn_scope *sc, struct source s, csn_digest *d, int64_t *size, 
     *size = csn_packs_size(p, d);
     return 0;
   }
-  rc = csn_pack_begin(p, err);
-  csn_pack_row row = {.digest = *d, .pack = UINT32_MAX, .offset = p->end};
+  rc = record_begin(&r, p, d, err);
   if (rc == 0)
-    rc = pack(p, sc, s, &row, err);
-  if (rc < 0)
-    return rc; /* what was written is written over */
-  csn_pack_put_number(head + 8, (uint64_t)row.size);
-  csn_pack_put_number(head + 16, (uint64_t)row.stored);
-  memcpy(head + 24, d->b, 32);
-  rc = write_at(p->fd, head, sizeof head, row.offset, err);
+    rc = pack(p, sc, s, d, &r, err);
+  if (rc == 0) /* else what was written is written over */
+    rc = record_end(&r, err);
+  *size = r.row.size;
+  return rc;
+}
+
+static int
+drop_bytes(void *user, csn_str bytes, csn_err *err)
+{
+  return 0;
+}
+
+int
+csn_packs_add_packed(csn_packs *p, csn_scope *sc, const csn_digest *d, int64_t size, int fd,
+                     int64_t at, int64_t n, csn_err *err)
+{
+  struct record r;
+  if (csn_packs_has(p, d))
+    return 0;
+  need_room(p);
+  int rc = record_begin(&r, p, d, err);
+  r.row.size = size;
+  while (rc == 0 && n) {
+    ssize_t got = pread(fd, p->chunk, n < CSN_PACK_CHUNK ? (size_t)n : CSN_PACK_CHUNK, at);
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got <= 0)
+      return got < 0 ? csn_fail_errno(err, "read what was packed")
+                     : csn_fail(err, CSN_E_PARSE, "what was packed is cut");
+    rc = csn_scope_check(sc, err);
+    if (rc == 0)
+      rc = put_packed(&r, csn_strn(p->chunk, (size_t)got), err);
+    at += got;
+    n -= got;
+  }
+  if (rc == 0 && p->vault)
+    rc = csn_vault_end(&p->sealing, put_stored, &r, err);
   if (rc < 0)
     return rc;
-  p->end += CSN_PACK_HEAD + row.stored;
-  if ((p->n_added & (p->n_added + 1)) == 0) /* room doubles */
-    p->added = csn_realloc(p->added, 2 * p->n_added + 2, sizeof *p->added);
-  p->added[p->n_added++] = row;
-  csn_pack_note(p, &row);
-  *size = row.size;
-  return 0;
+  unsigned char head[8]; /* which the reader looks at */
+  csn_pack_magic(p, head);
+  rc = write_at(p->fd, head, sizeof head, r.row.offset, err);
+  if (rc == 0)
+    rc = csn_pack_unpack(p, sc, p->fd, &r.row, drop_bytes, NULL, err);
+  return rc < 0 ? rc : record_end(&r, err);
 }
 
 int
@@ -208,7 +303,7 @@ write_table(csn_packs *p, csn_err *err)
   csn_digest sum = csn_sha256_of(csn_strn((const char *)table, n));
   csn_pack_put_number(table + n, p->n_added);
   memcpy(table + n + 8, sum.b, 32);
-  memcpy(table + n + 40, "csnpack1", 8);
+  memcpy(table + n + 40, p->vault ? "csnpack2" : "csnpack1", 8);
   int rc = write_at(p->fd, table, n + CSN_PACK_TAIL, p->end, err);
   p->end += (int64_t)n + CSN_PACK_TAIL;
   /* Of content that was given up there may be more behind the end. */

@@ -23,7 +23,8 @@ csn_packs_verify(csn_packs *p, csn_scope *sc,
     csn_err why;
     if (row->stored < 0)
       continue;
-    int rc = csn_packs_read(p, sc, &row->digest, drop_bytes, NULL, &why);
+    int rc =
+        row->pack < p->n ? csn_pack_read_row(p, sc, row, drop_bytes, NULL, &why) : CSN_E_NOT_FOUND;
     if (rc == CSN_E_PARSE || rc == CSN_E_NOT_FOUND) {
       fn(user, row->pack < p->n ? p->all[row->pack].name : "", &row->digest);
       bad++;
@@ -100,7 +101,8 @@ csn_packs_sweep(csn_packs *p, csn_scope *sc, bool (*keep)(void *user, const csn_
     int rc = csn_scope_check(sc, err);
     /* What is damaged stays for verify to tell, as long as something in it is
      * needed. */
-    bool stays = kept->n && (p->all[i].is_damaged || kept->bytes * 2 >= p->all[i].bytes);
+    bool stays = (kept->n && (p->all[i].is_damaged || kept->bytes * 2 >= p->all[i].bytes)) ||
+                 p->all[i].is_foreign;
     if (rc == 0 && kept->n && !stays)
       rc = move_kept(p, (uint32_t)i, keep, user, err);
     if (rc < 0)

@@ -2,6 +2,8 @@
  * http_wait.c - see http_wait.h. */
 #include "wire/http_wait.h"
 
+enum { HEAD_MAX = 96 << 10 };
+
 /* ---- addresses ---- */
 
 csn_str
@@ -65,8 +67,11 @@ struct wait {
 void
 csn_http_reply_init(csn_http_reply *r, int (*body)(void *user, csn_str bytes), void *user)
 {
-  *r = (csn_http_reply){
-      .type = CSN_BUF(CSN_URL_MAX), .location = CSN_BUF(CSN_URL_MAX), .body = body, .user = user};
+  *r = (csn_http_reply){.type = CSN_BUF(CSN_URL_MAX),
+                        .location = CSN_BUF(CSN_URL_MAX),
+                        .head = CSN_BUF(HEAD_MAX),
+                        .body = body,
+                        .user = user};
 }
 
 void
@@ -74,6 +79,18 @@ csn_http_reply_fini(csn_http_reply *r)
 {
   csn_buf_fini(&r->type);
   csn_buf_fini(&r->location);
+  csn_buf_fini(&r->head);
+}
+
+csn_str
+csn_http_reply_header(const csn_http_reply *r, const char *name)
+{
+  size_t n = strlen(name);
+  csn_str rest = csn_buf_str(&r->head), line;
+  while (csn_str_line(&rest, &line))
+    if (csn_str_starts(line, csn_cstr(name)) && line.n > n && line.p[n] == ':')
+      return csn_str_trim(csn_strn(line.p + n + 1, line.n - n - 1));
+  return csn_strn(NULL, 0);
 }
 
 bool
@@ -89,11 +106,16 @@ on_head(void *user, int status, const csn_header *headers, size_t n)
 {
   csn_http_reply *r = ((struct wait *)user)->reply;
   r->status = status;
-  for (size_t i = 0; i < n; i++)
+  for (size_t i = 0; i < n; i++) {
+    csn_buf_add(&r->head, headers[i].name);
+    csn_buf_addz(&r->head, ": ");
+    csn_buf_add(&r->head, headers[i].value);
+    csn_buf_addc(&r->head, '\n');
     if (csn_str_eq(headers[i].name, CSN_STR("content-type")))
       csn_buf_add(&r->type, headers[i].value);
     else if (csn_str_eq(headers[i].name, CSN_STR("location")))
       csn_buf_add(&r->location, headers[i].value);
+  }
 }
 
 static int
@@ -125,6 +147,7 @@ csn_http_wait(csn_http *h, const csn_http_req *req, csn_scope *sc, csn_http_repl
   r->status = 0;
   csn_buf_clear(&r->type);
   csn_buf_clear(&r->location);
+  csn_buf_clear(&r->head);
   pthread_mutex_lock(&x.lock);
   int rc = csn_http_start(h, req, &sink, &x, &x.call, err), over = 0;
   while (rc == 0 && !x.is_done) {
@@ -140,6 +163,8 @@ csn_http_wait(csn_http *h, const csn_http_req *req, csn_scope *sc, csn_http_repl
   pthread_mutex_destroy(&x.lock);
   if (rc < 0 || over < 0)
     return rc < 0 ? rc : over;
+  if (x.err.code == 0 && r->status == 0) /* libcurl takes that for an end */
+    csn_fail(&x.err, CSN_E_UNAVAILABLE, "the connection ended before the head of the reply did");
   if (x.err.code && err)
     *err = x.err;
   return x.err.code;

@@ -15,6 +15,7 @@ enum { CSN_URL_MAX = 8192 };
 typedef struct csn_http_reply {
   int status;
   csn_buf type, location; /* of the head */
+  csn_buf head;           /* all of it: lines "name: value", names in lower case */
   int (*body)(void *user, csn_str bytes);
   void *user;
 } csn_http_reply;
@@ -23,9 +24,12 @@ void csn_http_reply_init(csn_http_reply *r, int (*body)(void *user, csn_str byte
 void csn_http_reply_fini(csn_http_reply *r);
 
 /* Sends it and waits for the end of the reply, whatever its status; when the
- * scope ends, the reply is cut.  What an earlier one left in *r is dropped. */
+ * scope ends, the reply is cut.  What an earlier one left in *r is dropped.
+ * Several threads may call at once. */
 int csn_http_wait(csn_http *h, const csn_http_req *req, csn_scope *sc, csn_http_reply *r,
                   csn_err *err) CSN_MUST;
+/* The first header of that name, in lower case; empty when there is none. */
+csn_str csn_http_reply_header(const csn_http_reply *r, const char *name);
 /* Whether the reply is a redirect that says where to. */
 bool csn_http_reply_leads_on(const csn_http_reply *r);
 

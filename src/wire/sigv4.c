@@ -151,7 +151,10 @@ canonical(const csn_sigv4 *rq, csn_buf *names, csn_digest *out, csn_err *err)
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(TEXT_MAX);
   csn_buf_add(&b, rq->method);
   csn_buf_addc(&b, '\n');
-  add_path(&b, rq->path);
+  if (csn_str_eq(rq->service, CSN_STR("s3")))
+    csn_buf_add(&b, rq->path);
+  else
+    add_path(&b, rq->path);
   csn_buf_addc(&b, '\n');
   int rc = add_query(&b, rq->query, err);
   csn_buf_addc(&b, '\n');

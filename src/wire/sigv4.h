@@ -16,7 +16,7 @@ typedef struct csn_aws_keys {
 
 typedef struct csn_sigv4 {
   csn_str method;
-  csn_str path;  /* as it is sent; services other than S3 want it escaped once more */
+  csn_str path;  /* as it is sent; services other than s3 want it escaped once more, and get it */
   csn_str query; /* as it is sent, without "?" */
   csn_str region, service;
   const csn_header *headers; /* those that are signed; host and x-amz-date are among them */

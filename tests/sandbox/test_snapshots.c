@@ -56,6 +56,8 @@ end(struct place *p)
   assert_int_equal(csn_remove_tree(tmp, p->path + 5, NULL), 0);
 }
 
+static const csn_retention all = {0}, none = {.since_ms = INT64_MAX};
+
 static void
 write_file(int dir, const char *path, const char *text)
 {
@@ -343,7 +345,7 @@ TEST(a_store_that_was_cut_anywhere_tells_it_and_has_the_snapshot_before)
     OK(csn_remove_tree(p.fd, "nowhere", &err), &err);
     /* Nothing is dropped while it is not known what is needed. */
     csn_snapshots_swept swept;
-    rc = csn_snapshots_gc(p.s, NULL, 0, &swept, &err);
+    rc = csn_snapshots_gc(p.s, NULL, &all, &swept, &err);
     assert_true(rc == CSN_E_PARSE || rc == 0);
     assert_int_equal(pwrite(fd, whole.p, whole.n, 0), whole.n);
   }
@@ -400,19 +402,19 @@ TEST(what_no_snapshot_needs_is_dropped)
   write_file(p.from, "f", "small");
   save(&p, "b");
   csn_snapshots_swept swept;
-  OK(csn_snapshots_gc(p.s, NULL, 0, &swept, &err), &err);
+  OK(csn_snapshots_gc(p.s, NULL, &all, &swept, &err), &err);
   assert_int_equal(swept.layers, 0);
   OK(csn_snapshot_remove(p.s, "a", &err), &err);
   csn_snapshots *other = NULL;
   OK(csn_snapshots_open(&other, p.fd, &err), &err);
-  assert_int_equal(csn_snapshots_gc(p.s, NULL, 0, &swept, &err), CSN_E_CONFLICT);
+  assert_int_equal(csn_snapshots_gc(p.s, NULL, &all, &swept, &err), CSN_E_CONFLICT);
   csn_snapshots_free(other);
-  OK(csn_snapshots_gc(p.s, NULL, 0, &swept, &err), &err);
+  OK(csn_snapshots_gc(p.s, NULL, &all, &swept, &err), &err);
   assert_int_equal(swept.layers, 1);
   assert_true(swept.bytes > 2000);
   reopen(&p);
   restore_into(&p, "b", "to");
-  OK(csn_snapshots_gc(p.s, NULL, INT64_MAX, &swept, &err), &err);
+  OK(csn_snapshots_gc(p.s, NULL, &none, &swept, &err), &err);
   assert_int_equal(swept.snapshots, 1);
   assert_int_equal(csn_packs_bytes(p.s->packs), 0);
   end(&p);

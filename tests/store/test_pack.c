@@ -12,7 +12,7 @@ open_in(const folder *f)
 {
   csn_packs *p = NULL;
   csn_err err;
-  OK(csn_packs_open(&p, f->fd, &err), &err);
+  OK(csn_packs_open(&p, f->fd, NULL, &err), &err);
   return p;
 }
 

@@ -527,20 +527,20 @@ TEST(keys_come_from_a_file_of_ones_own_or_from_a_command)
   csn_keyring *ring;
   snprintf(path, sizeof path, "%s/keys", f.path);
   OK(csn_file_write(f.fd, "keys", CSN_STR("# mine\n" KEY_ONE KEY_TWO), 0600, false, &err), &err);
-  OK(csn_keyring_from_file(path, &ring, &err), &err);
+  OK(csn_keyring_from_file(path, "keys", &ring, &err), &err);
   assert_string_equal(csn_keyring_newest(ring)->name, "k2");
   assert_memory_equal(csn_keyring_find(ring, CSN_STR("k1"))->key, "0123456789abcdef", 16);
   assert_null(csn_keyring_find(ring, CSN_STR("k3")));
   csn_keyring_free(ring);
   const char *const cat[] = {"cat", path, NULL}, *const bad[] = {"sh", "-c", "echo x >&2; exit 3",
                                                                  NULL};
-  OK(csn_keyring_from_command(cat, &ring, &err), &err);
+  OK(csn_keyring_from_command(cat, "keys", &ring, &err), &err);
   assert_string_equal(csn_keyring_newest(ring)->name, "k2");
   csn_keyring_free(ring);
-  assert_int_equal(csn_keyring_from_command(bad, &ring, &err), CSN_E_DENIED);
+  assert_int_equal(csn_keyring_from_command(bad, "keys", &ring, &err), CSN_E_DENIED);
   assert_non_null(strstr(err.msg, "exit code 3"));
   OK(csn_file_write(f.fd, "keys", CSN_STR(KEY_ONE), 0640, false, &err), &err);
-  assert_int_equal(csn_keyring_from_file(path, &ring, &err), CSN_E_DENIED);
+  assert_int_equal(csn_keyring_from_file(path, "keys", &ring, &err), CSN_E_DENIED);
   assert_non_null(strstr(err.msg, "chmod 600"));
   folder_free(&f);
 }

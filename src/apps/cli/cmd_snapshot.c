@@ -4,14 +4,16 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "cmd_snapshot.h"
 #include "commands.h"
+#include "depots.h"
 #include "importing.h"
 #include "sandbox/snapshots.h"
 
 enum { OUT_MAX = 256 << 20 };
 
-static int
-open_store(cli *c, csn_snapshots **s, csn_err *err)
+int
+cli_snapshots_open(cli *c, csn_snapshots **s, csn_err *err)
 {
   csn_auto(csn_closep) int state = -1;
   int rc = cli_catch_signals(c, err);
@@ -29,6 +31,17 @@ static const cli_opt json_options[] = {
     {0},
 };
 
+struct place_opts {
+  const char *store;
+  bool quick, json;
+};
+
+static const cli_opt place_options[] = {
+    {"store", 0, "NAME", "In that store of caisson.yaml", CLI_STR(struct place_opts, store)},
+    {"json", 0, NULL, "Print JSON", CLI_BOOL(struct place_opts, json)},
+    {0},
+};
+
 /* ---- ls, show ---- */
 
 static void
@@ -37,22 +50,34 @@ add_line(cli *c, csn_buf *out, const csn_snapshot *r)
   time_t t = (time_t)(r->created_ms / 1000);
   struct tm tm;
   localtime_r(&t, &tm);
-  csn_buf_addf(out, "%-30s %04d-%02d-%02d %02d:%02d  %8lld files %10s\n", r->name,
+  csn_buf_addf(out, "%-30s %04d-%02d-%02d %02d:%02d  %8lld files %10s%s%s\n", r->name,
                tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-               (long long)r->files, cli_size(c->arena, (uint64_t)r->bytes).p);
+               (long long)r->files, cli_size(c->arena, (uint64_t)r->bytes).p, r->tag[0] ? "  " : "",
+               r->tag);
+}
+
+static int
+list_there(cli *c, const char *store, csn_snapshot **list, size_t *n, csn_err *err)
+{
+  cli_depot d = {0};
+  int rc = cli_depot_open(c, &d, store, err);
+  if (rc == 0)
+    rc = csn_depot_list(d.depot, &c->scope, list, n, err);
+  cli_depot_close(&d);
+  return rc;
 }
 
 static int
 ls_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
-  const struct json_opts *o = opt;
+  const struct place_opts *o = opt;
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(OUT_MAX);
   csn_auto(csn_freep) csn_snapshot *list = NULL;
   size_t n = 0;
   csn_jw w;
-  int rc = open_store(c, &s, err);
-  if (rc == 0)
+  int rc = o->store ? list_there(c, o->store, &list, &n, err) : cli_snapshots_open(c, &s, err);
+  if (rc == 0 && s)
     rc = csn_snapshot_list(s, &list, &n, err);
   if (rc < 0)
     return rc;
@@ -137,7 +162,7 @@ show_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(csn_snap_tree_finip) csn_snap_tree t = {0};
   csn_snapshot r = {0};
   csn_jw w;
-  int rc = open_store(c, &s, err);
+  int rc = cli_snapshots_open(c, &s, err);
   if (rc == 0)
     rc = find_tree(c, s, argv[0], &r, &t, err);
   if (rc < 0)
@@ -207,7 +232,7 @@ diff_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(csn_snap_tree_finip) csn_snap_tree b = {0};
   csn_snapshot r = {0};
   struct diffing d = {.out = &out, .json = o->json};
-  int rc = open_store(c, &s, err);
+  int rc = cli_snapshots_open(c, &s, err);
   if (rc == 0)
     rc = find_tree(c, s, argv[0], &r, &a, err);
   if (rc == 0)
@@ -265,7 +290,7 @@ save_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(csn_closep) int folder = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder < 0)
     return csn_fail_errno(err, "%s", argv[1]);
-  int rc = open_store(c, &s, err);
+  int rc = cli_snapshots_open(c, &s, err);
   if (rc == 0)
     rc = csn_snapshot_save(s, &c->scope, &how, folder, &r, err);
   return rc < 0 ? rc : tell_saved(c, &r, &told, o->json, err);
@@ -282,7 +307,7 @@ import_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(csn_closep) int file = open(argv[1], O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   if (file < 0)
     return csn_fail_errno(err, "%s", argv[1]);
-  int rc = open_store(c, &s, err);
+  int rc = cli_snapshots_open(c, &s, err);
   if (rc == 0)
     rc = csn_snapshot_import(s, &c->scope, &how, file, &r, err);
   return rc < 0 ? rc : tell_saved(c, &r, &told, o->json, err);
@@ -293,7 +318,7 @@ restore_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
   csn_snapshot r = {0};
-  int rc = open_store(c, &s, err);
+  int rc = cli_snapshots_open(c, &s, err);
   if (rc == 0)
     rc = csn_snapshot_find(s, argv[0], &r, err);
   if (rc < 0)
@@ -312,7 +337,7 @@ export_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
   csn_snapshot r = {0};
-  int rc = open_store(c, &s, err);
+  int rc = cli_snapshots_open(c, &s, err);
   if (rc == 0)
     rc = csn_snapshot_find(s, argv[0], &r, err);
   if (rc < 0)
@@ -333,51 +358,29 @@ export_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 static int
 rm_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
+  const struct place_opts *o = opt;
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
-  int rc = open_store(c, &s, err);
+  cli_depot d = {0};
+  int rc = o->store ? cli_depot_open(c, &d, o->store, err) : cli_snapshots_open(c, &s, err);
   for (int i = 0; rc == 0 && i < argc; i++)
-    rc = csn_snapshot_remove(s, argv[i], err);
+    rc = s ? csn_snapshot_remove(s, argv[i], err)
+           : csn_depot_remove(d.depot, &c->scope, argv[i], err);
+  cli_depot_close(&d);
   return rc;
 }
 
-struct gc_opts {
-  int64_t days;
-  bool json;
-};
-
-static const cli_opt gc_options[] = {
-    {"days", 0, "N", "First forget the snapshots that are older than N days",
-     CLI_INT(struct gc_opts, days)},
-    {"json", 0, NULL, "Print JSON", CLI_BOOL(struct gc_opts, json)},
+static const cli_opt rm_options[] = {
+    {"store", 0, "NAME", "In that store of caisson.yaml", CLI_STR(struct place_opts, store)},
     {0},
 };
 
-static int
-gc_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
-{
-  enum { DAY_MS = 86400000, DAYS_MAX = 36500 };
-  const struct gc_opts *o = opt;
-  csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
-  csn_snapshots_swept swept = {0};
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  if (o->days < 0 || o->days > DAYS_MAX)
-    return csn_fail(err, CSN_E_INVALID, "option --days: expected a number from 1 to %d", DAYS_MAX);
-  int64_t before = o->days ? (int64_t)now.tv_sec * 1000 - o->days * DAY_MS : 0;
-  int rc = open_store(c, &s, err);
-  if (rc == 0)
-    rc = csn_snapshots_gc(s, &c->scope, before, &swept, err);
-  if (rc < 0)
-    return rc;
-  if (o->json)
-    printf("{\"snapshots\":%lld,\"layers\":%lld,\"bytes\":%lld}\n", (long long)swept.snapshots,
-           (long long)swept.layers, (long long)swept.bytes);
-  else
-    cli_note(c, "%lld snapshots forgotten, %lld layers removed, %s of packs freed",
-             (long long)swept.snapshots, (long long)swept.layers,
-             cli_size(c->arena, swept.bytes > 0 ? (uint64_t)swept.bytes : 0).p);
-  return 0;
-}
+static const cli_opt verify_options[] = {
+    {"store", 0, "NAME", "In that store of caisson.yaml", CLI_STR(struct place_opts, store)},
+    {"quick", 0, NULL, "With --store: only ask what is there, and read no contents",
+     CLI_BOOL(struct place_opts, quick)},
+    {"json", 0, NULL, "Print JSON", CLI_BOOL(struct place_opts, json)},
+    {0},
+};
 
 struct verifying {
   csn_buf *out;
@@ -398,17 +401,24 @@ add_problem(void *user, const char *line)
 static int
 verify_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
-  const struct json_opts *o = opt;
+  const struct place_opts *o = opt;
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(OUT_MAX);
   struct verifying v = {.out = &out, .json = o->json};
-  int rc = open_store(c, &s, err);
-  if (rc < 0)
+  cli_depot d = {0};
+  if (o->quick && !o->store)
+    return csn_fail(err, CSN_E_INVALID, "option --quick: only with --store NAME");
+  int rc = o->store ? cli_depot_open(c, &d, o->store, err) : cli_snapshots_open(c, &s, err);
+  if (rc < 0) {
+    cli_depot_close(&d);
     return rc;
+  }
   csn_jw_init(&v.w, &out);
   if (v.json)
     csn_jw_arr(&v.w);
-  rc = csn_snapshots_verify(s, &c->scope, add_problem, &v, err);
+  rc = s ? csn_snapshots_verify(s, &c->scope, add_problem, &v, err)
+         : csn_depot_verify(d.depot, &c->scope, o->quick, add_problem, &v, err);
+  cli_depot_close(&d);
   if (v.json) {
     csn_jw_end(&v.w);
     csn_buf_addc(&out, '\n');
@@ -425,8 +435,8 @@ verify_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 
 static const cli_cmd snapshot_ls = {.name = "ls",
                                     .brief = "List snapshots",
-                                    .size = sizeof(struct json_opts),
-                                    .opts = json_options,
+                                    .size = sizeof(struct place_opts),
+                                    .opts = place_options,
                                     .main = ls_main};
 
 static const cli_cmd snapshot_show = {.name = "show",
@@ -483,33 +493,25 @@ static const cli_cmd snapshot_import = {
 static const cli_cmd snapshot_rm = {.name = "rm",
                                     .args = "NAME...",
                                     .brief = "Forget snapshots; gc gives back what they took",
+                                    .size = sizeof(struct place_opts),
+                                    .opts = rm_options,
                                     .main = rm_main};
-
-static const cli_cmd snapshot_gc = {.name = "gc",
-                                    .brief = "Drop what no snapshot needs",
-                                    .size = sizeof(struct gc_opts),
-                                    .opts = gc_options,
-                                    .main = gc_main};
 
 static const cli_cmd snapshot_verify = {
     .name = "verify",
     .brief = "Read all of the store and say what is damaged",
     .help = "The status is 1 when something is. A snapshot that is not named can be restored.",
-    .size = sizeof(struct json_opts),
-    .opts = json_options,
+    .size = sizeof(struct place_opts),
+    .opts = verify_options,
     .main = verify_main};
 
-static const cli_cmd *const subs[] = {&snapshot_ls,
-                                      &snapshot_show,
-                                      &snapshot_diff,
-                                      &snapshot_save,
-                                      &snapshot_restore,
-                                      &snapshot_export,
-                                      &snapshot_import,
-                                      &snapshot_rm,
-                                      &snapshot_gc,
-                                      &snapshot_verify,
-                                      NULL};
+static const cli_cmd *const subs[] = {&snapshot_ls,       &snapshot_show,
+                                      &snapshot_diff,     &snapshot_save,
+                                      &snapshot_restore,  &snapshot_export,
+                                      &snapshot_import,   &snapshot_rm,
+                                      &cli_snapshot_tag,  &cli_snapshot_push,
+                                      &cli_snapshot_pull, &cli_snapshot_gc,
+                                      &snapshot_verify,   NULL};
 
 const cli_cmd cmd_snapshot = {
     .name = "snapshot",
