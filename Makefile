@@ -4,7 +4,7 @@
 #   make           the program build/caisson and the library
 #   make run       set-up, then the demo: an agent repairs a program in a jail
 #   make check     set-up, then every test and gate; last line "N passed, N failed"
-#   make bench     the measurements of bench/ (PEERS=DIR: beside other software)
+#   make bench     the measurements of bench/ (PEERS=1: beside other software, PEERS=only: that alone)
 #   make install   DESTDIR=, PREFIX=/usr/local
 #   make asan tsan fuzz soak interop   the longer checks, each on its own
 #   make check-llm LLM_PYTHON=    a small real model in a real server

@@ -3,7 +3,8 @@
  * run_bench.c - what runs cost: CPU per turn, per delta, memory of a crowd of
  * runs, memory while a command floods.
  *
- *   run_bench [-s FOLDER] plain|streamed|guarded|guarded-tools N | deltas N | crowd N | flood BYTES
+ *   run_bench [-s FOLDER] plain|streamed|guarded|guarded-tools N | deltas N | crowd N | beside N |
+ *                        flood BYTES
  *
  * guarded: the same with budgets and guardrails on input and output, beside a
  * run without them; guarded-tools: with guardrails around each call as well.
@@ -194,8 +195,9 @@ deltas(csn_rt *rt, int64_t n)
 
 /* ---- a crowd ---- */
 
+/* is_beside: as many as other software is given, told under names of their own. */
 static void
-crowd(csn_rt *rt, int64_t n)
+crowd(csn_rt *rt, int64_t n, bool is_beside)
 {
   csn_err err;
   csn_auto(csn_agent_freep) csn_agent *a = adder_of("tools", 10, "@50ms");
@@ -213,9 +215,14 @@ crowd(csn_rt *rt, int64_t n)
     expect(&res, 11);
   }
   double wall_ms = bench_ms_since(began);
-  bench_sample("crowd-kib", "ours", (double)(bench_memory_kib("VmHWM:") - start_kib) / (double)n);
-  bench_sample("crowd-cpu", "ours", (bench_cpu_us() - cpu) / 1e3 / (double)n);
-  bench_sample("crowd-wall", "ours", wall_ms);
+  double kib = (double)(bench_memory_kib("VmHWM:") - start_kib) / (double)n;
+  double cpu_ms = (bench_cpu_us() - cpu) / 1e3 / (double)n;
+  bench_sample(is_beside ? "peer-kib" : "crowd-kib", "ours", kib);
+  bench_sample(is_beside ? "peer-cpu" : "crowd-cpu", "ours", cpu_ms);
+  if (is_beside)
+    bench_sample("peer-rate", "ours", (double)n * 1e3 / wall_ms);
+  else
+    bench_sample("crowd-wall", "ours", wall_ms);
   for (int64_t i = 0; i < n; i++)
     csn_run_free(all[i]);
   free(all);
@@ -299,7 +306,9 @@ main(int argc, char **argv)
   if (strcmp(what, "deltas") == 0)
     deltas(rt, n);
   else if (strcmp(what, "crowd") == 0)
-    crowd(rt, n < CROWD_MAX ? n : CROWD_MAX);
+    crowd(rt, n < CROWD_MAX ? n : CROWD_MAX, false);
+  else if (strcmp(what, "beside") == 0)
+    crowd(rt, n < CROWD_MAX ? n : CROWD_MAX, true);
   else if (strcmp(what, "flood") == 0)
     flood(rt, folder, n);
   else if (csn_str_starts(csn_cstr(what), CSN_STR("guarded")))

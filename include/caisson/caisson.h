@@ -20,6 +20,7 @@
 #include "run.h"
 #include "sandbox.h"
 #include "scope.h"
+#include "session.h"
 #include "str.h"
 #include "tool.h"
 

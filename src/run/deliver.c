@@ -90,6 +90,13 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
   }
 }
 
+void
+csn_run_note_label(csn_run *r, int64_t seq)
+{
+  if (r->state.untrusted && r->untrusted_from == INT64_MAX)
+    r->untrusted_from = seq;
+}
+
 /* Lock held.  A run and the agents it calls share a listener. */
 static void
 speak(csn_run *r, const char *type, int64_t seq, csn_str data)
@@ -222,6 +229,7 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
   if (rc < 0)
     return rc;
   csn_run_keep(r, ev.seq, ev.data);
+  csn_run_note_label(r, ev.seq);
   rc = commit(r, &ev, data, err);
   if (rc < 0)
     return csn_wrap(err, rc, "journal of run %s", csn_journal_id(r->journal));

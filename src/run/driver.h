@@ -146,6 +146,8 @@ struct csn_run {
   csn_results results;  /* that stand for later, same calls */
   csn_str session;      /* data of the input when it names one; else empty */
   int64_t history;      /* items that the session had before this run */
+  /* Items of records from here on are not to be trusted; INT64_MAX: all are. */
+  int64_t untrusted_from;
   csn_str instructions; /* what a callback gave last */
   csn_str summary;      /* what a model summed up last, a JSON string */
   csn_str base;         /* what a filter of a hand-off gave last, a JSON list */
@@ -201,6 +203,8 @@ csn_job *csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq
 /* Keeps what later effects need of an event's data, which lives in keep: its
  * items, or that they are held, or instructions. */
 void csn_run_keep(csn_run *r, int64_t seq, const csn_json *data);
+/* The record of that seq was stepped: it may have brought the label. */
+void csn_run_note_label(csn_run *r, int64_t seq);
 /* Appends one `note` record. Takes the lock. */
 int csn_run_note(csn_run *r, csn_str data, csn_err *err) CSN_MUST;
 /* Lock held: the same; summary may be NULL. */

@@ -102,7 +102,9 @@ read_event(struct reader *rd, const csn_record *rec, int kind, const csn_json *v
   csn_event ev = {
       .kind = (enum csn_event_kind)kind, .seq = rec->seq, .ts_ms = rec->ts_ms, .data = v};
   rd->next_effect = 0;
-  return csn_step(&r->state, &ev, &r->effects, err);
+  int rc = csn_step(&r->state, &ev, &r->effects, err);
+  csn_run_note_label(r, rec->seq);
+  return rc;
 }
 
 static int
@@ -166,8 +168,11 @@ read_record(void *user, const csn_record *rec, csn_err *err)
     return read_note(rd, rec, v, err);
   if (!csn_str_eq(rec->kind, CSN_STR("state")))
     return differs(rec, "unknown kind", err);
-  if (rec->seq == rd->from)
-    return csn_state_from_json(&rd->r->state, v, err);
+  if (rec->seq == rd->from) {
+    rc = csn_state_from_json(&rd->r->state, v, err);
+    csn_run_note_label(rd->r, 0); /* since when is not known */
+    return rc;
+  }
   if (rec->seq < rd->from)
     csn_state_fold(&rd->r->state, v);
   return 0;

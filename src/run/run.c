@@ -96,6 +96,7 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   if (o)
     r->opts = *o;
   r->opts.items = r->opts.parts = (csn_str){0}; /* they are the input's, and borrowed */
+  r->untrusted_from = INT64_MAX;
   r->keep = csn_arena_new(ITEMS_MAX_BYTES);
   r->scratch = csn_arena_new(ITEMS_MAX_BYTES);
   csn_scope_init(&r->scope, NULL, -1);

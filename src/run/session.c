@@ -8,6 +8,7 @@
 #include "model/items.h"
 #include "model/transcript.h"
 #include "run/driver.h"
+#include "run/mark.h"
 
 enum { HISTORY_MAX_BYTES = 64 << 20 };
 
@@ -67,6 +68,8 @@ job_new(csn_job *(*fn)(csn_job *j))
 struct reading {
   csn_jw *w;
   const char *api; /* of the model that will read it */
+  csn_arena *keep;
+  csn_str untrusted; /* why something of it is not to be trusted */
   int64_t n;
 };
 
@@ -79,7 +82,9 @@ take_item(void *user, int64_t n, csn_str item)
   (void)n;
   if (csn_json_parse(a, item, &v, NULL) < 0)
     return 0;
-  csn_str text = csn_item_for(a, v, rd->api);
+  csn_str why = csn_mark_take(a, &v), text = csn_item_for(a, v, rd->api);
+  if (why.n && !rd->untrusted.n)
+    rd->untrusted = csn_arena_dup(rd->keep, why);
   if (text.n) {
     csn_jw_raw(rd->w, text);
     rd->n++;
@@ -96,7 +101,7 @@ read_session(csn_job *j)
   struct csn_route route = {0};
   csn_jw w;
   csn_err err;
-  struct reading rd = {.w = &w};
+  struct reading rd = {.w = &w, .keep = ((struct session_job *)j)->arena};
   /* A model that cannot be found fails the run later, with its reason. */
   if (csn_route_find(r->rt->project, csn_cstr(csn_agent_model(r->agent)), &route, NULL) == 0)
     rd.api = route.ops->name;
@@ -114,6 +119,10 @@ read_session(csn_job *j)
   csn_jw_end(&w);
   csn_jw_key(&w, "history");
   csn_jw_int(&w, rd.n);
+  if (rd.untrusted.n) { /* so is all that follows from it */
+    csn_jw_key(&w, "untrusted");
+    csn_jw_str(&w, rd.untrusted);
+  }
   csn_route_fini(&route);
   return answer(j, rc, &w, &b, &err);
 }
@@ -173,9 +182,15 @@ append_session(csn_job *j)
   size_t from = (size_t)r->history < r->n_items ? (size_t)r->history : r->n_items;
   size_t n = 0;
   csn_auto(csn_freep) csn_str *items = csn_alloc((r->n_items - from + 1) * sizeof *items);
-  for (size_t i = from; i < r->n_items; i++)
-    if (!is_withheld(&r->state, r->items[i].seq))
-      items[n++] = r->items[i].raw; /* they live as long as the run */
+  csn_auto(csn_freep) csn_str *marks = csn_alloc((r->n_items - from + 1) * sizeof *marks);
+  csn_str why = csn_arena_dup(a, csn_cstr(r->state.untrusted));
+  for (size_t i = from; i < r->n_items; i++) {
+    int64_t seq = r->items[i].seq;
+    if (is_withheld(&r->state, seq))
+      continue;
+    marks[n] = seq >= r->untrusted_from ? why : CSN_STR("");
+    items[n++] = r->items[i].raw; /* they live as long as the run */
+  }
   pthread_mutex_unlock(&r->lock);
   csn_auto(csn_freep) const csn_json **parsed = csn_alloc((n + 1) * sizeof *parsed);
   int rc = 0;
@@ -183,6 +198,8 @@ append_session(csn_job *j)
     rc = csn_json_parse(a, items[i], &parsed[i], &err);
   if (rc == 0)
     n = whole_turns(parsed, n);
+  for (size_t i = 0; i < n && rc == 0; i++)
+    items[i] = csn_mark_put(a, parsed[i], marks[i]);
   csn_sessions *sessions = NULL;
   if (rc == 0)
     rc = csn_state_sessions_need(&r->rt->sessions, r->rt->project, r->rt->store, &sessions, &err);

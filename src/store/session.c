@@ -274,6 +274,28 @@ csn_session_undo(csn_sessions *s, csn_str name, csn_err *err)
 }
 
 int
+csn_session_count(csn_sessions *s, csn_str name, int64_t *out, csn_err *err)
+{
+  csn_session_stat st = {0};
+  int rc = csn_session_check(name, err);
+  if (rc == 0)
+    rc = s->ops->find(s, name, &st, err);
+  *out = st.items;
+  return rc < 0 ? rc : 0;
+}
+
+int
+csn_session_replace(csn_sessions *s, csn_str name, int64_t had, const csn_str *items, size_t n,
+                    csn_err *err)
+{
+  csn_session_add a = {.name = name, .at = had, .replaces = true, .items = items, .n = n};
+  int rc = csn_session_check(name, err);
+  if (rc == 0)
+    rc = s->ops->append(s, &a, err);
+  return rc < 0 ? rc : 0;
+}
+
+int
 csn_session_remove(csn_sessions *s, csn_str name, csn_err *err)
 {
   int rc = csn_session_check(name, err);

@@ -65,6 +65,12 @@ int csn_session_fork(csn_sessions *s, csn_str from, csn_str to, int64_t items,
  * returns how many. */
 int csn_session_undo(csn_sessions *s, csn_str name, csn_err *err) CSN_MUST;
 int csn_session_remove(csn_sessions *s, csn_str name, csn_err *err) CSN_MUST;
+/* How many items it has; 0 also when there is none of that name. */
+int csn_session_count(csn_sessions *s, csn_str name, int64_t *out, csn_err *err) CSN_MUST;
+/* Others in the place of all its `had` items, whole or not at all; runs that
+ * were appended stay so.  CSN_E_CONFLICT: it has another number of them. */
+int csn_session_replace(csn_sessions *s, csn_str name, int64_t had, const csn_str *items, size_t n,
+                        csn_err *err) CSN_MUST;
 /* Items whose messages, calls or outputs hold all the words, at most 100: best
  * first where the store has an index, else newest session first. */
 int csn_session_search(csn_sessions *s, csn_str words,

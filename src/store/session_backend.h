@@ -24,6 +24,8 @@ typedef struct csn_session_add {
   csn_str parent;    /* when the session is made now */
   bool is_new;       /* CSN_E_EXISTS when it was there */
   int64_t at;        /* CSN_E_CONFLICT unless there are so many items; -1: any number */
+  bool replaces;     /* with `at`: the items from `keep` on go first */
+  int64_t keep;
   const csn_str *items;
   size_t n;
 } csn_session_add;

@@ -303,6 +303,14 @@ replace(struct jsonl *j, csn_str name, csn_str bytes, csn_err *err)
   return csn_file_write(j->dir, file, bytes, 0600, true, err);
 }
 
+/* A file's beginning with the first items of the one that is there. */
+static int
+add_kept(csn_buf *b, const struct text *t, int64_t keep, csn_err *err)
+{
+  add_head(b, csn_cstr(t->stat.parent), t->stat.created_ms, t->runs, t->n_runs);
+  return add_group(b, CSN_STR(""), t->items, (size_t)keep, err);
+}
+
 static int
 append_locked(struct jsonl *j, const csn_session_add *a, struct text *t, csn_err *err)
 {
@@ -317,15 +325,19 @@ append_locked(struct jsonl *j, const csn_session_add *a, struct text *t, csn_err
       return 0;
   if (a->at >= 0 && a->at != t->stat.items)
     return csn_session_conflict(a->name, err);
+  int rc = 0;
   if (!found)
     add_head(&b, a->parent, csn_unix_ms(), NULL, 0);
-  int rc = add_group(&b, a->run, a->items, a->n, err);
+  else if (a->replaces)
+    rc = add_kept(&b, t, a->keep, err);
+  if (rc == 0)
+    rc = add_group(&b, a->run, a->items, a->n, err);
   if (rc == 0 && t->good + b.n > FILE_MAX)
     rc = csn_fail(err, CSN_E_LIMIT, "session '%.*s' is full: a file has %d MiB at most",
                   (int)a->name.n, a->name.p, FILE_MAX >> 20);
   if (rc == 0)
-    rc = found ? write_at(j, a->name, t->good, csn_buf_str(&b), err)
-               : replace(j, a->name, csn_buf_str(&b), err);
+    rc = found && !a->replaces ? write_at(j, a->name, t->good, csn_buf_str(&b), err)
+                               : replace(j, a->name, csn_buf_str(&b), err);
   return rc < 0 ? rc : 1;
 }
 
@@ -350,8 +362,7 @@ cut_locked(struct jsonl *j, csn_str name, int64_t items, int64_t keep, struct te
     return rc;
   if (rc == 0 || t->stat.items != items || keep > items)
     return csn_session_conflict(name, err);
-  add_head(&b, csn_cstr(t->stat.parent), t->stat.created_ms, t->runs, t->n_runs);
-  rc = add_group(&b, CSN_STR(""), t->items, (size_t)keep, err);
+  rc = add_kept(&b, t, keep, err);
   return rc < 0 ? rc : replace(j, name, csn_buf_str(&b), err);
 }
 

@@ -217,6 +217,20 @@ add_items(csn_pg_call *k, const csn_session_add *a, int64_t no, int64_t items, c
                     &v, err);
 }
 
+/* From `keep` on. */
+static int
+drop_items(csn_pg_call *k, int64_t no, int64_t keep, csn_err *err)
+{
+  csn_pg_args a = {0};
+  csn_pg_int(&a, no);
+  csn_pg_int(&a, keep);
+  csn_pg_int(&a, csn_unix_ms());
+  return csn_pg_run(k, "session_cut",
+                    "WITH moved AS (UPDATE sessions SET items = $2, updated = $3 WHERE no = $1) "
+                    "DELETE FROM session_items WHERE session = $1 AND n >= $2",
+                    &a, err);
+}
+
 static int
 append(csn_pg_call *k, void *user, csn_err *err)
 {
@@ -239,9 +253,16 @@ append(csn_pg_call *k, void *user, csn_err *err)
     if (rc <= 0)
       return rc;
   }
+  if (a->replaces && k->is_again && items == a->keep + (int64_t)a->n)
+    return 0; /* by the try before */
   if (a->at >= 0 && a->at != items)
     return csn_session_conflict(a->name, err);
-  rc = add_items(k, a, no, items, err);
+  if (a->replaces) {
+    rc = drop_items(k, no, a->keep, err);
+    items = a->keep;
+  }
+  if (rc >= 0)
+    rc = add_items(k, a, no, items, err);
   return rc < 0 ? rc : csn_pg_commit(k, err);
 }
 
@@ -267,14 +288,7 @@ cut(csn_pg_call *k, void *user, csn_err *err)
     return 0; /* by the try before */
   if (rc == 0 || items != o->from)
     return csn_session_conflict(o->name, err);
-  csn_pg_args a = {0};
-  csn_pg_int(&a, no);
-  csn_pg_int(&a, o->to);
-  csn_pg_int(&a, csn_unix_ms());
-  rc = csn_pg_run(k, "session_cut",
-                  "WITH moved AS (UPDATE sessions SET items = $2, updated = $3 WHERE no = $1) "
-                  "DELETE FROM session_items WHERE session = $1 AND n >= $2",
-                  &a, err);
+  rc = drop_items(k, no, o->to, err);
   return rc < 0 ? rc : csn_pg_commit(k, err);
 }
 

@@ -31,7 +31,9 @@ static const char append_lua[] =
     "if there == 0 then redis.call('HSET', KEYS[1], 'parent', ARGV[3], 'created', ARGV[6]) end\n"
     "redis.call('HSET', KEYS[1], 'updated', ARGV[6])\n"
     "redis.call('ZADD', KEYS[4], ARGV[6], ARGV[1])\n"
-    "for i = 7, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end\n"
+    "if ARGV[7] == '0' then redis.call('DEL', KEYS[2])\n"
+    "elseif ARGV[7] ~= '-1' then redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[7]) - 1) end\n"
+    "for i = 8, #ARGV do redis.call('RPUSH', KEYS[2], ARGV[i]) end\n"
     "return 1\n";
 static const char cut_lua[] =
     "local n = redis.call('LLEN', KEYS[2])\n"
@@ -176,16 +178,17 @@ static int
 redis_append(csn_sessions *s, const csn_session_add *a, csn_err *err)
 {
   struct eval e;
-  char at[NUMBER_MAX], now[NUMBER_MAX];
+  char at[NUMBER_MAX], now[NUMBER_MAX], keep[NUMBER_MAX];
   int64_t done = 0;
   bool again = false;
-  eval_init(&e, append_lua, a->name, 6 + a->n);
+  eval_init(&e, append_lua, a->name, 7 + a->n);
   eval_add(&e, a->name);
   eval_add(&e, a->run);
   eval_add(&e, a->parent);
   eval_add(&e, number(at, a->at));
   eval_add(&e, a->is_new ? CSN_STR("1") : CSN_STR("0"));
   eval_add(&e, number(now, csn_unix_ms()));
+  eval_add(&e, number(keep, a->replaces ? a->keep : -1));
   for (size_t i = 0; i < a->n; i++)
     eval_add(&e, a->items[i]);
   int rc = eval_int(redis_of(s), &e, &done, &again, err);

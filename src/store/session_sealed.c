@@ -144,8 +144,8 @@ free_all(csn_buf *items, size_t n)
   free(items);
 }
 
-/* The items sealed for their places from `at` on, and appended if the session
- * still ends there. */
+/* The items sealed for their places, and appended if the session still ends at
+ * `at`. */
 static int
 append_at(struct sealed *s, const csn_session_add *a, int64_t at, csn_err *err)
 {
@@ -155,7 +155,7 @@ append_at(struct sealed *s, const csn_session_add *a, int64_t at, csn_err *err)
   size_t n = 0;
   for (; n < a->n && rc >= 0; n++) {
     sealed[n] = CSN_BUF(ITEM_MAX);
-    rc = seal(s, a->name, at + (int64_t)n, a->items[n], &sealed[n], err);
+    rc = seal(s, a->name, (a->replaces ? a->keep : at) + (int64_t)n, a->items[n], &sealed[n], err);
     items[n] = csn_buf_str(&sealed[n]);
   }
   csn_session_add own = *a;

@@ -339,6 +339,18 @@ has_run(csn_db *db, const struct session *s, csn_str run, csn_err *err)
   return csn_db_row(db, st, err);
 }
 
+/* Drops the items from `from` on. */
+static int
+drop_items(csn_db *db, const struct session *s, int64_t from, csn_err *err)
+{
+  int64_t first = csn_record_pos(s->no, from), end = csn_record_pos(s->no + 1, 0);
+  int rc = run_numbers(db, "DELETE FROM session_text WHERE rowid >= ?1 AND rowid < ?2", first, end,
+                       0, err);
+  return rc < 0 ? rc
+                : run_numbers(db, "DELETE FROM session_items WHERE pos >= ?1 AND pos < ?2", first,
+                              end, 0, err);
+}
+
 static int
 append_in(csn_job *job, csn_db *db, csn_err *err)
 {
@@ -369,6 +381,10 @@ append_in(csn_job *job, csn_db *db, csn_err *err)
     return csn_fail(err, CSN_E_LIMIT, "session '%.*s' is full", (int)a->name.n, a->name.p);
   c->result = 1;
   rc = 0;
+  if (a->replaces) {
+    rc = drop_items(db, &s, a->keep, err);
+    s.items = a->keep;
+  }
   for (size_t i = 0; i < a->n && rc == 0; i++)
     rc = add_item(db, csn_record_pos(s.no, s.items + (int64_t)i), a->items[i], err);
   return rc < 0 ? rc
@@ -382,18 +398,6 @@ lite_append(csn_sessions *s, const csn_session_add *a, csn_err *err)
   struct change c = {.job.fn = append_in, .add = a};
   int rc = csn_store_commit(store_of(s), &c.job, err);
   return rc < 0 ? rc : c.result;
-}
-
-/* Drops the items from `from` on. */
-static int
-drop_items(csn_db *db, const struct session *s, int64_t from, csn_err *err)
-{
-  int64_t first = csn_record_pos(s->no, from), end = csn_record_pos(s->no + 1, 0);
-  int rc = run_numbers(db, "DELETE FROM session_text WHERE rowid >= ?1 AND rowid < ?2", first, end,
-                       0, err);
-  return rc < 0 ? rc
-                : run_numbers(db, "DELETE FROM session_items WHERE pos >= ?1 AND pos < ?2", first,
-                              end, 0, err);
 }
 
 static int

@@ -186,6 +186,39 @@ def an_agent_that_is_called_passes_the_label_on():
 
 
 @test
+def a_session_carries_the_label_to_other_agents_forks_and_summaries():
+    if why := missing():
+        return why
+    host = Host()
+    post = {"name": "post", "when": {"first": True, "task": "post"}, "reply": [curl(host, "-d", "x")]}
+    rules = [{"name": "read", "when": {"first": True, "task": "read"}, "reply": [READ] * 6},
+             {"name": "sum", "when": {"task": "its beginning has to go"}, "reply": "a summary"}, post, {"name": "end", "reply": "done"}]
+    network = {"allow": [f"ok.test:{host.port}"], "resolve": {"ok.test": "127.0.0.1"}, "allow_private": [f"127.0.0.1:{host.port}"]}
+    agent = {"sandbox": {"backend": "jail", "network": network}, "approvals": [NO_WRITES]}
+    p = Place({**agent, "untrusted": {"entries": ["repo"]}, "manifest": {"entries": {"repo": {"type": "local_dir", "src": "repo"}}}},
+              rules, {"repo/README.md": PLANTED})
+    p.write("other.yaml", json.dumps({"name": "b", "model": "script:book.yaml", **agent}))  # it has nothing that is not to be trusted
+
+    def ask(task, session, file="other.yaml"):
+        before = {r["id"] for r in p.runs()}
+        expect(p.call("run", "--session", session, file, task), 0)
+        run = [r["id"] for r in p.runs() if r["id"] not in before][0]
+        return [r["data"].get("untrusted") for r in p.records(run) if r["kind"] == "finish"][0]
+
+    same(ask("post", "fresh"), "web")  # it may, and what it got back is the label
+    same(host.methods(), ["POST"])
+    same(ask("read", "s", "agent.yaml"), "files")
+    same(ask("post", "s"), "files")
+    expect(p.call("session", "fork", "s", "t"), 0)
+    same(ask("post", "t"), "files")
+    expect(p.call("session", "compact", "t", "--model", "script:book.yaml", "--keep-as", "whole"), 0, "items fewer")
+    assert "a summary" in p.call("session", "show", "t").stdout
+    same(ask("post", "t"), "files")
+    same(host.methods(), ["POST"])
+    expect(p.call("session", "show", "t", "--json"), 0, '"caisson_untrusted":"files"')
+
+
+@test
 def mistakes_are_told_before_the_run():
     p = Place({"capabilities": [], "approvals": [NO_WRITES]}, [{"name": "x", "reply": "y"}])
     expect(p.run(), 2, "a rule on the network, and its sandbox has none")

@@ -215,6 +215,36 @@ TEST(a_fork_goes_its_own_way)
   }
 }
 
+TEST(others_take_the_place_of_all_items_whole_or_not_at_all)
+{
+  csn_err err;
+  kept k;
+  EACH_STORE(k)
+  {
+    csn_sessions *s = k.s;
+    int64_t n;
+    add_two_runs(s);
+    OK(csn_session_count(s, CSN_STR("a"), &n, &err), &err);
+    assert_int_equal(n, 6);
+    OK(csn_session_count(s, CSN_STR("nobody"), &n, &err), &err);
+    assert_int_equal(n, 0);
+    assert_int_equal(csn_session_replace(s, CSN_STR("a"), 5, second, 2, &err), CSN_E_CONFLICT);
+    reads(s, "a", 0, 0, "0u 1 2 3 4u 5");
+    OK(csn_session_replace(s, CSN_STR("a"), 6, second, 2, &err), &err);
+    reads(s, "a", 0, 0, "0u 1");
+    kept_close(&k);
+    kept_open(&k, KEY_ONE);
+    s = k.s;
+    assert_int_equal(csn_session_append(s, CSN_STR("a"), CSN_STR("r1"), first, 4, &err), 0);
+    assert_int_equal(csn_session_append(s, CSN_STR("a"), CSN_STR("r9"), first, 4, &err), 1);
+    reads(s, "a", 0, 0, "0u 1 2u 3 4 5");
+    OK(csn_session_replace(s, CSN_STR("a"), 6, NULL, 0, &err), &err);
+    reads(s, "a", 0, 0, "");
+    OK(csn_session_count(s, CSN_STR("a"), &n, &err), &err);
+    assert_int_equal(n, 0);
+  }
+}
+
 TEST(undo_takes_the_last_turn_back)
 {
   csn_err err;
@@ -576,7 +606,8 @@ TEST(what_was_cut_off_in_a_file_was_never_appended)
 
 RUN_TESTS("store/session", RUN(what_a_run_appends_is_read_in_order_and_only_once),
           RUN(a_session_that_was_never_written_is_empty), RUN(limits_cut_at_a_message_of_the_user),
-          RUN(a_fork_goes_its_own_way), RUN(undo_takes_the_last_turn_back),
+          RUN(a_fork_goes_its_own_way), RUN(others_take_the_place_of_all_items_whole_or_not_at_all),
+          RUN(undo_takes_the_last_turn_back),
           RUN(search_finds_words_and_takes_none_for_an_operator), RUN(names_are_checked),
           RUN(sessions_are_listed_newest_first), RUN(items_come_back_as_they_were),
           RUN(those_who_append_at_the_same_time_are_appended_whole),

@@ -4,7 +4,10 @@
 
 #include <time.h>
 
+#include "caisson/session.h"
 #include "commands.h"
+#include "running.h"
+#include "starting.h"
 #include "stored.h"
 
 enum { SHOWN_MAX = 200 };
@@ -12,6 +15,7 @@ enum { SHOWN_MAX = 200 };
 struct session_opts {
   bool json;
   int64_t at;
+  const char *agent, *model, *keep_as;
 };
 
 /* ---- ls ---- */
@@ -186,6 +190,40 @@ rm_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   return rc;
 }
 
+/* ---- summing up ---- */
+
+/* A run of its own writes the summary: it is shown, listed and stopped like others. */
+static int
+compact_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
+{
+  const struct session_opts *v = o;
+  csn_auto(csn_agent_freep) csn_agent *agent = NULL;
+  csn_auto(csn_rt_freep) csn_rt *rt = NULL;
+  csn_auto(csn_conversation_closep) csn_conversation *talk = NULL;
+  int rc = v->agent ? csn_agent_load(&agent, v->agent, err) : 0;
+  if (rc == 0 && !agent)
+    agent = csn_agent_new("summary");
+  if (rc == 0)
+    rc = cli_rt_open(c, &rt, err);
+  if (rc == 0)
+    rc = csn_conversation_open(rt, argv[0], &talk, err);
+  if (rc == 0)
+    rc = cli_catch_signals(c, err);
+  if (rc < 0)
+    return rc;
+  cli_choose_model(c, agent, v->model, rt);
+  csn_auto(cli_show_fini) cli_show show;
+  cli_show_init(&show, c, false);
+  csn_compaction how = {
+      .at = v->at, .keep_as = v->keep_as, .listener = cli_show_event, .user = &show};
+  rc = csn_conversation_compact(talk, &c->scope, agent, &how, err);
+  if (rc > 0)
+    cli_note(c, "summed up: %d items fewer", rc);
+  else if (rc == 0)
+    cli_note(c, "too few items could go; see --at");
+  return rc < 0 ? rc : CLI_DONE;
+}
+
 /* ---- search ---- */
 
 static int
@@ -229,6 +267,16 @@ static const cli_opt fork_opts[] = {
     {0},
 };
 
+static const cli_opt compact_opts[] = {
+    {"agent", 0, "AGENT.yaml", "The agent whose model and settings sum up",
+     CLI_STR(struct session_opts, agent)},
+    {"model", 'm', "PREFIX/NAME", "Use this model instead", CLI_STR(struct session_opts, model)},
+    {"at", 0, "N", "Only when N items or more could go (10)", CLI_INT(struct session_opts, at)},
+    {"keep-as", 0, "NEW", "Keep all of it as a session of that name",
+     CLI_STR(struct session_opts, keep_as)},
+    {0},
+};
+
 static const cli_cmd cmd_ls = {.name = "ls",
                                .brief = "List sessions, newest first",
                                .size = sizeof(struct session_opts),
@@ -251,6 +299,17 @@ static const cli_cmd cmd_undo = {.name = "undo",
                                  .brief =
                                      "Take the last message of the user back, and what followed",
                                  .main = undo_main};
+static const cli_cmd cmd_compact = {
+    .name = "compact",
+    .args = "NAME",
+    .brief = "Sum up what stands before the last message of the user",
+    .help =
+        "A model writes the summary, in a run of its own. It replaces what stands before the last "
+        "message of the user, but for the user's messages, where the session is kept; a fork that "
+        "was made before keeps all of it.",
+    .size = sizeof(struct session_opts),
+    .opts = compact_opts,
+    .main = compact_main};
 static const cli_cmd cmd_search = {
     .name = "search",
     .args = "WORD...",
@@ -259,8 +318,8 @@ static const cli_cmd cmd_search = {
 static const cli_cmd cmd_rm = {
     .name = "rm", .args = "NAME...", .brief = "Remove sessions; runs stay", .main = rm_main};
 
-static const cli_cmd *const subs[] = {&cmd_ls,     &cmd_show_items, &cmd_fork, &cmd_undo,
-                                      &cmd_search, &cmd_rm,         NULL};
+static const cli_cmd *const subs[] = {&cmd_ls,      &cmd_show_items, &cmd_fork, &cmd_undo,
+                                      &cmd_compact, &cmd_search,     &cmd_rm,   NULL};
 
 const cli_cmd cmd_session = {
     .name = "session",
