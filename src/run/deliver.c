@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "run/box_save.h"
+#include "run/label.h"
 
 enum { STATE_MAX_BYTES = 64 << 20, TASK_MAX_BYTES = 1 << 20, MAX_RECORDS_ON_STACK = 8 };
 
@@ -88,13 +89,6 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
     *h = (struct csn_held){.next = r->held, .seq = seq, .item = added->raw};
     r->held = h;
   }
-}
-
-void
-csn_run_note_label(csn_run *r, int64_t seq)
-{
-  if (r->state.untrusted && r->untrusted_from == INT64_MAX)
-    r->untrusted_from = seq;
 }
 
 /* Lock held.  A run and the agents it calls share a listener. */
@@ -229,7 +223,7 @@ take_event(csn_run *r, enum csn_event_kind kind, csn_str data, csn_err *err)
   if (rc < 0)
     return rc;
   csn_run_keep(r, ev.seq, ev.data);
-  csn_run_note_label(r, ev.seq);
+  csn_label_note(r, ev.seq);
   rc = commit(r, &ev, data, err);
   if (rc < 0)
     return csn_wrap(err, rc, "journal of run %s", csn_journal_id(r->journal));

@@ -114,8 +114,7 @@ struct csn_decided {
   csn_str event;        /* data of the `decided` that follows from it */
 };
 
-/* What guardrails look at before it joins: the item of a tool_returned, or the
- * list of items of a further input. */
+/* What guardrails look at first: a tool_returned's item, a further input's list. */
 struct csn_held {
   struct csn_held *next;
   int64_t seq; /* of that record */
@@ -143,18 +142,17 @@ struct csn_run {
   struct csn_billed *billed; /* ask_failure.h; or NULL */
   struct csn_decided *decided;
   struct csn_held *held;
-  csn_results results;  /* that stand for later, same calls */
-  csn_str session;      /* data of the input when it names one; else empty */
-  int64_t history;      /* items that the session had before this run */
-  /* Items of records from here on are not to be trusted; INT64_MAX: all are. */
-  int64_t untrusted_from;
-  csn_str instructions; /* what a callback gave last */
-  csn_str summary;      /* what a model summed up last, a JSON string */
-  csn_str base;         /* what a filter of a hand-off gave last, a JSON list */
-  struct csn_view view; /* what requests hold of the items */
-  bool holds_text;      /* it was streamed, and no guardrail has passed it yet */
-  csn_str zero;         /* record 0 until it is committed */
-  csn_buf request;      /* the last request's body, for the next; empty while one is used */
+  csn_results results;    /* that stand for later, same calls */
+  csn_str session;        /* data of the input when it names one; else empty */
+  int64_t history;        /* items that the session had before this run */
+  int64_t untrusted_from; /* items of records from here on are; INT64_MAX: none */
+  csn_str instructions;   /* what a callback gave last */
+  csn_str summary;        /* what a model summed up last, a JSON string */
+  csn_str base;           /* what a filter of a hand-off gave last, a JSON list */
+  struct csn_view view;   /* what requests hold of the items */
+  bool holds_text;        /* it was streamed, and no guardrail has passed it yet */
+  csn_str zero;           /* record 0 until it is committed */
+  csn_buf request;        /* the last request's body, for the next; empty while one is used */
   csn_kept_body request_kept;
   uint64_t request_form; /* which items, and as whose: another form shares none of that body */
   csn_buf state_text;    /* of the last `state` record */
@@ -203,8 +201,6 @@ csn_job *csn_run_deliver_error(csn_run *r, enum csn_event_kind kind, int64_t seq
 /* Keeps what later effects need of an event's data, which lives in keep: its
  * items, or that they are held, or instructions. */
 void csn_run_keep(csn_run *r, int64_t seq, const csn_json *data);
-/* The record of that seq was stepped: it may have brought the label. */
-void csn_run_note_label(csn_run *r, int64_t seq);
 /* Appends one `note` record. Takes the lock. */
 int csn_run_note(csn_run *r, csn_str data, csn_err *err) CSN_MUST;
 /* Lock held: the same; summary may be NULL. */

@@ -5,6 +5,13 @@
 #include "run/box_network.h"
 #include "run/policy.h"
 
+void
+csn_label_note(csn_run *r, int64_t seq)
+{
+  if (r->state.untrusted && r->untrusted_from == INT64_MAX)
+    r->untrusted_from = seq;
+}
+
 /* Some rule has that key. */
 static bool
 has_rules(const csn_run *r, const char *key)

@@ -11,6 +11,8 @@
 
 #include "run/driver.h"
 
+/* Lock held: the record of that seq was stepped, and may have brought the label. */
+void csn_label_note(csn_run *r, int64_t seq);
 /* Lock held or not needed: the policy of a sandbox that is about to be opened. */
 void csn_label_policy(const csn_run *r, csn_network *policy);
 /* The run's sandbox, from now on with no more network than the rules leave; the

@@ -43,8 +43,7 @@ csn_mark_take(csn_arena *a, const csn_json **item)
   csn_str why = CSN_STR("");
   if (mark) /* whoever wrote another word meant no trust */
     why = csn_mark_is_reason(mark->text) ? mark->text : CSN_STR("agent");
-  if (mark &&
-      csn_json_parse(a, csn_mark_put(a, *item, CSN_STR("")), &bare, NULL) == 0)
+  if (mark && csn_json_parse(a, csn_mark_put(a, *item, CSN_STR("")), &bare, NULL) == 0)
     *item = bare;
   return why;
 }

@@ -9,6 +9,7 @@
 #include "run/box_save.h"
 #include "run/driver.h"
 #include "run/items.h"
+#include "run/label.h"
 
 struct reader {
   csn_run *r;
@@ -103,7 +104,7 @@ read_event(struct reader *rd, const csn_record *rec, int kind, const csn_json *v
       .kind = (enum csn_event_kind)kind, .seq = rec->seq, .ts_ms = rec->ts_ms, .data = v};
   rd->next_effect = 0;
   int rc = csn_step(&r->state, &ev, &r->effects, err);
-  csn_run_note_label(r, rec->seq);
+  csn_label_note(r, rec->seq);
   return rc;
 }
 
@@ -170,7 +171,7 @@ read_record(void *user, const csn_record *rec, csn_err *err)
     return differs(rec, "unknown kind", err);
   if (rec->seq == rd->from) {
     rc = csn_state_from_json(&rd->r->state, v, err);
-    csn_run_note_label(rd->r, 0); /* since when is not known */
+    csn_label_note(rd->r, 0); /* since when is not known */
     return rc;
   }
   if (rec->seq < rd->from)
