@@ -26,7 +26,7 @@ struct chat {
   char place[CHAT_ID_MAX]; /* the run that holds the workspace; empty: none yet */
   cli_show show;
   csn_buf parts; /* pictures for the next message */
-  csn_buf said; /* what of the reply stands on the screen already */
+  csn_buf said;  /* what of the reply stands on the screen already */
   bool no_stream, harness_tools, is_over;
   int64_t messages, turns, tool_calls, tokens;
   double cost_usd; /* -1: a price is not known */
