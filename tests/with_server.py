@@ -3,11 +3,12 @@
 """Real servers for tests: each in a folder of its own, on a free port of loopback or a
 socket, as a user that is not root, and gone when its test is.
 
-usage: with_server.py postgres|redis PROGRAM [ARGUMENT...]
+usage: with_server.py postgres|redis|docker PROGRAM [ARGUMENT...]
 
-Runs PROGRAM with CAISSON_TEST_POSTGRES or CAISSON_TEST_REDIS set to the server's URL; says
-why in TAP when the server is not installed. Also a module: Postgres() and Redis()."""
-import ctypes, glob, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time
+Runs PROGRAM with CAISSON_TEST_POSTGRES, CAISSON_TEST_REDIS or CAISSON_TEST_DOCKER set to the
+server's URL; says why in TAP when the server is not installed or cannot run. The Docker daemon
+is root's and has an image "box" of busybox. Also a module: Postgres(), Redis() and Docker()."""
+import ctypes, glob, http.client, io, json, os, pathlib, shutil, signal, socket, subprocess, sys, tarfile, tempfile, time, urllib.parse
 
 NOBODY = 65534
 
@@ -129,7 +130,117 @@ class Redis(Server):
             return False
 
 
-KINDS = {"postgres": (Postgres, "CAISSON_TEST_POSTGRES"), "redis": (Redis, "CAISSON_TEST_REDIS")}
+class UnixHTTP(http.client.HTTPConnection):
+    def __init__(self, path, timeout=60):
+        super().__init__("localhost", timeout=timeout)
+        self.path = str(path)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class Docker(Server):
+    """A daemon without networks, with an image of one program."""
+
+    def __init__(self):
+        dirs = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+        self.program = shutil.which("dockerd", path=dirs)
+        self.busybox = shutil.which("busybox", path=dirs)
+        if not self.program or not self.busybox:
+            self.missing = "docker.io or busybox-static is not installed"
+        elif os.geteuid() != 0:
+            self.missing = "a Docker daemon of its own takes root"
+        if self.missing:
+            return
+        super().__init__()
+        os.chown(self.dir, 0, 0)
+        self.socket = self.dir / "socket"
+        self.url = f"unix://{self.socket}"
+        try:
+            self.start()
+        except RuntimeError as e:
+            self.missing = "dockerd does not start here: " + str(e).strip().splitlines()[-1][-200:]
+            self.close()
+            return
+        self.import_busybox()
+
+    def spawn(self, *argv):
+        def die_with_parent():
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=die_with_parent)
+
+    def start(self):
+        self.spawn(self.program, "--iptables=false", "--ip6tables=false", "--bridge=none", "-H", self.url, "--data-root",
+                   str(self.dir / "data"), "--exec-root", str(self.dir / "exec"), "--pidfile", str(self.dir / "pid"))
+        self.wait_for(self.answers, 60)
+
+    def answers(self):
+        try:
+            return self.ask("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def ask(self, method, path, body=None, kind="application/json"):
+        """Status and answer; a body that is no bytes is sent as JSON."""
+        c = UnixHTTP(self.socket)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        c.request(method, path, data, {"Content-Type": kind} if data is not None else {})
+        r = c.getresponse()
+        text = r.read()
+        c.close()
+        try:
+            return r.status, json.loads(text) if text.strip() else None
+        except ValueError:
+            return r.status, text
+
+    def import_tar(self, name, data, *changes):
+        query = "".join("&changes=" + urllib.parse.quote(c) for c in changes)
+        status, said = self.ask("POST", f"/v1.41/images/create?fromSrc=-&repo={name}&tag=latest{query}", data, "application/x-tar")
+        if status != 200 or b"error" in json.dumps(said).encode():
+            raise RuntimeError(f"import of {name}: {status} {said}")
+
+    def import_busybox(self):
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as tar:
+            for name in ("bin", "tmp", "home", "root", "etc"):
+                entry = tarfile.TarInfo(name)
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(entry)
+            tar.add(os.path.realpath(self.busybox), "bin/busybox")
+            for name in subprocess.run([self.busybox, "--list"], capture_output=True, text=True).stdout.split():
+                if name != "busybox":
+                    entry = tarfile.TarInfo(f"bin/{name}")
+                    entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+                    tar.addfile(entry)
+            users = b"root:x:0:0::/root:/bin/sh\nworker:x:1234:1234::/home:/bin/sh\n"
+            entry = tarfile.TarInfo("etc/passwd")
+            entry.size = len(users)
+            tar.addfile(entry, io.BytesIO(users))
+        self.import_tar("box", made.getvalue(), "ENV PATH=/bin")
+        self.import_tar("box-worker", made.getvalue(), "ENV PATH=/bin", "USER worker")
+        self.import_tar("box-root", made.getvalue(), "ENV PATH=/bin", "USER root")
+
+    def containers(self):
+        return self.ask("GET", "/v1.41/containers/json?all=1")[1]
+
+    def volumes(self):
+        return self.ask("GET", "/v1.41/volumes")[1]["Volumes"] or []
+
+    def close(self):
+        self.stop(signal.SIGTERM)
+        with open("/proc/self/mounts") as mounts:
+            left = [line.split()[1] for line in mounts if str(self.dir) in line]
+        for path in sorted(left, reverse=True):
+            subprocess.run(["umount", "-l", path], stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+KINDS = {"postgres": (Postgres, "CAISSON_TEST_POSTGRES"), "redis": (Redis, "CAISSON_TEST_REDIS"),
+         "docker": (Docker, "CAISSON_TEST_DOCKER")}
 
 
 def main():

@@ -5,7 +5,8 @@
 
 #include "caisson/sandbox.h"
 
-extern const csn_sandbox_ops csn_sandbox_jail, csn_sandbox_local, csn_sandbox_fake;
+extern const csn_sandbox_ops csn_sandbox_jail, csn_sandbox_local, csn_sandbox_fake,
+    csn_sandbox_docker;
 /* The jail at level gvisor. */
 extern const csn_sandbox_ops csn_sandbox_gvisor;
 
@@ -16,6 +17,9 @@ typedef struct csn_sandbox_option {
   enum csn_json_kind kind;
 } csn_sandbox_option;
 
+/* csn_sandbox_get() by commands inside, for a back-end that has only a part of it. */
+int csn_sandbox_get_by_tar(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd,
+                           csn_err *err) CSN_MUST;
 /* By the word of configuration; or NULL. */
 const csn_sandbox_ops *csn_sandbox_find(const char *name);
 

@@ -127,8 +127,9 @@ check_paths(const char *const *paths, csn_err *err)
   return 0;
 }
 
-static int
-get_by_tar(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd, csn_err *err)
+int
+csn_sandbox_get_by_tar(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd,
+                       csn_err *err)
 {
   static const char all[] = "exec tar -cf - .",
                     some[] = "for p do shift; if [ -e \"$p\" ] || [ -L \"$p\" ]; then "
@@ -178,7 +179,7 @@ csn_sandbox_get(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int ta
 {
   int rc = check(sb, sc, paths, err);
   if (rc == 0 && (!paths || paths[0]))
-    rc = (sb->ops->get ? sb->ops->get : get_by_tar)(sb, sc, paths, tar_fd, err);
+    rc = (sb->ops->get ? sb->ops->get : csn_sandbox_get_by_tar)(sb, sc, paths, tar_fd, err);
   return csn_wrap(err, rc, "sandbox %s: get files", sb->ops->name);
 }
 

@@ -18,6 +18,7 @@ static const csn_sandbox_ops *const backends[] = {
     &csn_sandbox_jail,
     &csn_sandbox_local,
     &csn_sandbox_fake,
+    &csn_sandbox_docker,
 };
 
 enum { MOST_STRINGS = 4096, MOST_PORTS = 64 };
@@ -366,6 +367,6 @@ csn_proc_close(csn_proc *p)
 const char *const *
 csn_sandbox_backends(void)
 {
-  static const char *const words[] = {"jail", "local", "fake", NULL};
+  static const char *const words[] = {"jail", "local", "fake", "docker", NULL};
   return words;
 }

@@ -13,16 +13,25 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "caisson/sandbox.h"
+#include "caisson/remote.h"
 #include "check.h"
 
 /* One row per back-end and test; the back-end's word is the test's state. */
+#ifdef CSN_TEST_DOCKER /* the same tests, with a real daemon: slower, so on their own */
+#define ON_ALL(f)                                                                                  \
+  {                                                                                                \
+    "docker: " #f, f, NULL, NULL, "docker"                                                         \
+  }
+#else
 #define ON_ALL(f)                                                                                  \
   {"local: " #f, f, NULL, NULL, "local"}, {"jail: " #f, f, NULL, NULL, "jail"},                    \
   {                                                                                                \
     "gvisor: " #f, f, NULL, NULL, "gvisor"                                                         \
   }
+#endif
 #define BACKEND ((const char *)*state)
+/* Its workspace is not a folder of this machine. */
+#define IS_REMOTE (strcmp(BACKEND, "docker") == 0)
 
 /* Processes that are marked can be seen on this machine. */
 #define NEEDS_HOST_PROCESSES                                                                       \
@@ -50,13 +59,29 @@ struct machine {
   char folder[PATH_MAX];
 };
 
+/* tests/with_server.py says where the daemon is. */
+static inline const csn_json *
+docker_options(void)
+{
+  static csn_json o = {.kind = CSN_JSON_OBJECT, .n = 2}, image, host;
+  const char *at = getenv("CAISSON_TEST_DOCKER");
+  image = (csn_json){.kind = CSN_JSON_STRING,
+                     .key = CSN_STR_INIT("image"),
+                     .text = CSN_STR_INIT("box"),
+                     .next = &host};
+  host = (csn_json){.kind = CSN_JSON_STRING, .key = CSN_STR_INIT("host"), .text = csn_cstr(at)};
+  o.child = &image;
+  return &o;
+}
+
 /* "gvisor" is a level of the jail. */
 static inline csn_sandbox_spec
 machine_spec(const char *backend)
 {
-  bool is_level = strcmp(backend, "gvisor") == 0;
+  bool is_level = strcmp(backend, "gvisor") == 0, is_docker = strcmp(backend, "docker") == 0;
   return (csn_sandbox_spec){.backend = is_level ? "jail" : backend,
                             .level = is_level ? backend : NULL,
+                            .options = is_docker ? docker_options() : NULL,
                             .workspace_fd = -1,
                             .lock_fd = -1};
 }
@@ -75,7 +100,7 @@ machine_open(struct machine *m, const char *backend, const char *const *environm
     all[i + 1] = environment[i];
   csn_auto(csn_closep) int fd = open(m->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   csn_sandbox_spec spec = machine_spec(backend);
-  spec.workspace_fd = fd;
+  spec.workspace_fd = csn_sandbox_is_remote(spec.backend) ? -1 : fd;
   spec.environment = all;
   int rc = csn_sandbox_open(&m->sb, &m->sc, &spec, &m->err);
   if (rc == CSN_E_UNSUPPORTED) {

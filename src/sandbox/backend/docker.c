@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * docker.c - a container of a container engine as a sandbox (docs/docker.md).
+ *
+ * One connection holds the input of its first process, which ends when that
+ * ends: a harness that dies takes the processes with it, however it dies.  The
+ * stopped container keeps the workspace, a volume, until it is opened again or
+ * swept away.  Commands are in docker_proc.c, what a container is made of in
+ * docker_create.c. */
+#include "sandbox/backend/docker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "core/fd.h"
+#include "core/hash.h"
+#include "sandbox/backends.h"
+#include "sandbox/snap_tree.h"
+#include "wire/tar_write.h"
+
+enum { BODY_MAX = 4 << 20, CLOSE_MS = 30000, GONE_POLLS = 250, GONE_POLL_MS = 20, YOUNG_S = 60 };
+
+static struct csn_docker *
+docker_of(csn_sandbox *sb)
+{
+  return (struct csn_docker *)sb; /* base is the first member */
+}
+
+/* ---- requests about the container ---- */
+
+static int
+ask(const struct csn_docker *d, csn_scope *sc, const char *method, const char *id, const char *what,
+    csn_arena *a, const csn_json **answer, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(4096);
+  csn_buf_addf(&path, "/containers/%s%s", id, what);
+  return csn_engine_ask(&d->engine, sc, method, path.p, (csn_str){0}, a, answer, err);
+}
+
+/* Ends and removes it with its volume; one that is not there is fine. */
+static int
+remove_container(const struct csn_docker *d, csn_scope *sc, const char *id, csn_err *err)
+{
+  int rc = 0;
+  for (int i = 0; i < GONE_POLLS; i++) {
+    rc = ask(d, sc, "DELETE", id, "?force=true&v=true", NULL, NULL, err);
+    if (rc != CSN_E_CONFLICT) /* somebody else removes it just now */
+      break;
+    struct timespec pause = {.tv_nsec = GONE_POLL_MS * 1000000L};
+    nanosleep(&pause, NULL);
+  }
+  return rc == CSN_E_NOT_FOUND || rc > 0 ? 0 : rc;
+}
+
+static int
+take_id(struct csn_docker *d, csn_str id, csn_err *err)
+{
+  bool is_id = id.n == CSN_DOCKER_ID;
+  for (size_t i = 0; is_id && i < id.n; i++)
+    is_id = id.p[i] && strchr("0123456789abcdef", id.p[i]);
+  if (!is_id)
+    return csn_fail(err, CSN_E_PARSE, "the container engine gave a strange id to a container");
+  memcpy(d->id, id.p, id.n);
+  d->id[id.n] = '\0';
+  return 0;
+}
+
+/* ---- making one ---- */
+
+/* "caisson-OWNER-NAME", or a random one. */
+static const char *
+name_of(struct csn_docker *d, const char *label)
+{
+  char random[13];
+  csn_random_name(random, sizeof random - 1);
+  char *name =
+      (char *)(uintptr_t)csn_arena_printf(d->arena, "caisson-%.100s", label ? label : random).p;
+  for (char *c = name; *c; c++)
+    if (!((*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+          strchr("_.-", *c)))
+      *c = '-';
+  return name;
+}
+
+static int
+create(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(BODY_MAX), path = CSN_BUF(300);
+  const csn_json *v = NULL;
+  const char *name = name_of(d, spec->label);
+  csn_buf_addf(&path, "/containers/create?name=%s", name);
+  int rc = csn_docker_body(d, spec, &body, err);
+  if (rc == 0)
+    rc = csn_engine_ask(&d->engine, sc, "POST", path.p, csn_buf_str(&body), d->arena, &v, err);
+  if (rc == CSN_E_CONFLICT && spec->label) { /* a process that died before it could tell of it */
+    rc = remove_container(d, sc, name, err);
+    if (rc == 0)
+      rc = csn_engine_ask(&d->engine, sc, "POST", path.p, csn_buf_str(&body), d->arena, &v, err);
+  }
+  if (rc >= 0)
+    rc = take_id(d, csn_json_str(v, "Id", (csn_str){0}), err);
+  if (rc == 0)
+    csn_docker_held(d, spec->limits, csn_json_get(v, "Warnings"));
+  return csn_wrap(err, rc, "make a container");
+}
+
+/* Takes hold of its input, then lets it run. */
+static int
+start(struct csn_docker *d, csn_scope *sc, csn_err *err)
+{
+  char path[120];
+  snprintf(path, sizeof path, "/containers/%s/attach?stream=1&stdin=1", d->id);
+  int rc = csn_engine_hijack(&d->engine, sc, path, (csn_str){0}, &d->life, err);
+  if (rc == 0)
+    rc = ask(d, sc, "POST", d->id, "/start", NULL, NULL, err);
+  return rc < 0 ? csn_wrap(err, rc, "start the container") : 0;
+}
+
+static int
+to_buf(void *user, csn_str bytes, csn_err *err)
+{
+  csn_buf_add(user, bytes);
+  return csn_buf_done(user, "an archive", err);
+}
+
+/* The volume is root's, and nobody in the container may change that.  An entry
+ * that names it from itself says whose it is. */
+static int
+own_workspace(struct csn_docker *d, csn_scope *sc, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(4096), head = CSN_BUF(4096);
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  const char *base = strrchr(d->base.root, '/') + 1;
+  csn_tar_writer w = {.out = to_buf, .user = &head};
+  const csn_tar_entry e = {.kind = CSN_TAR_DIR,
+                           .name = csn_arena_printf(a, "../%s", base).p,
+                           .link = "",
+                           .mode = 0755,
+                           .uid = d->base.uid,
+                           .gid = d->base.gid,
+                           .mtime_s = time(NULL)};
+  csn_buf_addf(&path, "/containers/%s/archive?path=", d->id);
+  csn_engine_escape(&path, csn_cstr(d->base.root));
+  int rc = csn_tar_put(&w, &e, err);
+  if (rc == 0)
+    rc = csn_tar_put_end(&w, err);
+  if (rc == 0)
+    rc = csn_engine_upload(&d->engine, sc, path.p, csn_buf_str(&head), -1, err);
+  return csn_wrap(err, rc, "the workspace's owner");
+}
+
+/* Of a user with a name: the numbers that the image gives it. */
+static int
+look_up_user(struct csn_docker *d, csn_scope *sc, csn_err *err)
+{
+  const char *const argv[] = {"sh", "-c", "echo $(id -u):$(id -g)", NULL};
+  const csn_exec x = {.argv = argv, .claim_fd = -1};
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(65536);
+  csn_auto(csn_proc_closep) csn_proc *p = NULL;
+  enum csn_stream which;
+  int64_t uid = 0, gid = -1;
+  if (d->base.uid > 0)
+    return 0;
+  int rc = csn_docker_spawn(&d->base, sc, &x, &p, err);
+  while (rc >= 0 && (rc = p->ops->read(p, sc, &out, 1000, &which, err)) > 0)
+    continue;
+  if (rc < 0)
+    return rc;
+  csn_str text = csn_str_trim(csn_buf_str(&out));
+  size_t colon = csn_str_find(text, CSN_STR(":"), 0);
+  if (colon == SIZE_MAX || !csn_str_int(csn_strn(text.p, colon), &uid) ||
+      !csn_str_int(csn_strn(text.p + colon + 1, text.n - colon - 1), &gid) || uid < 1 || gid < 0 ||
+      uid > INT32_MAX || gid > INT32_MAX)
+    return csn_fail(err, CSN_E_INVALID,
+                    "user %s of the image: expected one with a number, and never root", d->user);
+  d->base.uid = (int)uid;
+  d->base.gid = (int)gid;
+  return 0;
+}
+
+static int
+open_new(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  int rc = csn_docker_image(d, sc, spec, err);
+  if (rc == 0)
+    rc = create(d, sc, spec, err);
+  if (rc < 0)
+    return rc;
+  rc = start(d, sc, err);
+  if (rc < 0 && d->has_init && err && strstr(err->msg, "docker-init")) {
+    csn_link_close(csn_steal(d->life)); /* an engine without one */
+    rc = remove_container(d, sc, d->id, err);
+    d->id[0] = '\0';
+    d->has_init = false;
+    if (rc == 0)
+      rc = create(d, sc, spec, err);
+    if (rc == 0)
+      rc = start(d, sc, err);
+  }
+  if (rc == 0)
+    rc = look_up_user(d, sc, err);
+  return rc < 0 ? rc : own_workspace(d, sc, err);
+}
+
+/* ---- opening one again ---- */
+
+static int
+open_again(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  const csn_json *v = NULL;
+  csn_str id;
+  int64_t uid = csn_json_int(spec->state, "uid", 0), gid = csn_json_int(spec->state, "gid", 0);
+  int rc = csn_json_need_str(spec->state, "container", &id, err);
+  if (rc == 0)
+    rc = take_id(d, id, err);
+  if (rc == 0)
+    rc = ask(d, sc, "GET", d->id, "/json", d->arena, &v, err);
+  if (rc < 0)
+    return rc;
+  const csn_json *config = csn_json_get(v, "Config"), *host = csn_json_get(v, "HostConfig");
+  csn_str label = csn_json_str(csn_json_get(config, "Labels"), CSN_DOCKER_LABEL, (csn_str){0}),
+          root = csn_json_str(config, "WorkingDir", (csn_str){0}),
+          user = csn_json_str(config, "User", (csn_str){0});
+  if (!csn_str_eq(label, csn_cstr(spec->label)) || !csn_str_eq(root, csn_cstr(d->base.root)) ||
+      uid < 1 || uid > INT32_MAX || gid < 0 || gid > INT32_MAX || !user.n)
+    return csn_fail(err, CSN_E_CONFLICT, "container %.12s is not what was made for this", d->id);
+  d->user = csn_arena_dup(d->arena, user).p;
+  d->base.uid = (int)uid;
+  d->base.gid = (int)gid;
+  d->has_init = csn_json_bool(host, "Init", false);
+  d->image_id = csn_arena_dup(d->arena, csn_json_str(v, "Image", (csn_str){0})).p;
+  csn_docker_held(d, spec->limits, NULL);
+  /* What still runs there belongs to nobody any more. */
+  rc = ask(d, sc, "POST", d->id, "/stop?t=0", NULL, NULL, err);
+  return rc < 0 ? rc : start(d, sc, err);
+}
+
+/* ---- the operations ---- */
+
+static void
+docker_close(csn_sandbox *sb)
+{
+  struct csn_docker *d = docker_of(sb);
+  csn_scope sc;
+  csn_scope_init(&sc, NULL, CLOSE_MS);
+  if (d->id[0] && d->keep)
+    (void)!ask(d, &sc, "POST", d->id, "/stop?t=0", NULL, NULL, NULL);
+  else if (d->id[0])
+    (void)!remove_container(d, &sc, d->id, NULL);
+  csn_scope_fini(&sc);
+  csn_link_close(d->life);
+  csn_engine_fini(&d->engine);
+  csn_arena_free(d->arena);
+  pthread_mutex_destroy(&d->lock);
+  free(sb->root);
+  free(d);
+}
+
+static void
+docker_closep(struct csn_docker **d)
+{
+  if (*d)
+    docker_close(&(*d)->base);
+}
+
+static int
+check_root(const char *root, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf clean = CSN_BUF(CSN_SNAP_PATH_MAX);
+  csn_buf_addc(&clean, '/');
+  clean.n = 0;
+  bool is_fine = csn_path_add(&clean, csn_cstr(root)) && clean.n > 0 && !clean.over &&
+                 strcmp(clean.p, root + 1) == 0;
+  return is_fine ? 0
+                 : csn_fail(err, CSN_E_INVALID,
+                            "root \"%.100s\": expected the clean absolute path of a folder", root);
+}
+
+static int
+docker_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  const char *root = spec->root ? spec->root : "/workspace";
+  csn_auto(docker_closep) struct csn_docker *d = csn_alloc(sizeof *d);
+  *d = (struct csn_docker){
+      .base = {.ops = &csn_sandbox_docker, .workspace_fd = -1, .uid = -1, .gid = -1},
+      .arena = csn_arena_new(0),
+      .has_init = true};
+  pthread_mutex_init(&d->lock, NULL);
+  d->base.root = csn_dupz(csn_cstr(root));
+  int rc = check_root(root, err);
+  if (rc == 0)
+    rc = csn_docker_options(d, spec, err);
+  if (rc < 0)
+    return rc;
+  d->keep = spec->state != NULL; /* one that was there stays should this fail */
+  rc = spec->state ? open_again(d, sc, spec, err) : open_new(d, sc, spec, err);
+  if (rc < 0)
+    return rc;
+  d->keep = spec->keep;
+  *out = &csn_steal(d)->base;
+  return 0;
+}
+
+static int
+docker_get(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd, csn_err *err)
+{
+  struct csn_docker *d = docker_of(sb);
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8192);
+  if (paths) /* the engine gives one at a time */
+    return csn_sandbox_get_by_tar(sb, sc, paths, tar_fd, err);
+  csn_buf_addf(&path, "/containers/%s/archive?path=", d->id);
+  csn_engine_escape(&path, csn_cstr(sb->root));
+  csn_buf_addz(&path, "%2F.");
+  return csn_engine_download(&d->engine, sc, path.p, tar_fd, CSN_SNAP_BYTES_MAX, err);
+}
+
+static int
+docker_put(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err)
+{
+  struct csn_docker *d = docker_of(sb);
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8192);
+  csn_buf_addf(&path, "/containers/%s/archive?path=", d->id);
+  csn_engine_escape(&path, csn_cstr(sb->root));
+  return csn_engine_upload(&d->engine, sc, path.p, (csn_str){0}, tar_fd, err);
+}
+
+static void
+docker_state(csn_sandbox *sb, csn_jw *w)
+{
+  csn_jw_key(w, "container");
+  csn_jw_strz(w, docker_of(sb)->id);
+  csn_jw_key(w, "uid");
+  csn_jw_int(w, sb->uid);
+  csn_jw_key(w, "gid");
+  csn_jw_int(w, sb->gid);
+}
+
+static int
+turn(csn_sandbox *sb, csn_scope *sc, const char *what, csn_err *err)
+{
+  const struct csn_docker *d = docker_of(sb);
+  int rc = ask(d, sc, "POST", d->id, what, NULL, NULL, err);
+  return rc < 0 ? rc : 0;
+}
+
+static int
+docker_pause(csn_sandbox *sb, csn_scope *sc, csn_err *err)
+{
+  return turn(sb, sc, "/pause", err);
+}
+
+static int
+docker_resume(csn_sandbox *sb, csn_scope *sc, csn_err *err)
+{
+  return turn(sb, sc, "/unpause", err);
+}
+
+static int
+docker_destroy(csn_sandbox *sb, csn_scope *sc, csn_err *err)
+{
+  struct csn_docker *d = docker_of(sb);
+  int rc = d->id[0] ? remove_container(d, sc, d->id, err) : 0;
+  if (rc == 0)
+    d->id[0] = '\0';
+  return rc;
+}
+
+static void
+docker_describe(csn_sandbox *sb, csn_jw *w)
+{
+  const struct csn_docker *d = docker_of(sb);
+  const char *const lines[][2] = {{"isolation", "container"},
+                                  {"engine", d->engine.host},
+                                  {"image", d->image},
+                                  {"image_id", d->image_id},
+                                  {"runtime", d->runtime ? d->runtime : "the engine's"},
+                                  {"network", "none"},
+                                  {"capabilities", "none"},
+                                  {"files", "a volume of the engine"},
+                                  {"container", d->id}};
+  for (size_t i = 0; i < CSN_COUNT(lines); i++) {
+    csn_jw_key(w, lines[i][0]);
+    csn_jw_strz(w, lines[i][1]);
+  }
+  csn_jw_key(w, "init");
+  csn_jw_bool(w, d->has_init);
+  csn_jw_key(w, "limits");
+  csn_sandbox_limits_to_json(sb, w);
+}
+
+/* Its first process has ended when the engine closes the connection to it. */
+static void
+docker_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
+{
+  struct csn_docker *d = docker_of(sb);
+  struct pollfd fd = {.fd = csn_link_fd(d->life), .events = POLLIN};
+  u->is_dead = poll(&fd, 1, is_lost ? 1000 : 0) > 0;
+  pthread_mutex_lock(&d->lock);
+  u->reached[CSN_LIMIT_MEMORY] = d->oom_kills;
+  pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- what others left ---- */
+
+/* One of the list: 1 when it was removed. */
+static int
+sweep_one(const struct csn_docker *d, csn_scope *sc, const csn_json *v,
+          const csn_sandbox_sweep *how, csn_err *err)
+{
+  char id[CSN_DOCKER_ID + 1], label[200];
+  csn_str got = csn_json_str(v, "Id", (csn_str){0}),
+          text = csn_json_str(csn_json_get(v, "Labels"), CSN_DOCKER_LABEL, (csn_str){0});
+  size_t n = how->owner ? strlen(how->owner) : 0;
+  bool is_new = csn_str_eq(csn_json_str(v, "State", (csn_str){0}), CSN_STR("created")) &&
+                csn_json_int(v, "Created", 0) + YOUNG_S > time(NULL);
+  if (got.n != CSN_DOCKER_ID || text.n >= sizeof label || is_new)
+    return 0;
+  snprintf(id, sizeof id, "%.*s", (int)got.n, got.p);
+  snprintf(label, sizeof label, "%.*s", (int)text.n, text.p ? text.p : "");
+  if (strspn(id, "0123456789abcdef") != CSN_DOCKER_ID ||
+      (n && *label && (strncmp(label, how->owner, n) != 0 || label[n] != '/')) ||
+      (how->is_wanted && how->is_wanted(how->user, *label ? label : NULL)))
+    return 0;
+  int rc = remove_container(d, sc, id, err);
+  if (rc == 0 && how->removed) {
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+    how->removed(how->user,
+                 csn_arena_printf(a, "container %.12s%s%s", id, *label ? " of " : "", label).p);
+  }
+  return rc < 0 ? rc : 1;
+}
+
+static int
+docker_sweep(csn_scope *sc, const csn_json *options, const csn_sandbox_sweep *how, csn_err *err)
+{
+  static const char filters[] = "{\"label\":[\"" CSN_DOCKER_LABEL "\"],"
+                                "\"status\":[\"created\",\"exited\",\"dead\"]}";
+  struct csn_docker d = {.base = {.ops = &csn_sandbox_docker}};
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(1000);
+  const csn_json *list = NULL;
+  int rc = csn_engine_init(&d.engine, csn_json_str(options, "host", (csn_str){0}), err), n = 0;
+  if (rc < 0)
+    return rc;
+  csn_buf_addz(&path, "/containers/json?all=1&filters=");
+  csn_engine_escape(&path, csn_cstr(filters));
+  rc = csn_engine_ask(&d.engine, sc, "GET", path.p, (csn_str){0}, a, &list, err);
+  csn_json_each (v, list) {
+    if (rc >= 0)
+      rc = sweep_one(&d, sc, v, how, err);
+    n += rc == 1;
+  }
+  csn_engine_fini(&d.engine);
+  return rc < 0 ? rc : n;
+}
+
+static const csn_sandbox_option options[] = {
+    {"image", CSN_JSON_STRING}, {"host", CSN_JSON_STRING}, {"runtime", CSN_JSON_STRING}, {0}};
+
+const csn_sandbox_ops csn_sandbox_docker = {
+    .size = sizeof(csn_sandbox_ops),
+    .name = "docker",
+    .open = docker_open,
+    .close = docker_close,
+    .spawn = csn_docker_spawn,
+    .describe = docker_describe,
+    .usage = docker_usage,
+    .is_remote = true,
+    .has_users = true,
+    .options = options,
+    .get = docker_get,
+    .put = docker_put,
+    .state = docker_state,
+    .pause = docker_pause,
+    .resume = docker_resume,
+    .destroy = docker_destroy,
+    .sweep = docker_sweep,
+};

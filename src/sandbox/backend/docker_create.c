@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * docker_create.c - what a container of ours is: from a specification to the
+ * request that makes it.
+ *
+ * Everything is off that is not needed: no network, no capabilities, none to be
+ * gained, a root file system that cannot be written, folders in memory for what
+ * programs write aside, a volume for the workspace, no log.  The first process
+ * reads its input until it ends, and that is held by the harness: so a
+ * container outlives no harness. */
+#include <stdio.h>
+
+#include "sandbox/backend/docker.h"
+#include "sandbox/backends.h"
+#include "sandbox/jail_limits.h"
+#include "sandbox/limits.h"
+#include "sandbox/network.h"
+
+enum { USER_MAX = 64 };
+#define DEFAULT_MEMORY (2LL << 30)
+#define HOME "/home/user"
+
+/* ---- options ---- */
+
+/* A word of Docker's: nothing that could be another part of a path or query. */
+static bool
+is_word(csn_str s, const char *further)
+{
+  for (size_t i = 0; i < s.n; i++) {
+    char c = s.p[i];
+    if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+          (c && strchr(further, c))))
+      return false;
+  }
+  return s.n > 0 && s.n < 300 && s.p[0] != '-';
+}
+
+/* UID or UID:GID, not root: as UID:GID; or a name, as it is. */
+static int
+take_user(struct csn_docker *d, csn_str user, csn_err *err)
+{
+  int64_t uid = 0, gid = 0;
+  size_t colon = csn_str_find(user, CSN_STR(":"), 0);
+  csn_str first = colon == SIZE_MAX ? user : csn_strn(user.p, colon);
+  if (user.n > USER_MAX || !is_word(user, "_.-:"))
+    return csn_fail(err, CSN_E_INVALID, "user \"%.*s\": expected NAME or UID[:GID]",
+                    (int)(user.n < 60 ? user.n : 60), user.p ? user.p : "");
+  if (!csn_str_int(first, &uid)) {
+    d->user = csn_arena_dup(d->arena, user).p;
+    return csn_str_eq(first, CSN_STR("root"))
+               ? csn_fail(err, CSN_E_INVALID, "user root: commands are never root")
+               : 0;
+  }
+  gid = uid;
+  if (colon != SIZE_MAX && !csn_str_int(csn_strn(user.p + colon + 1, user.n - colon - 1), &gid))
+    return csn_fail(err, CSN_E_INVALID, "user \"%.*s\": expected NAME or UID[:GID]", (int)user.n,
+                    user.p);
+  if (uid < 1 || gid < 0 || uid > INT32_MAX || gid > INT32_MAX)
+    return csn_fail(err, CSN_E_INVALID, "user %.*s: commands are never root", (int)user.n, user.p);
+  d->base.uid = (int)uid;
+  d->base.gid = (int)gid;
+  d->user = csn_arena_printf(d->arena, "%lld:%lld", (long long)uid, (long long)gid).p;
+  return 0;
+}
+
+int
+csn_docker_options(struct csn_docker *d, const csn_sandbox_spec *spec, csn_err *err)
+{
+  const csn_json *o = spec->options;
+  csn_str image = csn_json_str(o, "image", (csn_str){0}),
+          runtime = csn_json_str(o, "runtime", (csn_str){0});
+  int rc = csn_network_refuse(spec, "docker", err);
+  if (rc == 0 && spec->rootfs)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "rootfs: a container's is its image; use `image`");
+  csn_json_each (m, o) {
+    bool is_known = false;
+    for (const csn_sandbox_option *k = csn_sandbox_docker.options; k->name; k++)
+      is_known |= csn_str_eq(m->key, csn_cstr(k->name)) && m->kind == k->kind;
+    if (rc == 0 && !is_known)
+      rc = csn_fail(err, CSN_E_INVALID,
+                    "options.%.*s: expected image, host and runtime, which are texts",
+                    (int)(m->key.n & 0xff), m->key.p);
+  }
+  if (rc < 0)
+    return rc;
+  if (image.n && !is_word(image, "_.-/:@"))
+    return csn_fail(err, CSN_E_INVALID, "image \"%.*s\" is no name of an image",
+                    (int)(image.n < 100 ? image.n : 100), image.p);
+  if (runtime.n && !is_word(runtime, "_.-"))
+    return csn_fail(err, CSN_E_INVALID, "runtime \"%.*s\" is no name of a runtime",
+                    (int)(runtime.n < 100 ? runtime.n : 100), runtime.p);
+  d->image = image.n ? csn_arena_dup(d->arena, image).p : NULL;
+  d->runtime = runtime.n ? csn_arena_dup(d->arena, runtime).p : NULL;
+  return csn_engine_init(&d->engine, csn_json_str(o, "host", (csn_str){0}), err);
+}
+
+/* ---- the image ---- */
+
+static int
+on_pull(void *user, const csn_json *line, csn_err *err)
+{
+  csn_str error = csn_json_str(line, "error", (csn_str){0});
+  (void)user;
+  if (error.n)
+    return csn_fail(err, CSN_E_UNAVAILABLE, "%.*s", (int)(error.n < 300 ? error.n : 300), error.p);
+  return 0;
+}
+
+static int
+pull(struct csn_docker *d, csn_scope *sc, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(2000);
+  const char *slash = strrchr(d->image, '/'), *colon = strrchr(d->image, ':');
+  csn_buf_addz(&path, "/images/create?fromImage=");
+  csn_engine_escape(&path, csn_cstr(d->image));
+  if (!colon || (slash && slash > colon)) /* else it would be all tags there are */
+    csn_buf_addz(&path, "&tag=latest");
+  int rc = csn_engine_watch(&d->engine, sc, path.p, on_pull, NULL, err);
+  return csn_wrap(err, rc, "image %s is not there and cannot be fetched", d->image);
+}
+
+int
+csn_docker_image(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(2000);
+  const csn_json *v = NULL;
+  if (!d->image)
+    return csn_fail(err, CSN_E_INVALID,
+                    "it needs an `image`, such as image: debian:12, with a POSIX sh in it");
+  csn_buf_addz(&path, "/images/");
+  csn_engine_escape(&path, csn_cstr(d->image));
+  csn_buf_addz(&path, "/json");
+  int rc = csn_engine_ask(&d->engine, sc, "GET", path.p, (csn_str){0}, d->arena, &v, err);
+  if (rc == CSN_E_NOT_FOUND) {
+    rc = pull(d, sc, err);
+    if (rc == 0)
+      rc = csn_engine_ask(&d->engine, sc, "GET", path.p, (csn_str){0}, d->arena, &v, err);
+  }
+  if (rc < 0)
+    return rc;
+  d->image_id = csn_arena_dup(d->arena, csn_json_str(v, "Id", (csn_str){0})).p;
+  csn_str user = csn_json_str(csn_json_get(v, "Config"), "User", (csn_str){0});
+  if (spec->user)
+    return take_user(d, csn_cstr(spec->user), err);
+  if (take_user(d, user, NULL) < 0) /* none, or root */
+    return take_user(d, CSN_STR("1000:1000"), err);
+  return 0;
+}
+
+/* ---- the container ---- */
+
+static void
+put_text(csn_jw *w, const char *key, const char *text)
+{
+  csn_jw_key(w, key);
+  csn_jw_strz(w, text);
+}
+
+static void
+put_number(csn_jw *w, const char *key, int64_t n)
+{
+  csn_jw_key(w, key);
+  csn_jw_int(w, n);
+}
+
+static void
+put_bool(csn_jw *w, const char *key, bool b)
+{
+  csn_jw_key(w, key);
+  csn_jw_bool(w, b);
+}
+
+static void
+put_list(csn_jw *w, const char *key, const char *const *list)
+{
+  csn_jw_key(w, key);
+  csn_jw_arr(w);
+  for (; *list; list++)
+    csn_jw_strz(w, *list);
+  csn_jw_end(w);
+}
+
+static void
+put_ulimit(csn_jw *w, const char *name, int64_t soft, int64_t hard)
+{
+  csn_jw_obj(w);
+  put_text(w, "Name", name);
+  put_number(w, "Soft", soft);
+  put_number(w, "Hard", hard);
+  csn_jw_end(w);
+}
+
+/* Memory without a word is bounded: a host is shared. */
+static int64_t
+memory_of(const csn_jail_limits *asked)
+{
+  return asked->memory == 0 ? DEFAULT_MEMORY : asked->memory;
+}
+
+static void
+put_limits(csn_jw *w, const csn_sandbox_limits *l)
+{
+  csn_jail_limits asked;
+  csn_jail_limits_ask(l, &asked);
+  int64_t memory = memory_of(&asked);
+  if (memory > 0) {
+    put_number(w, "Memory", memory);
+    put_number(w, "MemorySwap", asked.swap < 0 ? -1 : memory + asked.swap);
+  }
+  put_number(w, "PidsLimit", asked.pids);
+  if (asked.cpu > 0)
+    put_number(w, "NanoCpus", asked.cpu * 1000000);
+  csn_jw_key(w, "Ulimits");
+  csn_jw_arr(w);
+  if (asked.open_files > 0)
+    put_ulimit(w, "nofile", asked.open_files, asked.most_open_files);
+  if (asked.file_size > 0)
+    put_ulimit(w, "fsize", asked.file_size, asked.file_size);
+  put_ulimit(w, "core", 0, 0);
+  csn_jw_end(w);
+}
+
+static void
+put_mounts(const struct csn_docker *d, csn_jw *w)
+{
+  csn_auto(csn_buf_finip) csn_buf home = CSN_BUF(200);
+  csn_buf_addf(&home, "rw,exec,nosuid,nodev,uid=%d,gid=%d,mode=700", d->base.uid, d->base.gid);
+  csn_jw_key(w, "Tmpfs");
+  csn_jw_obj(w);
+  put_text(w, "/tmp", "rw,exec,nosuid,nodev,mode=1777");
+  put_text(w, "/var/tmp", "rw,exec,nosuid,nodev,mode=1777");
+  put_text(w, "/run", "rw,noexec,nosuid,nodev,mode=1777");
+  put_text(w, HOME, d->base.uid > 0 ? home.p : "rw,exec,nosuid,nodev,mode=1777");
+  csn_jw_end(w);
+  csn_jw_key(w, "Mounts");
+  csn_jw_arr(w);
+  csn_jw_obj(w);
+  put_text(w, "Type", "volume");
+  put_text(w, "Target", d->base.root);
+  csn_jw_end(w);
+  csn_jw_end(w);
+}
+
+static void
+put_host(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
+{
+  static const char *const all[] = {"ALL", NULL}, *const opts[] = {"no-new-privileges", NULL};
+  csn_jw_key(w, "HostConfig");
+  csn_jw_obj(w);
+  put_text(w, "NetworkMode", "none");
+  put_text(w, "IpcMode", "private");
+  put_bool(w, "Privileged", false);
+  put_bool(w, "ReadonlyRootfs", true);
+  put_bool(w, "Init", d->has_init);
+  put_list(w, "CapDrop", all);
+  put_list(w, "SecurityOpt", opts);
+  if (d->runtime)
+    put_text(w, "Runtime", d->runtime);
+  csn_jw_key(w, "LogConfig");
+  csn_jw_obj(w);
+  put_text(w, "Type", "none");
+  csn_jw_end(w);
+  put_mounts(d, w);
+  put_limits(w, spec->limits);
+  csn_jw_end(w);
+}
+
+int
+csn_docker_body(struct csn_docker *d, const csn_sandbox_spec *spec, csn_buf *out, csn_err *err)
+{
+  /* Nothing but its input's end ends it; not a word of the image's is used. */
+  static const char *const entry[] = {"sh", "-c", "exec cat >/dev/null", NULL}, *const none[] = {
+                                                                                    NULL};
+  csn_jw w;
+  csn_jw_init(&w, out);
+  csn_jw_obj(&w);
+  put_text(&w, "Image", d->image_id && *d->image_id ? d->image_id : d->image);
+  put_text(&w, "User", d->user);
+  put_text(&w, "WorkingDir", d->base.root);
+  put_text(&w, "Hostname", "sandbox");
+  put_list(&w, "Entrypoint", entry);
+  put_list(&w, "Cmd", none);
+  put_text(&w, "StopSignal", "SIGKILL");
+  put_bool(&w, "OpenStdin", true);
+  put_bool(&w, "StdinOnce", true);
+  put_bool(&w, "AttachStdin", true);
+  put_bool(&w, "NetworkDisabled", true);
+  csn_jw_key(&w, "Env");
+  csn_jw_arr(&w);
+  csn_jw_strz(&w, "HOME=" HOME);
+  csn_jw_strz(&w, "LANG=C.UTF-8");
+  for (const char *const *e = spec->environment; e && *e; e++)
+    csn_jw_strz(&w, *e);
+  csn_jw_end(&w);
+  csn_jw_key(&w, "Labels");
+  csn_jw_obj(&w);
+  put_text(&w, CSN_DOCKER_LABEL, spec->label ? spec->label : "");
+  csn_jw_end(&w);
+  put_host(d, spec, &w);
+  csn_jw_end(&w);
+  return csn_jw_done(&w, err);
+}
+
+void
+csn_docker_held(struct csn_docker *d, const csn_sandbox_limits *l, const csn_json *warnings)
+{
+  static const struct {
+    enum csn_limit which;
+    const char *words; /* of the engine, about a kernel that lacks it */
+  } lacks[] = {{CSN_LIMIT_MEMORY, "memory limit"},
+               {CSN_LIMIT_SWAP, "swap limit"},
+               {CSN_LIMIT_PIDS, "PIDs limit"},
+               {CSN_LIMIT_CPU, "CPU"}};
+  csn_jail_limits asked;
+  csn_jail_limits_ask(l, &asked);
+  const int64_t values[CSN_LIMITS] = {[CSN_LIMIT_MEMORY] = memory_of(&asked),
+                                      [CSN_LIMIT_SWAP] = asked.swap,
+                                      [CSN_LIMIT_PIDS] = asked.pids,
+                                      [CSN_LIMIT_CPU] = asked.cpu,
+                                      [CSN_LIMIT_OPEN_FILES] = asked.most_open_files,
+                                      [CSN_LIMIT_FILE_SIZE] = asked.file_size};
+  static const enum csn_limit its[] = {CSN_LIMIT_MEMORY, CSN_LIMIT_SWAP,       CSN_LIMIT_PIDS,
+                                       CSN_LIMIT_CPU,    CSN_LIMIT_OPEN_FILES, CSN_LIMIT_FILE_SIZE};
+  for (size_t i = 0; i < CSN_COUNT(its); i++) {
+    d->base.held.state[its[i]] = CSN_LIMIT_ENFORCED;
+    d->base.held.value[its[i]] = values[its[i]];
+  }
+  csn_json_each (v, warnings)
+    for (size_t i = 0; i < CSN_COUNT(lacks); i++)
+      if (v->kind == CSN_JSON_STRING &&
+          csn_str_find(v->text, csn_cstr(lacks[i].words), 0) != SIZE_MAX) {
+        d->base.held.state[lacks[i].which] = CSN_LIMIT_ABSENT;
+        d->base.held.value[lacks[i].which] = CSN_UNLIMITED;
+      }
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * engine.c - see engine.h. */
+#include "sandbox/engine.h"
+
+#include <ctype.h>
+#include <errno.h>
+
+#include "core/fd.h"
+
+enum { ANSWER_MAX = 16 << 20, PATH_LEN = 4096, LINE_LEN = 1 << 20, TOLD_MAX = 300 };
+#define VERSION "/v1.41"
+#define USUAL "unix:///var/run/docker.sock"
+
+/* ---- where it is ---- */
+
+int
+csn_engine_init(csn_engine *e, csn_str host, csn_err *err)
+{
+  static const csn_str on_unix = CSN_STR_INIT("unix://"), on_tcp = CSN_STR_INIT("tcp://");
+  *e = (csn_engine){0};
+  if (host.n == 0)
+    host = csn_cstr(getenv("DOCKER_HOST"));
+  if (host.n == 0)
+    host = CSN_STR(USUAL);
+  if (csn_str_starts(host, on_unix) && host.n > on_unix.n && host.p[on_unix.n] == '/') {
+    e->host = csn_dupz(host);
+    e->place.path = e->host + on_unix.n;
+    return 0;
+  }
+  csn_str name = {0};
+  if (!csn_str_starts(host, on_tcp) ||
+      !csn_http1_authority(csn_strn(host.p + on_tcp.n, host.n - on_tcp.n), &name, &e->place.port) ||
+      e->place.port == 0)
+    return csn_fail(err, CSN_E_INVALID,
+                    "host \"%.*s\": expected unix:///PATH or tcp://HOST:PORT; a daemon with TLS is "
+                    "reached through a tunnel, such as `ssh -L /tmp/docker.sock:/var/run/"
+                    "docker.sock HOST`",
+                    (int)(host.n < 100 ? host.n : 100), host.p);
+  if (getenv("DOCKER_TLS_VERIFY") && *getenv("DOCKER_TLS_VERIFY"))
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "DOCKER_TLS_VERIFY is set: reach the daemon through a tunnel, such as `ssh -L "
+                    "/tmp/docker.sock:/var/run/docker.sock HOST`");
+  e->host = csn_dupz(host);
+  e->name = csn_dupz(name);
+  e->place.host = e->name;
+  return 0;
+}
+
+void
+csn_engine_fini(csn_engine *e)
+{
+  free(e->host);
+  free(e->name);
+  *e = (csn_engine){0};
+}
+
+void
+csn_engine_escape(csn_buf *out, csn_str text)
+{
+  for (size_t i = 0; i < text.n; i++) {
+    unsigned char c = (unsigned char)text.p[i];
+    if (isascii(c) && (isalnum(c) || strchr("-._~", c)))
+      csn_buf_addc(out, (char)c);
+    else
+      csn_buf_addf(out, "%%%02X", c);
+  }
+}
+
+/* ---- one exchange ---- */
+
+static int
+begin(const csn_engine *e, csn_scope *sc, csn_link **l, const csn_link_request *how, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf target = CSN_BUF(PATH_LEN);
+  csn_link_request own = *how;
+  csn_buf_addf(&target, VERSION "%s", how->target);
+  int rc = csn_buf_done(&target, "the path of a request", err);
+  own.target = target.p;
+  if (rc == 0)
+    rc = csn_link_open(l, sc, &e->place, err);
+  if (rc == 0)
+    rc = csn_link_ask(*l, sc, &own, err);
+  return csn_wrap(err, rc, "%s", e->host);
+}
+
+static int
+read_body(csn_link *l, csn_scope *sc, csn_buf *out, csn_err *err)
+{
+  int rc;
+  do {
+    if (out->cap - out->n < CSN_LINK_PIECE)
+      return csn_fail(err, CSN_E_LIMIT, "an answer is longer than %zu bytes", out->cap);
+    rc = csn_link_read(l, sc, out, CSN_LINK_PIECE, err);
+  } while (rc > 0);
+  return rc;
+}
+
+/* What the engine says is wrong, as an error of ours. */
+static int
+refused(int status, csn_str body, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(4u << 20);
+  const csn_json *v = NULL;
+  csn_str said = csn_json_parse(a, body, &v, NULL) == 0
+                     ? csn_json_str(v, "message", CSN_STR("no reason"))
+                     : csn_str_trim(body);
+  enum csn_code code = status == 404                    ? CSN_E_NOT_FOUND
+                       : status == 409                  ? CSN_E_CONFLICT
+                       : status == 400                  ? CSN_E_INVALID
+                       : status == 401 || status == 403 ? CSN_E_DENIED
+                                                        : CSN_E_SANDBOX;
+  char text[TOLD_MAX + 1];
+  size_t n = said.n < TOLD_MAX ? said.n : TOLD_MAX;
+  for (size_t i = 0; i < n; i++)
+    text[i] = iscntrl((unsigned char)said.p[i]) ? ' ' : said.p[i];
+  int rc = csn_fail(err, code, "the container engine says: %.*s (%d)", (int)n, text, status);
+  if (err)
+    err->http_status = status;
+  return rc;
+}
+
+/* The head; what the engine refuses is an error with its words. */
+static int
+head(csn_link *l, csn_scope *sc, csn_err *err)
+{
+  const csn_http1_head *h;
+  int status = csn_link_head(l, sc, &h, err);
+  if (status < 400)
+    return status;
+  csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(1 << 20);
+  int rc = read_body(l, sc, &body, err);
+  return rc < 0 ? rc : refused(status, csn_buf_str(&body), err);
+}
+
+#define JSON_FIELD CSN_STR("Content-Type: application/json\r\nConnection: close\r\n")
+
+int
+csn_engine_ask(const csn_engine *e, csn_scope *sc, const char *method, const char *path,
+               csn_str body, csn_arena *a, const csn_json **answer, csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(ANSWER_MAX);
+  if (answer)
+    *answer = NULL;
+  int rc = begin(
+      e, sc, &l,
+      &(csn_link_request){.method = method, .target = path, .fields = JSON_FIELD, .body = body},
+      err);
+  int status = rc < 0 ? rc : head(l, sc, err);
+  if (status < 0)
+    return status;
+  rc = read_body(l, sc, &text, err);
+  if (rc == 0 && answer && csn_str_trim(csn_buf_str(&text)).n)
+    rc = csn_json_parse(a, csn_arena_dup(a, csn_buf_str(&text)), answer, err);
+  return rc < 0 ? csn_wrap(err, rc, "the container engine's answer to %s", path) : status;
+}
+
+int
+csn_engine_hijack(const csn_engine *e, csn_scope *sc, const char *path, csn_str body,
+                  csn_link **out, csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  int rc = begin(e, sc, &l,
+                 &(csn_link_request){.method = "POST",
+                                     .target = path,
+                                     .fields = CSN_STR("Content-Type: application/json\r\n"
+                                                       "Connection: Upgrade\r\nUpgrade: tcp\r\n"),
+                                     .body = body},
+                 err);
+  int status = rc < 0 ? rc : head(l, sc, err);
+  if (status < 0)
+    return status;
+  if (status != 101)
+    return csn_fail(err, CSN_E_PARSE, "the container engine gives no stream (%d)", status);
+  *out = csn_steal(l);
+  return 0;
+}
+
+int
+csn_engine_download(const csn_engine *e, csn_scope *sc, const char *path, int fd, int64_t most,
+                    csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  csn_auto(csn_buf_finip) csn_buf piece = CSN_BUF(CSN_LINK_PIECE);
+  int64_t bytes = 0;
+  int rc = begin(e, sc, &l,
+                 &(csn_link_request){
+                     .method = "GET", .target = path, .fields = CSN_STR("Connection: close\r\n")},
+                 err);
+  if (rc == 0)
+    rc = head(l, sc, err);
+  while (rc >= 0) {
+    csn_buf_clear(&piece);
+    rc = csn_link_read(l, sc, &piece, CSN_LINK_PIECE, err);
+    bytes += rc;
+    if (rc > 0 && bytes > most)
+      rc = csn_fail(err, CSN_E_LIMIT, "the files come to more than %lld bytes", (long long)most);
+    if (rc <= 0)
+      return rc;
+    rc = csn_fd_write_all(fd, csn_buf_str(&piece), err);
+  }
+  return rc;
+}
+
+int
+csn_engine_upload(const csn_engine *e, csn_scope *sc, const char *path, csn_str first, int fd,
+                  csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  csn_auto(csn_freep) char *chunk = csn_alloc(CSN_LINK_PIECE);
+  int rc = begin(e, sc, &l,
+                 &(csn_link_request){.method = "PUT",
+                                     .target = path,
+                                     .fields = CSN_STR("Content-Type: application/x-tar\r\n"
+                                                       "Connection: close\r\n"),
+                                     .is_chunked = true},
+                 err);
+  if (rc == 0 && first.n)
+    rc = csn_link_send(l, sc, first, err);
+  for (ssize_t n = fd < 0 ? 0 : 1; rc == 0 && n > 0;) {
+    n = read(fd, chunk, CSN_LINK_PIECE);
+    if (n < 0 && errno == EINTR)
+      n = 1;
+    else if (n < 0)
+      return csn_fail_errno(err, "read the archive");
+    else if (n > 0)
+      rc = csn_link_send(l, sc, csn_strn(chunk, (size_t)n), err);
+  }
+  if (rc == 0)
+    rc = csn_link_send(l, sc, csn_strn("", 0), err);
+  if (rc < 0 && rc != CSN_E_IO) /* else it may have said why it reads no more */
+    return rc;
+  rc = head(l, sc, err);
+  return rc < 0 ? rc : 0;
+}
+
+/* ---- what it tells while it works ---- */
+
+static int
+tell_lines(csn_buf *text, bool is_end, int (*fn)(void *, const csn_json *, csn_err *), void *user,
+           csn_err *err)
+{
+  csn_str rest = csn_buf_str(text), line;
+  size_t done = 0;
+  int rc = 0;
+  while (rc >= 0 && (memchr(rest.p ? rest.p : "", '\n', rest.n) || (is_end && rest.n)) &&
+         csn_str_line(&rest, &line)) {
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(8u << 20);
+    const csn_json *v = NULL;
+    done = text->n - rest.n;
+    if (csn_str_trim(line).n == 0)
+      continue;
+    rc = csn_json_parse(a, line, &v, err);
+    if (rc == 0)
+      rc = fn(user, v, err);
+  }
+  csn_buf_drop(text, done);
+  return rc;
+}
+
+int
+csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path,
+                 int (*fn)(void *user, const csn_json *line, csn_err *err), void *user,
+                 csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(LINE_LEN);
+  int rc = begin(e, sc, &l,
+                 &(csn_link_request){.method = "POST", .target = path, .fields = JSON_FIELD}, err);
+  if (rc == 0)
+    rc = head(l, sc, err);
+  while (rc >= 0) {
+    if (text.cap - text.n < CSN_LINK_PIECE)
+      return csn_fail(err, CSN_E_LIMIT, "the container engine's line has no end");
+    rc = csn_link_read(l, sc, &text, CSN_LINK_PIECE, err);
+    int told = rc < 0 ? rc : tell_lines(&text, rc == 0, fn, user, err);
+    if (rc <= 0 || told < 0)
+      return told;
+  }
+  return rc;
+}
