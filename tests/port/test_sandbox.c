@@ -195,7 +195,7 @@ TEST(the_last_words_on_a_terminal_are_not_lost)
   machine_open(&m, BACKEND, NULL);
   csn_exec x = SH("sleep $MARK & printf 'last words'");
   x.tty = true;
-  for (int i = 0; i < 30; i++) {
+  for (int i = 0; i < (IS_REMOTE ? 5 : 30); i++) {
     csn_auto(csn_buf_finip) csn_buf got = CSN_BUF(1000);
     csn_proc *p = machine_spawn(&m, x);
     proc_drain(&m, p, &got);
@@ -317,14 +317,14 @@ TEST(a_deadline_ends_the_call)
 
 struct job {
   struct machine *m;
-  int number, bad;
+  int number, times, bad;
 };
 
 static void *
-run_twenty(void *user)
+run_some(void *user)
 {
   struct job *j = user;
-  for (int i = 0; i < 20; i++) {
+  for (int i = 0; i < j->times; i++) {
     char command[100], want[100];
     snprintf(command, sizeof command, "echo %d-%d; exit %d", j->number, i, i);
     snprintf(want, sizeof want, "%d-%d\n", j->number, i);
@@ -344,8 +344,8 @@ TEST(eight_threads_run_commands_at_once)
   pthread_t threads[8];
   struct job jobs[8];
   for (int i = 0; i < 8; i++) {
-    jobs[i] = (struct job){&m, i, 0};
-    pthread_create(&threads[i], NULL, run_twenty, &jobs[i]);
+    jobs[i] = (struct job){&m, i, IS_REMOTE ? 3 : 20, 0};
+    pthread_create(&threads[i], NULL, run_some, &jobs[i]);
   }
   for (int i = 0; i < 8; i++) {
     pthread_join(threads[i], NULL);
