@@ -9,6 +9,7 @@
  *   echo         an answer at once
  *   tools-N      N turns that each call add{a,b}, then an answer
  *   shell-N      N turns that each run `true TURN`, by the tool the client offers
+ *   write-N      N turns that each run `echo TURN >f` by exec_command
  *   stream-N     an answer of N deltas
  *   ...@Dms      the same, D milliseconds later
  *   ...~Dms      streamed with D milliseconds between events
@@ -150,6 +151,10 @@ mock_arguments(csn_buf *out, const struct script *s, csn_str body)
       {"\"name\":\"shell\"", "shell", "{\\\"command\\\":[\\\"true\\\",\\\"", "\\\"]}"},
   };
   long long turn = (long long)s->turn; /* the same call again and again is taken for a loop */
+  if (csn_str_eq(s->name, CSN_STR("write"))) {
+    csn_buf_addf(out, "{\\\"cmd\\\":\\\"echo %lld >f\\\"}", turn);
+    return "exec_command";
+  }
   if (!csn_str_eq(s->name, CSN_STR("shell"))) {
     csn_buf_addf(out, "{\\\"a\\\":%lld,\\\"b\\\":3}", turn);
     return "add";
@@ -164,7 +169,8 @@ mock_arguments(csn_buf *out, const struct script *s, csn_str body)
 bool
 mock_calls(const struct script *s)
 {
-  bool calls = csn_str_eq(s->name, CSN_STR("tools")) || csn_str_eq(s->name, CSN_STR("shell"));
+  bool calls = csn_str_eq(s->name, CSN_STR("tools")) || csn_str_eq(s->name, CSN_STR("shell")) ||
+               csn_str_eq(s->name, CSN_STR("write"));
   return calls && s->turn < s->n;
 }
 

@@ -190,6 +190,7 @@ csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   }
   if (rc < 0)
     return rc;
+  b->opened_ns = csn_now_ns();
   b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
   if (r->redact) {
     csn_output_filter filter = csn_redact_filter(r->redact);

@@ -40,6 +40,7 @@ struct csn_box {
   int folder_fd, workspace_fd, lock_fd; /* workspace_fd: of stack/ if it has layers */
   int layers_fd;                        /* where those are kept; -1: it has none */
   int users;                            /* calls that are at work in it */
+  int64_t opened_ns;                    /* when sb was */
   csn_digest from;                      /* the tree of opts.from */
   struct csn_box_saved saved[CSN_BOX_SAVED_KEPT];
   size_t n_saved;

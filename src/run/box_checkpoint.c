@@ -12,8 +12,10 @@
 #include "caisson/freeze.h"
 #include "core/fd.h"
 #include "run/box_network.h"
+#include "run/box_remote.h"
 #include "run/box_save.h"
 #include "sandbox/frozen.h"
+#include "sandbox/jail.h"
 #include "sandbox/stack.h"
 
 /* WALK_SHARE: of the time since the last one, at most one part of so many. */
@@ -116,18 +118,30 @@ freeze_closed(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
                 : csn_frozen_put(r->rt->state_fd, name, (const char *const *)stack->names, err);
 }
 
-/* 1: it is not of layers, or something would be lost. */
+enum { IS_PLAIN = 1, IS_SAME = 2 };
+
+/* It is of layers, and what the last checkpoint has. */
+static bool
+is_same(const struct csn_box *b)
+{
+  return b->sb && b->sb->stack && !b->sb->stack->is_copied && b->n_saved &&
+         csn_stack_is_unchanged(b->workspace_fd, NULL) == 1;
+}
+
+/* IS_PLAIN: it is not of layers, or something would be lost. */
 static int
 freeze(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
 {
   struct csn_box *b = &r->box;
   const char *const *names;
+  if (csn_box_is_remote(r))
+    return IS_PLAIN;
   if (!b->sb) {
     csn_auto(csn_closep) int stack = csn_box_open_folder(b->folder_fd, "stack", NULL);
-    return stack < 0 ? 1 : freeze_closed(r, sc, name, err);
+    return stack < 0 ? IS_PLAIN : freeze_closed(r, sc, name, err);
   }
   if (!can_be_frozen(r, sc))
-    return 1;
+    return IS_PLAIN;
   csn_shell_free(csn_steal(b->shell));
   int rc = csn_sandbox_freeze(b->sb, sc, &names, err);
   if (rc == 0)
@@ -154,6 +168,26 @@ save_folder(csn_run *r, csn_scope *sc, const char *name, int folder, bool is_wor
   return rc == CSN_E_EXISTS ? 0 : rc;
 }
 
+/* Of a workspace that is elsewhere: through a folder here. */
+static int
+save_remote(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  int rc = b->sb ? 0 : csn_box_open_machine(r, sc, err);
+  if (rc == 0)
+    rc = csn_jail_remove(b->folder_fd, "saving", err);
+  if (rc == 0)
+    rc = csn_mkdirs(b->folder_fd, "saving", 0700, err);
+  if (rc < 0)
+    return rc;
+  csn_auto(csn_closep) int folder = csn_box_open_folder(b->folder_fd, "saving", err);
+  rc = folder < 0 ? folder : csn_stage_pull(sc, b->sb, folder, err);
+  if (rc == 0)
+    rc = save_folder(r, sc, name, folder, true, err);
+  (void)!csn_jail_remove(b->folder_fd, "saving", NULL);
+  return rc;
+}
+
 /* By looking at all files; 1: it is too early for that. */
 static int
 walk(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
@@ -163,12 +197,14 @@ walk(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
   bool is_asked = r->agent->sandbox.checkpoint_ms == CSN_CHECKPOINT_EACH;
   if (!is_asked && b->walked_ns && now - b->walked_ns < b->walk_ns * WALK_SHARE)
     return 1;
-  csn_auto(csn_closep) int own = b->sb ? -1 : csn_box_open_folder(b->folder_fd, "workspace", err);
+  bool is_remote = csn_box_is_remote(r);
+  csn_auto(csn_closep) int own =
+      b->sb || is_remote ? -1 : csn_box_open_folder(b->folder_fd, "workspace", err);
   int folder = b->sb ? b->sb->workspace_fd : own;
-  if (folder < 0)
+  if (folder < 0 && !is_remote)
     return b->sb ? 1 : folder;
   csn_frozen_drop_snapshot(r->rt->state_fd, name); /* that an earlier life did not record */
-  int rc = save_folder(r, sc, name, folder, true, err);
+  int rc = is_remote ? save_remote(r, sc, name, err) : save_folder(r, sc, name, folder, true, err);
   b->walked_ns = csn_now_ns();
   b->walk_ns = b->walked_ns - now;
   return rc;
@@ -194,11 +230,13 @@ checkpoint(csn_run *r, const char *name, bool *is_frozen, csn_err *err)
     rc = csn_fail(err, CSN_E_NOT_FOUND, "the workspace is gone");
   if (rc == 0)
     rc = save_base(r, &r->scope, err);
+  if (rc == 0 && is_same(&r->box))
+    return IS_SAME;
   drop_oldest(r);
   if (rc == 0)
     rc = freeze(r, &r->scope, name, err);
   *is_frozen = rc == 0;
-  return rc == 1 ? walk(r, &r->scope, name, err) : rc;
+  return rc == IS_PLAIN ? walk(r, &r->scope, name, err) : rc;
 }
 
 int
@@ -220,7 +258,7 @@ csn_box_checkpoint(csn_run *r, int64_t seq, csn_jw *w, csn_err *err)
     csn_jw_key(w, "snapshot");
     csn_jw_strz(w, name);
   } else {
-    csn_jw_key(w, "again");
+    csn_jw_key(w, rc == IS_SAME ? "same" : "again");
     csn_jw_bool(w, true);
   }
   if (is_frozen) {

@@ -349,6 +349,12 @@ csn_stack_copy(csn_stack *s, csn_scope *sc, int *upper, csn_err *err)
 }
 
 int
+csn_stack_is_unchanged(int dir, csn_err *err)
+{
+  return is_empty(dir, "upper", err);
+}
+
+int
 csn_stack_freeze(csn_stack *s, csn_err *err)
 {
   char name[CSN_LAYER_NAME];

@@ -59,6 +59,9 @@ int csn_stack_prepare(csn_stack *s, csn_err *err) CSN_MUST;
 const int *csn_stack_layers(const csn_stack *s, size_t *n);
 /* Copies all layers into upper/, where there is no overlay; *upper is it. */
 int csn_stack_copy(csn_stack *s, csn_scope *sc, int *upper, csn_err *err) CSN_MUST;
+/* Of a workspace's folder: 1 when it is what its layers are, 0 when something was
+ * changed. */
+int csn_stack_is_unchanged(int dir, csn_err *err) CSN_MUST;
 /* Makes a layer of upper/, unless nothing was changed.  Nobody may have it
  * open for writing. */
 int csn_stack_freeze(csn_stack *s, csn_err *err) CSN_MUST;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs that outlive their sandboxes: they begin with snapshots, are saved meanwhile, and go on when the sandbox, its
 workspace or its back-end is another one."""
-import json, os, shutil, sys
+import json, os, shutil, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import Model, Place, backend, expect, finish, lines_of, same, sse, test
@@ -285,6 +285,32 @@ def the_end_of_a_run_is_saved_from_its_layers():
     p.write("book.yaml", json.dumps({"rules": script("cat b f")}))
     expect(p.run("--from", "second"), 0)
     expect(p.call("snapshot", "verify"), 0)
+
+
+@test
+def before_its_provider_ends_a_sandbox_another_takes_its_place():
+    def answer(nth, body, headers):
+        if nth == 2:
+            time.sleep(1.8)  # more than half of its life is over, and not all
+        call = {"type": "function_call", "id": f"f{nth}", "call_id": f"c{nth}", "name": "exec_command",
+                "arguments": json.dumps({"cmd": f"word{nth}"}), "status": "completed"}
+        said = {"type": "message", "role": "assistant", "id": "m", "status": "completed",
+                "content": [{"type": "output_text", "text": "Done.", "annotations": []}]}
+        done = {"id": f"r{nth}", "object": "response", "status": "completed", "model": "m",
+                "output": [call if nth < 5 else said], "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}}
+        return 200, "text/event-stream", sse({"type": "response.completed", "response": done})
+
+    model = Model(answer)
+    answers = [{"match": "word", "output": "it ran"}]
+    p = Place({"model": "openai/m", "manifest": {"entries": {"f": {"type": "file", "content": "kept"}}},
+               **agent("fake", answers=answers, session_ms=3000)},
+              env={"OPENAI_BASE_URL": model.url, "OPENAI_API_KEY": "k"})
+    expect(p.run("--keep"), 0)
+    said = outputs(p.records())
+    same(["it ran" in o for o in said], [True] * 5)
+    moved = ["time of the sandbox was over" in o for o in said]
+    assert any(moved[:3]) and not moved[0], said
+    same(tree(p.workspace()), {"f": "kept"})
 
 
 sys.exit(finish())

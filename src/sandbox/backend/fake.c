@@ -4,7 +4,9 @@
  * above and for examples without a machine.
  *
  * options is a list of {"match": TEXT, "output": TEXT, "stderr": TEXT,
- * "exit": N, "signal": N, "hold": true}.  The first entry whose match occurs
+ * "exit": N, "signal": N, "hold": true}, or an object that has it as `answers`
+ * and may have `session_ms`: after so long the sandbox has ended, as those of
+ * providers do; no command starts any more.  The first entry whose match occurs
  * in the command (its arguments joined by blanks) answers; no entry is exit
  * 127.  With hold the command goes on after its output until it is signalled
  * or its stdin is closed; what is written to it comes back as output. */
@@ -184,11 +186,25 @@ find_answer(const struct fake *f, const csn_exec *x)
   return NULL;
 }
 
+static bool
+has_ended(const csn_sandbox *sb)
+{
+  return sb->ends_ns && csn_now_ns() >= sb->ends_ns;
+}
+
+static void
+fake_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
+{
+  u->is_dead = has_ended(sb);
+}
+
 static int
 fake_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, csn_err *err)
 {
   static const struct answer unknown = {.exit = {127, 0}};
   const struct answer *a = find_answer(fake_of(sb), x);
+  if (has_ended(sb))
+    return csn_fail(err, CSN_E_SANDBOX, "its session has ended");
   if (!a)
     a = &unknown;
   if (x->claim_fd >= 0 && write(x->claim_fd, "1", 1) != 1)
@@ -259,7 +275,11 @@ fake_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
       .gid = -1,
   };
   f->arena = csn_arena_new(0);
-  rc = read_script(f, spec->options, err);
+  bool is_object = csn_json_is(spec->options, CSN_JSON_OBJECT);
+  rc = read_script(f, is_object ? csn_json_get(spec->options, "answers") : spec->options, err);
+  int64_t session_ms = is_object ? csn_json_int(spec->options, "session_ms", 0) : 0;
+  if (session_ms > 0 && session_ms < INT32_MAX)
+    f->base.ends_ns = csn_now_ns() + session_ms * 1000000;
   if (rc == 0 && spec->workspace_fd >= 0) {
     f->base.workspace_fd = fcntl(spec->workspace_fd, F_DUPFD_CLOEXEC, 3);
     if (f->base.workspace_fd < 0)
@@ -280,6 +300,12 @@ fake_describe(csn_sandbox *sb, csn_jw *w)
   csn_jw_strz(w, "nothing is executed");
 }
 
+static const csn_sandbox_option options[] = {
+    {"answers", CSN_JSON_ARRAY},
+    {"session_ms", CSN_JSON_NUMBER},
+    {NULL},
+};
+
 const csn_sandbox_ops csn_sandbox_fake = {
     .size = sizeof(csn_sandbox_ops),
     .name = "fake",
@@ -287,4 +313,6 @@ const csn_sandbox_ops csn_sandbox_fake = {
     .close = fake_close,
     .spawn = fake_spawn,
     .describe = fake_describe,
+    .usage = fake_usage,
+    .options = options,
 };
