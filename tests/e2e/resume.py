@@ -141,8 +141,7 @@ def a_checkpoint_takes_nothing_away_from_what_goes_on():
     expect(p.run("--keep"), 0)
     said = outputs(p.records())
     assert "t\nh\n" in said[1] and "still there" in said[3], said
-    assert all("snapshot" in d for d in of(p.records(), "checkpointed"))
-    same(sum("frozen" in d for d in of(p.records(), "checkpointed")), 0)
+    assert not any("again" in d or "frozen" in d for d in of(p.records(), "checkpointed"))
 
 
 @test
@@ -215,8 +214,9 @@ def a_workspace_that_goes_under_a_live_run_is_made_anew():
 
     def answer(nth, body, headers):
         commands = ["echo 1 >>f", "echo 2 >>f", "cat f", None]
-        if nth == 2:
-            shutil.rmtree(place[0].dir / ".caisson/sandboxes" / place[0].only_run())
+        folder = place[0].dir / ".caisson/sandboxes" / place[0].only_run() if nth == 2 else place[0].dir / "none"
+        while folder.exists():  # a checkpoint is being made meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
         if commands[nth] is None:
             item = {"type": "message", "role": "assistant", "id": "m", "status": "completed",
                     "content": [{"type": "output_text", "text": "Done.", "annotations": []}]}
