@@ -133,6 +133,15 @@ CSN_API int csn_run_open(csn_rt *rt, csn_str id, const csn_run_options *o, csn_r
  * CSN_E_DENIED: it has tools that may not run here, see harness_tools. */
 CSN_API int csn_run_go_on(csn_run *r, csn_err *err) CSN_MUST;
 
+/* Raises limits of a run that csn_run_open() gave, before csn_run_go_on(): of one
+ * that waits or was stopped, or that `turns`, `wall`, `tokens`, `cost_usd` or
+ * `tool_calls` ended (state limit), which then goes on in its workspace.  limits:
+ * {"turns": 80, "wall": "2h", ...}, each more than the run has.  by: who does it;
+ * NULL: this process's user id.  Signed and committed like a decision when this
+ * returns.  CSN_E_INVALID says what cannot be; CSN_E_NOT_FOUND: its workspace is
+ * gone. */
+CSN_API int csn_run_raise(csn_run *r, csn_str limits, const char *by, csn_err *err) CSN_MUST;
+
 /* A tool call that waits for a human; borrowed during the call. */
 typedef struct csn_ask {
   csn_str call, tool; /* the name of the question, the tool's name */

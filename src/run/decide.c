@@ -4,7 +4,7 @@
  * An answer is first a signed note, then the event that follows from it.  On a
  * live run both come at once; on one at rest the event comes when it goes on,
  * in the process that then performs the call. */
-#include "run/driver.h"
+#include "run/decide.h"
 
 static const struct csn_decided *
 find_decided(const csn_run *r, int64_t effect)
@@ -169,6 +169,7 @@ keep(csn_run *r, int64_t seq, const csn_json *v, csn_err *err)
                             .note = seq,
                             .event = csn_arena_dup(r->keep, csn_buf_str(&event))};
   r->decided = d;
+  csn_raise_keep(r, d, v);
   return d;
 }
 
@@ -194,48 +195,56 @@ csn_decided_stands(const csn_run *r, const csn_record *rec, const csn_json *v)
   return d && csn_str_eq(d->event, rec->data);
 }
 
-/* Lock held.  A run at rest is listed as ready once nothing is left to decide. */
-static int
-write_note(csn_run *r, const csn_pending *p, const csn_decision *d, int64_t *seq,
-           const csn_json **note, csn_err *err)
+const struct csn_decided *
+csn_decided_add(csn_run *r, int64_t effect, csn_str decision, const csn_run_row *row, csn_err *err)
 {
-  csn_auto(csn_buf_finip) csn_buf decision = CSN_BUF(32u << 20), text = CSN_BUF(33u << 20);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(33u << 20);
   const unsigned char *key;
+  const csn_json *note = NULL;
   int rc = csn_rt_need_key(r->rt, &key, err);
-  if (rc == 0)
-    rc = csn_decision_write(d, &r->state, p, &decision, err);
   csn_digest prev = csn_journal_head(r->journal);
   if (rc == 0)
-    rc = csn_decision_sign(key, csn_cstr(csn_run_id(r)), &prev, p->seq, csn_buf_str(&decision),
-                           &text, err);
-  if (rc < 0)
-    return rc;
+    rc = csn_decision_sign(key, csn_cstr(csn_run_id(r)), &prev, effect, decision, &text, err);
+  int64_t seq = csn_journal_next_seq(r->journal);
+  if (rc == 0)
+    rc = csn_run_note_held(r, csn_buf_str(&text), row, err);
+  csn_str kept = csn_arena_dup(r->keep, csn_buf_str(&text));
+  if (rc == 0)
+    rc = csn_json_parse(r->keep, kept, &note, err);
+  return rc < 0 ? NULL : keep(r, seq, note, err);
+}
+
+/* Lock held.  A run at rest is listed as ready once nothing is left to decide. */
+static const struct csn_decided *
+write_note(csn_run *r, const csn_pending *p, const csn_decision *d, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf decision = CSN_BUF(32u << 20);
+  if (csn_decision_write(d, &r->state, p, &decision, err) < 0)
+    return NULL;
   bool is_last = (csn_state_waits(&r->state) || csn_child_next(r, NULL)) && count_open(r) == 1;
   csn_run_row row = {
       .state = CSN_STR("ready"), .turns = r->state.turns, .tokens = r->state.usage.total_tokens};
-  *seq = csn_journal_next_seq(r->journal);
-  rc = csn_run_note_held(r, csn_buf_str(&text), r->is_at_rest && is_last ? &row : NULL, err);
-  csn_str kept = csn_arena_dup(r->keep, csn_buf_str(&text));
-  return rc < 0 ? rc : csn_json_parse(r->keep, kept, note, err);
+  return csn_decided_add(r, p->seq, csn_buf_str(&decision), r->is_at_rest && is_last ? &row : NULL,
+                         err);
 }
 
 /* Lock held. */
 static int
 decide_here(csn_run *r, int64_t effect, const csn_decision *d, csn_err *err)
 {
-  int64_t seq = -1;
-  const csn_json *note = NULL;
+  csn_err why = {0};
   const csn_pending *p = csn_state_find(&r->state, effect);
   if (!p || p->kind != CSN_DO_ASK || find_decided(r, effect))
     return csn_fail(err, CSN_E_NOT_FOUND, "run %s does not wait for that any more", csn_run_id(r));
-  int rc = write_note(r, p, d, &seq, &note, err);
-  if (rc < 0)
-    return rc;
-  const struct csn_decided *done = keep(r, seq, note, err);
-  if (done && !r->is_at_rest)
+  const struct csn_decided *done = write_note(r, p, d, &why);
+  if (!done && err)
+    *err = why;
+  if (!done)
+    return why.code;
+  if (!r->is_at_rest)
     csn_run_deliver_held(r, CSN_EV_DECIDED, done->event, false);
   csn_run_wake(r);
-  return done ? 0 : CSN_E_LIMIT;
+  return 0;
 }
 
 /* Lock held.  Only the runs on the way to the one that asks are touched; all

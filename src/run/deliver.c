@@ -159,7 +159,7 @@ has_items(enum csn_event_kind kind)
 {
   return kind == CSN_EV_INPUT || kind == CSN_EV_MODEL_REPLIED || kind == CSN_EV_TOOL_RETURNED ||
          kind == CSN_EV_CHILD_DONE || kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED ||
-         kind == CSN_EV_SESSION_LOADED;
+         kind == CSN_EV_SESSION_LOADED || kind == CSN_EV_RESUMED;
 }
 
 /* What guardrails have passed is given out, if text was streamed at all: the
@@ -168,11 +168,12 @@ static void
 open_gate(csn_run *r)
 {
   const csn_state *st = &r->state;
-  bool is_looked_at = st->phase == CSN_PHASE_MODEL || st->phase == CSN_PHASE_REVIEW;
-  if (!r->holds_text || (st->outcome == CSN_RUN_RUNNING && is_looked_at))
+  bool is_looked_at = st->outcome == CSN_RUN_RUNNING &&
+                      (st->phase == CSN_PHASE_MODEL || st->phase == CSN_PHASE_REVIEW);
+  if (!r->holds_text || (is_looked_at && !st->has_passed))
     return;
   r->holds_text = false;
-  if (st->outcome != CSN_RUN_DONE || !st->output || !r->opts.listener)
+  if (!st->has_passed || !st->output || !r->opts.listener)
     return;
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(SIZE_MAX / 4);
   csn_buf_addz(&b, "{\"text\":");
@@ -239,7 +240,8 @@ csn_run_deliver_held(csn_run *r, enum csn_event_kind kind, csn_str data, bool ha
 {
   csn_job *job = NULL;
   /* A cancel or a timer may be on its way when the run ends: it lost the race. */
-  if (!r->is_stopped && r->state.phase != CSN_PHASE_ENDED) {
+  bool is_late = r->state.phase == CSN_PHASE_ENDED && kind != CSN_EV_RESUMED;
+  if (!r->is_stopped && !is_late) {
     csn_err err;
     r->may_hand = hand;
     if (take_event(r, kind, data, &err) < 0)

@@ -22,7 +22,8 @@
  *   box_remote.c  what is different when the workspace is elsewhere
  *   box_network.c its network policy, its connections as notes
  *   resume.c      from a journal back to a run
- *   decide.c      questions to a human, and their answers
+ *   decide.c      questions to a human, and their answers (decide.h)
+ *   raise.c       limits that are raised before a run goes on
  *
  * Threads: a run's lock guards everything of it.  deliver() steps, commits and
  * starts the effects under it.  Jobs run without it in pool threads, or in the
@@ -141,6 +142,7 @@ struct csn_run {
   struct csn_noted *notes;
   struct csn_billed *billed; /* ask_failure.h; or NULL */
   struct csn_decided *decided;
+  const struct csn_decided *raise; /* of limits, which no event has told yet; or NULL */
   struct csn_held *held;
   csn_results results;    /* that stand for later, same calls */
   csn_str session;        /* data of the input when it names one; else empty */
@@ -274,14 +276,5 @@ int csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err) CSN_MUST;
 enum { CSN_CLAIM_NAME = 80 };
 /* Where the claim of the call with that seq is, beneath the box's folder. */
 void csn_claim_name(const csn_run *r, int64_t seq, char name[CSN_CLAIM_NAME]);
-
-/* ---- decide.c ---- */
-
-/* A `decision` note read back: CSN_E_REPLAY when it was altered. */
-int csn_decided_keep(csn_run *r, const csn_record *rec, const csn_json *v, csn_err *err) CSN_MUST;
-/* Whether that `decided` follows from a decision that was kept. */
-bool csn_decided_stands(const csn_run *r, const csn_record *rec, const csn_json *v);
-/* Delivers what was decided while the run was at rest. */
-void csn_decided_deliver(csn_run *r);
 
 #endif

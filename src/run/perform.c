@@ -107,6 +107,11 @@ save_workspace(csn_job *j)
 static csn_job *
 close_sandbox(csn_job *j)
 {
+  csn_run *r = j->run;
+  pthread_mutex_lock(&r->lock);
+  bool may_go_on = csn_state_may_be_raised(&r->state); /* in its workspace: raise.c */
+  r->opts.keep_workspace = r->opts.keep_workspace || may_go_on;
+  pthread_mutex_unlock(&r->lock);
   csn_pool_wait_begin(j->run->rt->pool);
   csn_box_close(j->run, true);
   csn_pool_wait_end(j->run->rt->pool);

@@ -7,9 +7,11 @@
 #include "run/ask_failure.h"
 #include "run/box_network.h"
 #include "run/box_save.h"
-#include "run/driver.h"
+#include "run/decide.h"
 #include "run/items.h"
 #include "run/label.h"
+
+enum { RESUMED_MAX_BYTES = 16 << 20 };
 
 struct reader {
   csn_run *r;
@@ -93,6 +95,9 @@ read_event(struct reader *rd, const csn_record *rec, int kind, const csn_json *v
   if (kind == CSN_EV_DECIDED && !csn_decided_stands(r, rec, v))
     return differs(rec, "nobody who holds this folder's key decided so; the journal was edited",
                    err);
+  if (kind == CSN_EV_RESUMED && !csn_raise_stands(r, v))
+    return differs(
+        rec, "nobody who holds this folder's key raised limits so; the journal was edited", err);
   if (rec->seq < rd->from) {
     if (kind == CSN_EV_DECIDED)
       csn_state_remember(&r->state, v);
@@ -219,7 +224,8 @@ find_start(csn_run *r, int64_t *from, csn_err *err)
   return 0;
 }
 
-/* Tool calls whose tools want a human after a crash, as JSON. */
+/* Tool calls whose tools want a human after a crash, and limits that were raised,
+ * as JSON. */
 static void
 write_asks(const csn_run *r, csn_buf *out)
 {
@@ -238,7 +244,19 @@ write_asks(const csn_run *r, csn_buf *out)
         csn_jw_int(&w, p->seq);
   }
   csn_jw_end(&w);
+  csn_raise_write(r, &w);
   csn_jw_end(&w);
+}
+
+/* Lock held: what was pending before `from` came. */
+static void
+take_up(csn_run *r, int64_t from)
+{
+  for (size_t i = 0; i < r->state.n_pending && !r->is_stopped; i++)
+    if (r->state.pending[i].seq >= 0 && r->state.pending[i].seq < from)
+      csn_perform_again(r, &r->state.pending[i]);
+  if (r->state.timer_seq >= 0 && r->state.timer_seq < from && !r->is_stopped)
+    csn_rearm_timer(r);
 }
 
 /* It holds for good: whoever goes on after a crash finds it in the journal. */
@@ -257,7 +275,8 @@ change_backend(csn_run *r, csn_err *err)
 int
 csn_run_go_on(csn_run *r, csn_err *err)
 {
-  if (r->state.phase == CSN_PHASE_ENDED) {
+  if (r->state.phase == CSN_PHASE_ENDED && !r->raise) {
+    r->opts.keep_workspace = r->opts.keep_workspace || csn_state_may_be_raised(&r->state);
     csn_box_sweep(r);
     return 0;
   }
@@ -275,15 +294,12 @@ csn_run_go_on(csn_run *r, csn_err *err)
   if (rc < 0)
     return rc;
   csn_model_warm(r);
-  csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(1 << 20);
+  csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(RESUMED_MAX_BYTES);
   write_asks(r, &data);
+  r->raise = NULL;
   csn_run_deliver(r, CSN_EV_RESUMED, csn_buf_str(&data), false);
   pthread_mutex_lock(&r->lock);
-  for (size_t i = 0; i < r->state.n_pending && !r->is_stopped; i++)
-    if (r->state.pending[i].seq >= 0 && r->state.pending[i].seq < before)
-      csn_perform_again(r, &r->state.pending[i]);
-  if (r->state.timer_seq >= 0 && !r->is_stopped)
-    csn_rearm_timer(r);
+  take_up(r, before);
   pthread_mutex_unlock(&r->lock);
   csn_decided_deliver(r);
   return 0;

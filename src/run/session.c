@@ -163,13 +163,6 @@ whole_turns(const csn_json *const *items, size_t n)
   return n;
 }
 
-static bool
-is_withheld(const csn_state *st, int64_t seq)
-{
-  return st->withheld >= 0 && seq >= st->withheld &&
-         (st->withheld_to < 0 || seq <= st->withheld_to);
-}
-
 static csn_job *
 append_session(csn_job *j)
 {
@@ -186,7 +179,7 @@ append_session(csn_job *j)
   csn_str why = csn_arena_dup(a, csn_cstr(r->state.untrusted));
   for (size_t i = from; i < r->n_items; i++) {
     int64_t seq = r->items[i].seq;
-    if (is_withheld(&r->state, seq))
+    if (csn_state_withholds(&r->state, seq))
       continue;
     marks[n] = seq >= r->untrusted_from ? why : CSN_STR("");
     items[n++] = r->items[i].raw; /* they live as long as the run */

@@ -38,7 +38,7 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
   const csn_json *limits = csn_json_get(agent, "limits"), *soft = csn_json_get(limits, "soft");
   *st = (csn_state){
       .items_from = -1, .items_to = -1, .timer_seq = -1, .instructions = -1, .prefix = *salt};
-  st->reply = st->answer = st->aside_to = st->withheld = st->withheld_to = -1;
+  st->reply = st->answer = st->withheld = -1;
   st->context = (csn_context){.trim = -1,
                               .cut = -1,
                               .summary = -1,
@@ -113,6 +113,7 @@ csn_state_fini(csn_state *st)
   free(st->filter);
   free(st->model);
   free(st->session);
+  free(st->aside);
   free(st->reason);
   free(st->output);
   free(st->message);
@@ -339,6 +340,7 @@ csn_state_to_json(const csn_state *st, csn_jw *w)
   csn_step_saving_to_json(st, w);
   csn_step_failing_to_json(st, w);
   csn_step_choice_to_json(st, w);
+  csn_step_raised_to_json(st, w);
   if (st->attempts)
     number(w, "attempts", st->attempts);
   if (st->untrusted)
@@ -450,6 +452,7 @@ csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err)
   csn_step_saving_from_json(st, csn_json_get(v, "saving"));
   csn_step_failing_from_json(st, csn_json_get(v, "failing"));
   csn_step_choice_from_json(st, v);
+  csn_step_raised_from_json(st, v);
   st->attempts = csn_json_int(v, "attempts", 0);
   rc = team_from_json(st, v, err);
   if (rc < 0)

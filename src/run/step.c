@@ -46,6 +46,7 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
                            [CSN_EV_RESUMED] = on_nothing,
                            [CSN_EV_INTERRUPTED] = on_nothing,
                            [CSN_EV_TIMER_FIRED] = csn_step_on_timer},
+    [CSN_PHASE_ENDED] = {[CSN_EV_RESUMED] = csn_step_on_reopened},
 };
 
 /* The join: nothing emitted may be pending.  (Calls that wait for the phase
@@ -121,6 +122,7 @@ csn_step(csn_state *st, const csn_event *ev, csn_effects *out, csn_err *err)
     return csn_fail(err, CSN_E_INVALID, "record %lld: %s does not belong in phase %s",
                     (long long)ev->seq, csn_event_name(ev->kind), csn_phase_name(st->phase));
   int64_t turns = st->turns;
+  st->has_passed = false;
   size_t written = st->turn_ended ? st->results.n : 0; /* with the state of that turn */
   int rc = h(&s);
   if (rc < 0)

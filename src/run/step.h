@@ -14,6 +14,7 @@
 #include "run/event.h"
 #include "run/items.h"
 #include "run/prices.h"
+#include "run/purpose.h"
 
 /* Raised whenever the same events could give other effects than before. */
 enum { CSN_STEP_VERSION = 1 };
@@ -30,26 +31,6 @@ enum csn_phase {
   CSN_PHASE_ENDED,
   CSN_PHASE_COUNT
 };
-
-/* What a callback is called for: the word is in the effect's `for`. */
-#define CSN_PURPOSES(X)                                                                            \
-  X(NONE, none)                                                                                    \
-  X(INPUT, input)               /* guardrail on what the run begins with */                        \
-  X(OUTPUT, output)             /* guardrail on the final answer */                                \
-  X(TOOL_INPUT, tool_input)     /* guardrail on a call */                                          \
-  X(TOOL_OUTPUT, tool_output)   /* guardrail on what a call gave */                                \
-  X(INSTRUCTIONS, instructions) /* the instructions of a turn */                                   \
-  X(ENABLED, enabled)           /* whether a tool is there in a turn */                            \
-  X(SCHEMA, schema)             /* no callback: the driver looks whether the answer fits */        \
-  X(BUDGET, budget)             /* no callback: a human is asked whether to go on */               \
-  X(HANDOFF, handoff)           /* what the next agent sees of what came before */                 \
-  X(ERROR, error)               /* what ends a run without an answer; the driver has fixed ones */ \
-  X(CONTEXT, context)           /* no callback: the driver looks what has room in a request */     \
-  X(ADDED, added)               /* guardrails on further input, which then joins */                \
-  X(WORKSPACE, workspace)       /* no callback: a checkpoint of the workspace is made */
-#define X(id, word) CSN_FOR_##id,
-enum csn_purpose { CSN_PURPOSES(X) CSN_FOR_COUNT };
-#undef X
 
 /* An effect whose result is not in yet. */
 typedef struct csn_pending {
@@ -225,11 +206,15 @@ typedef struct csn_state {
   char *session;        /* the conversation that this run is a part of; NULL: none */
   int64_t reply;        /* seq of this turn's model_replied; -1: none yet */
   int64_t answer;       /* that of the first answer that guardrails on output look at; -1: none */
-  int64_t aside_to;     /* from that answer up to this record nothing is one after all; -1: none */
-  int64_t withheld;     /* items of that seq and after it stay out of the session; -1: none ... */
-  int64_t withheld_to;  /* ... up to this one; -1: to the end */
-  char *disabled;       /* patterns of tools that are not there in this turn, each ends in \n */
-  csn_sticky *sticky;   /* not in the JSON form: built from the decisions, which are signed */
+  int64_t withheld;     /* items of that seq and after it stay out of the session; -1: none */
+  struct csn_aside {    /* these, too: answers that turned out to be none */
+    int64_t from, to;
+  } * aside;
+  size_t n_aside;
+  bool is_raised;     /* limits of cfg are not those of record 0 */
+  bool has_passed;    /* in the last step: guardrails passed the answer */
+  char *disabled;     /* patterns of tools that are not there in this turn, each ends in \n */
+  csn_sticky *sticky; /* not in the JSON form: built from the decisions, which are signed */
   size_t n_sticky;
   int64_t *added; /* seqs of inputs that wait for the next turn, oldest first */
   size_t n_added;
@@ -267,6 +252,10 @@ bool csn_state_is_gated(const csn_state *st);
 int64_t csn_state_compact_at(const csn_state *st);
 /* The server does it, from that many tokens on; 0: it does not. */
 int64_t csn_state_server_compacts_at(const csn_state *st);
+/* A limit ended it, and it goes on when that is raised. */
+bool csn_state_may_be_raised(const csn_state *st);
+/* Items of that record stay out of the session: no guardrail has passed them. */
+bool csn_state_withholds(const csn_state *st, int64_t seq);
 /* A choice of tools that the settings force holds no longer. */
 bool csn_state_has_free_choice(const csn_state *st);
 /* Who of several agents used what: the member "agents" of an object. */
@@ -289,7 +278,6 @@ int csn_state_from_json(csn_state *st, const csn_json *v, csn_err *err) CSN_MUST
 void csn_state_fold(csn_state *st, const csn_json *v);
 
 const char *csn_phase_name(enum csn_phase p);
-const char *csn_purpose_name(enum csn_purpose p);
 
 void csn_effects_fini(csn_effects *e);
 

@@ -63,6 +63,7 @@ void
 csn_step_answered(struct csn_step *s)
 {
   csn_state *st = s->st;
+  st->has_passed = true;
   if (!st->n_added || st->failing.was_asked) {
     csn_step_decide(st, CSN_RUN_DONE, "final", CSN_STR(""));
     return;

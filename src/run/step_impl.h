@@ -17,6 +17,7 @@
  *   step_child.c    agents that are called as tools
  *   step_choice.c   a forced choice of tools, and its end
  *   step_loop.c     going in circles
+ *   step_raise.c    limits that are raised when a run goes on
  *   step_session.c  the conversation before this run, and after it
  *   step_added.c    further input
  *   step_callback.c guardrails and what else functions of the user answer
@@ -213,6 +214,13 @@ void csn_step_withhold(csn_state *st);
 void csn_step_withheld_to_json(const csn_state *st, csn_jw *w);
 void csn_step_withheld_from_json(csn_state *st, const csn_json *v);
 
+/* ---- step_raise.c ---- */
+
+/* The event is a `resumed` that may say so. */
+void csn_step_raise(struct csn_step *s);
+void csn_step_raised_to_json(const csn_state *st, csn_jw *w);
+void csn_step_raised_from_json(csn_state *st, const csn_json *v);
+
 /* ---- step_tools.c ---- */
 
 /* Begins queued calls while there is room. */
@@ -240,5 +248,6 @@ int csn_step_on_callback(struct csn_step *s);
 int csn_step_on_tool_returned(struct csn_step *s);
 int csn_step_on_decided(struct csn_step *s);
 int csn_step_on_resumed(struct csn_step *s);
+int csn_step_on_reopened(struct csn_step *s);
 
 #endif

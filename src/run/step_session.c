@@ -31,8 +31,20 @@ csn_step_hold_answer(csn_state *st, int64_t seq)
 void
 csn_step_set_aside(csn_state *st, int64_t to)
 {
-  if (st->answer >= 0 && to >= st->answer)
-    st->aside_to = to;
+  if (st->answer < 0 || to < st->answer)
+    return;
+  st->aside = csn_realloc(st->aside, st->n_aside + 1, sizeof *st->aside);
+  st->aside[st->n_aside++] = (struct csn_aside){st->answer, to};
+  st->answer = -1;
+}
+
+bool
+csn_state_withholds(const csn_state *st, int64_t seq)
+{
+  for (size_t i = 0; i < st->n_aside; i++)
+    if (seq >= st->aside[i].from && seq <= st->aside[i].to)
+      return true;
+  return st->withheld >= 0 && seq >= st->withheld;
 }
 
 static bool
@@ -53,11 +65,7 @@ csn_step_withhold(csn_state *st)
   if (st->outcome != CSN_RUN_DONE && st->answer >= 0)
     st->withheld = st->answer;
   else if (st->outcome != CSN_RUN_DONE && (is_gated || is_stopped))
-    st->withheld = st->reply;   /* is_stopped: one on input objected beside the call */
-  else if (st->aside_to >= 0) { /* what did not fit: another answer was passed */
-    st->withheld = st->answer;
-    st->withheld_to = st->aside_to;
-  }
+    st->withheld = st->reply; /* is_stopped: one on input objected beside the call */
   st->reply = -1;
 }
 
@@ -75,9 +83,18 @@ csn_step_withheld_to_json(const csn_state *st, csn_jw *w)
 {
   seq_to_json(w, "reply", st->reply);
   seq_to_json(w, "answer", st->answer);
-  seq_to_json(w, "aside_to", st->aside_to);
   seq_to_json(w, "withheld", st->withheld);
-  seq_to_json(w, "withheld_to", st->withheld_to);
+  if (!st->n_aside)
+    return;
+  csn_jw_key(w, "aside");
+  csn_jw_arr(w);
+  for (size_t i = 0; i < st->n_aside; i++) {
+    csn_jw_arr(w);
+    csn_jw_int(w, st->aside[i].from);
+    csn_jw_int(w, st->aside[i].to);
+    csn_jw_end(w);
+  }
+  csn_jw_end(w);
 }
 
 void
@@ -85,9 +102,15 @@ csn_step_withheld_from_json(csn_state *st, const csn_json *v)
 {
   st->reply = csn_json_int(v, "reply", -1);
   st->answer = csn_json_int(v, "answer", -1);
-  st->aside_to = csn_json_int(v, "aside_to", -1);
   st->withheld = csn_json_int(v, "withheld", -1);
-  st->withheld_to = csn_json_int(v, "withheld_to", -1);
+  const csn_json *list = csn_json_get(v, "aside");
+  st->aside = csn_realloc(NULL, list ? list->n : 0, sizeof *st->aside);
+  csn_json_each (pair, list) {
+    struct csn_aside *to = &st->aside[st->n_aside];
+    if (pair->n == 2 && csn_json_to_int(pair->child, &to->from) &&
+        csn_json_to_int(pair->child->next, &to->to))
+      st->n_aside++;
+  }
 }
 
 /* ---- appending ---- */

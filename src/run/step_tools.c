@@ -298,7 +298,7 @@ csn_step_on_decided(struct csn_step *s)
   return 0;
 }
 
-/* {"ask":[seq..]}: tool calls whose tools want a human after a crash. */
+/* {"ask":[seq..],"limits"?}: tool calls whose tools want a human after a crash. */
 int
 csn_step_on_resumed(struct csn_step *s)
 {
@@ -316,5 +316,6 @@ csn_step_on_resumed(struct csn_step *s)
       p->seq = csn_emit_ask(s->out, s->ev, p, "interrupted", NULL);
     }
   }
+  csn_step_raise(s);
   return 0;
 }

@@ -203,6 +203,34 @@ def a_journal_rewritten_to_the_same_still_goes_on():
     expect(p.call("resume", p.only_run()), 0, "done")
 
 
+def raised(rows):
+    rows[index(rows, "note")][2]["decision"]["limits"]["turns"] = 500
+    rows[index(rows, "resumed")][2]["limits"]["turns"] = 500
+    return rows
+
+
+def raised_without_a_note(rows):
+    last = rows[-1][0]
+    return rows + [[last, "resumed", {"ask": [], "limits": {"turns": 500}, "note": index(rows, "note")}]]
+
+
+def raised_by_the_event(rows):
+    rows[index(rows, "resumed")][2]["limits"]["turns"] = 500
+    return rows
+
+
+@test
+def limits_that_were_raised_by_rewriting_the_journal_are_refused():
+    for change, said in ((raised, "decision is not signed"), (raised_by_the_event, "nobody who holds this folder's key raised"),
+                         (raised_without_a_note, "nobody who holds this folder's key raised"), (same_again, None)):
+        p = waiting()
+        run = p.only_run()
+        expect(p.call("resume", run, "--limits", "turns=19"), 3)
+        rewrite(p, change)
+        done = p.call("resume", run)
+        expect(done, 1 if said else 3, *([said] if said else []))
+
+
 @test
 def a_decision_of_another_key_approves_nothing():
     p = waiting()

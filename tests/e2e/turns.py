@@ -85,6 +85,74 @@ def a_run_without_a_limit_of_turns_goes_on_after_kill_9():
 
 
 @test
+def a_run_that_a_limit_ended_goes_on_with_more():
+    def answer(body):
+        n = len(outputs(body))
+        calls = [call("exec_command", {"cmd": f"echo {n}.{k} >>made; wc -l <made"}, f"c{n}_{k}") for k in range(2)]
+        return reply(*(calls if n < 4 else [message("done")]), tokens=200)
+
+    for limits, more, reason in (({"turns": 2}, "turns=9", "turns"), ({"tool_calls": 3}, "tool_calls=9", "budget_exhausted"),
+                                 ({"tokens": 6000}, "tokens=90000, tool_calls=5", None), ({"turns": 1, "wall": "1h"}, "turns=9,wall=2h", "turns")):
+        r = Run(answer, **SHELL, limits=limits)
+        done = r.place.run("--no-stream")
+        if reason is None:
+            run = r.place.only_run()
+            expect(r.place.call("resume", run, "--limits", more), 2, "limits.tool_calls: the run has no such limit")
+            expect(r.place.call("resume", run, "--limits", "tokens"), 2, "--limits: expected KEY=VALUE")
+            expect(r.place.call("resume", run, "--limits", "token=5"), 2, "limits.token")
+            r.close()
+            continue
+        expect(done, 4, "caisson resume", "--limits KEY=VALUE")
+        run = r.place.only_run()
+        expect(r.place.call("resume", run), 4)  # nothing was raised: it has ended
+        same(expect(r.place.call("resume", run, "--limits", more, "--no-stream", env={"LOGNAME": "ann"}), 0).stdout, "done\n")
+        same(r.place.runs()[0]["state"], "done")
+        records = r.place.records(run)
+        resumed, = [x["data"] for x in records if x["kind"] == "resumed"]
+        note, = [x["data"] for x in records if x["kind"] == "note" and x["data"].get("effect") == 0]
+        same((note["decision"]["by"], note["decision"]["limits"]), ("ann", resumed["limits"]))
+        assert len(note["mac"]) == 64, note
+        same([x["data"]["reason"] for x in records if x["kind"] == "finish"], [reason, "final"])
+        sent = r.bodies()[-1]["input"]
+        calls, results = ([i["call_id"] for i in sent if i.get("type") == kind] for kind in ("function_call", "function_call_output"))
+        same(sorted(results), sorted(calls))
+        assert len(calls) == 4, calls
+        lines = [int(i["output"].split()[-1]) for i in sent if i.get("type") == "function_call_output" and "Output:" in i["output"]]
+        assert max(lines) >= 3, f"the workspace was not that of the first life: {lines}"
+        expect(r.place.call("audit", "verify", run), 0)
+        expect(r.place.call("resume", run, "--limits", "turns=99"), 2, "which no limit")
+        r.close()
+
+
+@test
+def a_run_that_waits_may_be_given_more():
+    def answer(body):
+        return reply(call("exec_command", {"cmd": "true"}) if not outputs(body) else message("done"))
+
+    r = Run(answer, **SHELL, limits={"turns": 1}, approvals=[{"tool": "*", "do": "ask"}])
+    expect(r.place.run("--no-stream"), 3)
+    run = r.place.only_run()
+    expect(r.place.call("resume", run, "--limits", "turns=2"), 3)
+    same(r.place.runs()[0]["state"], "waiting")
+    same(expect(r.place.call("approve", run, "--resume"), 0).stdout, "done\n")
+    r.close()
+
+
+@test
+def limits_that_were_raised_in_the_database_are_refused():
+    def answer(body):
+        return reply(call("exec_command", {"cmd": "true"}, f"c{len(outputs(body))}"))
+
+    r = Run(answer, **SHELL, limits={"turns": 1})
+    expect(r.place.run("--no-stream"), 4)
+    run = r.place.only_run()
+    expect(r.place.call("resume", run, "--limits", "turns=2", "--no-stream"), 4)
+    (r.place.dir / ".caisson/key").write_bytes(b"x" * 32)
+    expect(r.place.call("resume", run), 1, "decision is not signed")
+    r.close()
+
+
+@test
 def a_hand_off_says_why():
     def answer(body):
         if "You review" in body.get("instructions", ""):

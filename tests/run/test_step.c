@@ -19,52 +19,6 @@ TEST(a_reply_without_calls_is_the_final_answer)
   end(&p);
 }
 
-#define NUL_CALL(id, name, args)                                                                   \
-  "{\"type\":\"function_call\",\"call_id\":\"" id "\",\"name\":\"" name "\",\"arguments\":\"" args \
-  "\"}"
-
-TEST(a_nul_in_a_call_does_not_make_it_look_like_another)
-{
-  struct play p;
-  begin(&p, "{}");
-  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
-  play(&p, CSN_EV_MODEL_REPLIED,
-       "{\"effect\":2,\"items\":[" NUL_CALL("a", "exec\\u0000x", "{}\\u0000rm") "]}",
-       "tool_call@4");
-  assert_true(csn_str_find(last_effect(&p), CSN_STR("exec\xef\xbf\xbdx"), 0) != SIZE_MAX);
-  assert_true(csn_str_find(last_effect(&p), CSN_STR("{}\xef\xbf\xbdrm"), 0) != SIZE_MAX);
-  end(&p);
-}
-
-TEST(a_call_id_with_a_nul_fails_the_run)
-{
-  struct play p;
-  begin(&p, "{}");
-  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
-  play(&p, CSN_EV_MODEL_REPLIED,
-       "{\"effect\":2,\"items\":[" CALL("b", "x") "," NUL_CALL("a\\u0000b", "x", "{}") "]}",
-       "finish@4");
-  assert_string_equal(p.st.reason, "model");
-  assert_int_equal(p.st.tool_calls, 0);
-  end(&p);
-}
-
-TEST(a_reply_with_thousands_of_calls_fails_the_run)
-{
-  struct play p;
-  csn_auto(csn_buf_finip) csn_buf reply = CSN_BUF(1 << 20);
-  begin(&p, "{}");
-  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
-  csn_buf_addz(&reply, "{\"effect\":2,\"items\":[" CALL("c", "x"));
-  for (int i = 0; i < 5000; i++)
-    csn_buf_addz(&reply, "," CALL("c", "x"));
-  csn_buf_addz(&reply, "]}");
-  play(&p, CSN_EV_MODEL_REPLIED, reply.p, "finish@4");
-  assert_string_equal(p.st.reason, "model");
-  assert_non_null(strstr(p.st.message, "5001 tool calls"));
-  end(&p);
-}
-
 TEST(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs)
 {
   struct play p;
@@ -702,6 +656,22 @@ TEST(something_may_be_added_in_every_phase)
   end(&p);
 }
 
+TEST(a_run_that_a_limit_ended_goes_on_when_it_is_raised)
+{
+  struct play p;
+  static const char agent[] = "{\"limits\":{\"turns\":1}}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "finish@6");
+  play(&p, CSN_EV_RESUMED, "{\"ask\":[],\"limits\":{\"turns\":2}}", "model_call@8");
+  reread(&p, agent);
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(8, "x"), "finish@10");
+  assert_int_equal(p.st.outcome, CSN_RUN_DONE);
+  assert_int_equal(p.st.turns, 2);
+  end(&p);
+}
+
 TEST(events_that_do_not_belong_are_refused_and_change_nothing)
 {
   struct play p;
@@ -764,9 +734,6 @@ TEST(every_row_of_the_table_was_taken)
 }
 
 RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
-          RUN(a_nul_in_a_call_does_not_make_it_look_like_another),
-          RUN(a_call_id_with_a_nul_fails_the_run),
-          RUN(a_reply_with_thousands_of_calls_fails_the_run),
           RUN(a_sandbox_opens_before_the_first_model_call_and_closes_after_the_outputs),
           RUN(a_sandbox_that_cannot_be_made_ends_the_run),
           RUN(the_next_turn_waits_for_all_calls_and_takes_results_in_any_order),
@@ -794,6 +761,7 @@ RUN_TESTS("run/step", RUN(a_reply_without_calls_is_the_final_answer),
           RUN(a_human_may_be_asked_whether_a_budget_may_be_used_up),
           RUN(what_has_no_room_is_summed_up_and_that_can_be_cut_short),
           RUN(something_may_be_added_in_every_phase),
+          RUN(a_run_that_a_limit_ended_goes_on_when_it_is_raised),
           RUN(events_that_do_not_belong_are_refused_and_change_nothing),
           RUN(a_state_written_and_read_goes_on_alike), STEP_SAVE_TESTS,
           RUN(every_row_of_the_table_was_taken))

@@ -284,6 +284,9 @@ cli_await(cli_show *s, csn_run *r, csn_err *err)
   }
   if (res.state == CSN_RUN_INTERRUPTED)
     cli_note(c, "stopped; go on with: caisson resume %s", res.run);
+  if (csn_str_eq(res.reason, CSN_STR("turns")) || csn_str_eq(res.reason, CSN_STR("wall")) ||
+      csn_str_eq(res.reason, CSN_STR("budget_exhausted")))
+    cli_note(c, "go on with: caisson resume %s --limits KEY=VALUE", res.run);
   double seconds = (double)(csn_now_ns() - s->live.began_ns) / 1e9;
   char cost[40] = "";
   if (res.cost_usd > 0)
