@@ -164,18 +164,28 @@ def streams_that_are_cut_lead_to_the_next_model():
 
 @test
 def a_server_that_hangs_is_left_after_its_time_out():
-    def hang(nth, body, stream):
-        def pieces():
-            yield b": so far\n\n"
-            time.sleep(8)
-        return 200, "text/event-stream", pieces()
+    def hang(api, before_head):
+        def answer(nth, body, stream):
+            def pieces():
+                yield good(api, "first", True)[2][:40]
+                time.sleep(8)
+            if before_head:
+                time.sleep(8)
+            return 200, "text/event-stream", pieces()
 
-    t = Two("chat", hang, {"settings": {"retry": {"max_retries": 0}}}, timeout=1)
-    began = time.monotonic()
-    same(expect(t.place.run(), 0).stdout, "second\n")
-    assert time.monotonic() - began < 6, "it waited for the server"
-    same(calls(t.place.records()), [("one/m", "first"), ("two/n", "failed")])
-    t.close()
+        t = Two(api, answer, {"settings": {"retry": {"max_retries": 0}}}, timeout=1)
+        began = time.monotonic()
+        same(expect(t.place.run(), 0).stdout, "second\n")
+        assert time.monotonic() - began < 6, "it waited for the server"
+        records = t.place.records()
+        same(calls(records), [("one/m", "first"), ("two/n", "failed")])
+        failed, = [r["data"]["error"] for r in records if r["kind"] == "model_failed"]
+        same(failed["code"], "timeout")
+        t.close()
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(hang, api, before) for api in APIS for before in (True, False)]:
+            done.result()
 
 
 @test

@@ -153,6 +153,31 @@ def limits_that_were_raised_in_the_database_are_refused():
 
 
 @test
+def a_request_has_the_members_that_the_api_knows_and_no_others():
+    schema = {"properties": {"a": {"type": "integer", "description": "first"}, "b": {"type": "integer"}}}
+    agent = {"instructions": "sys", "handoffs": ["B"], "agents": [{"name": "B", "description": "does b", "capabilities": []}],
+             "tools": [{"name": "add", "description": "Add numbers.", "schema": schema, "command": ["true"]}, {"hosted": "web_search"}],
+             "sandbox": {"backend": "local"}, "output_schema": {"properties": {"response": {"type": "array", "items": {"type": "integer"}}}},
+             "settings": {"temperature": 0.1, "tool_choice": "add", "verbosity": "low", "top_logprobs": 2}}
+    r = Run(lambda body: reply(message('{"response":[1]}')), **agent)
+    expect(r.place.run("--no-stream", task="hi"), 0)
+    body, = r.bodies()
+    closed = {"additionalProperties": False, "required": ["a", "b"]}
+    same(body, {
+        "model": "m", "include": ["message.output_text.logprobs"], "input": [{"content": "hi", "role": "user"}], "instructions": "sys",
+        "temperature": 0.1, "top_logprobs": 2, "tool_choice": {"type": "function", "name": "add"},
+        "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "final_output", "strict": True, "schema": {
+            "type": "object", "additionalProperties": False, "required": ["response"],
+            "properties": {"response": {"type": "array", "items": {"type": "integer"}}}}}},
+        "tools": [{"type": "function", "name": "add", "description": "Add numbers.", "strict": True,
+                   "parameters": {"type": "object", "properties": schema["properties"], **closed}},
+                  {"type": "web_search", "filters": None, "user_location": None, "search_context_size": "medium"},
+                  {"type": "function", "name": "transfer_to_b", "strict": True, "description": "Handoff to the B agent to handle the request. does b",
+                   "parameters": {"additionalProperties": False, "type": "object", "properties": {}, "required": []}}]})
+    r.close()
+
+
+@test
 def a_hand_off_says_why():
     def answer(body):
         if "You review" in body.get("instructions", ""):

@@ -256,6 +256,16 @@ feed_once(const csn_model_ops *ops, const struct head *h, const csn_model_reques
   csn_buf_fini(&d.now);
 }
 
+/* What a run acts on: numbers of tokens may come behind it, and be missed. */
+static csn_str
+items_of(const csn_buf *rendered)
+{
+  csn_str s = csn_buf_str(rendered);
+  size_t from = csn_str_find(s, CSN_STR("\n\"items\":["), 0);
+  size_t to = csn_str_find(s, CSN_STR("],\n\"usage\""), 0);
+  return from == SIZE_MAX || to == SIZE_MAX ? s : csn_strn(s.p + from, to - from);
+}
+
 static void
 check_reply(csn_arena *a, const csn_model_ops *ops, const char *dir, const char *name,
             csn_str reply, const csn_model_request *rq)
@@ -272,6 +282,8 @@ check_reply(csn_arena *a, const csn_model_ops *ops, const char *dir, const char 
     feed_once(ops, &h, rq, cut / 2, cut, &part);
     if (whole.rc == 0 && part.rc < 0)
       assert_int_equal(part.rc, CSN_E_UNAVAILABLE);
+    else if (whole.rc == 0 && !csn_str_eq(items_of(&part.text), items_of(&whole.text)))
+      fail_msg("%s, cut off at %zu, is taken for %s", name, cut, part.text.p);
   }
   csn_buf_fini(&whole.text);
   csn_buf_fini(&part.text);
