@@ -383,4 +383,73 @@ def a_wrong_answer_to_the_handshake_is_no_websocket():
     same(s.taken, [])
 
 
+def chat(p, *lines):
+    return p.call("chat", "agent.yaml", stdin="".join(line + "\n" for line in lines))
+
+
+@test
+def the_runs_of_a_process_share_a_connection_that_rests():
+    if MISSING:
+        return MISSING
+    s = Sockets(turns([message("one")]))
+    expect(chat(place(s.url), "a", "b", "c"), 0)
+    same((s.connections, len(s.requests)), (1, 3))
+    s.close()
+
+
+@test
+def further_headers_are_in_the_handshake():
+    if MISSING:
+        return MISSING
+    s = Sockets(turns([message("one")]))
+    expect(place(s.url, settings={**QUICK, "extra_headers": {"X-Team": "red"}}).run(), 0)
+    same(s.heads[0][1]["x-team"], "red")
+    s.close()
+
+
+@test
+def a_server_that_hangs_is_left_after_its_time_out_and_the_connection_with_it():
+    if MISSING:
+        return MISSING
+
+    async def answer(nth, request, ws):
+        if nth == 0:
+            await asyncio.sleep(20)
+        else:
+            await turns([message("late")])(nth, request, ws)
+    s = Sockets(answer)
+    p = place(s.url)
+    provider = json.loads((p.dir / "caisson.yaml").read_text())
+    provider["providers"]["ws"]["timeout"] = 1
+    p.write("caisson.yaml", json.dumps(provider))
+    same(expect(p.run(), 0).stdout, "late\n")
+    same((s.connections, len(notes(p))), (2, 1))
+    s.close()
+
+
+@test
+def a_cancelled_call_drops_its_connection():
+    if MISSING:
+        return MISSING
+    began = threading.Event()
+
+    async def answer(nth, request, ws):
+        if nth == 0:
+            began.set()
+            await ws.wait_closed()
+        else:
+            await turns([message("next")])(nth, request, ws)
+    s = Sockets(answer)
+    p = place(s.url)
+    talk = subprocess.Popen([caisson, "chat", "agent.yaml"], cwd=p.dir, env=p.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    talk.stdin.write("a\n")
+    talk.stdin.flush()
+    assert began.wait(20)
+    talk.send_signal(signal.SIGINT)
+    out, err = talk.communicate("b\n", timeout=30)
+    same(out, "next\n")
+    same(s.connections, 2)
+    s.close()
+
+
 sys.exit(finish())

@@ -396,8 +396,41 @@ TEST(what_real_servers_sent_is_understood)
   }
 }
 
+TEST(what_an_api_cannot_say_is_refused)
+{
+  static const struct {
+    const char *api, *item, *text;
+  } rows[] = {
+      {"chat", "{\"type\":\"item_reference\",\"id\":\"x\"}", "item_reference"},
+      {"chat", "{\"type\":\"compaction\",\"encrypted_content\":\"x\"}", "compaction"},
+      {"chat", "{\"role\":\"user\",\"content\":[{\"type\":\"hologram\"}]}",
+       "no content of type 'hologram'"},
+      {"chat", "{\"role\":\"user\",\"content\":[{\"type\":\"input_image\",\"file_id\":\"f\"}]}",
+       "images by URL or data URL only"},
+      {"chat", "{\"role\":\"root\",\"content\":\"x\"}", "unknown role 'root'"},
+      {"anthropic", "{\"type\":\"item_reference\",\"id\":\"x\"}", "item_reference"},
+      {"anthropic", "{\"role\":\"user\",\"content\":[{\"type\":\"input_audio\"}]}",
+       "'input_audio'"},
+      {"gemini", "{\"type\":\"compaction\"}", "compaction"},
+      {"gemini", "{\"role\":\"user\",\"content\":[{\"type\":\"input_file\",\"file_id\":\"f\"}]}",
+       "by URL or data URL only"},
+  };
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    const csn_model_ops *ops = csn_model_find(csn_cstr(rows[i].api));
+    csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(4096), path = CSN_BUF(1000);
+    csn_err err = {0};
+    csn_str item = csn_cstr(rows[i].item);
+    csn_endpoint ep = {.base_url = CSN_STR("http://localhost")};
+    csn_model_request rq = {.model = CSN_STR("m"), .items = &item, .n_items = 1};
+    assert_int_equal(ops->encode(&ep, &rq, &body, &path, &err), CSN_E_UNSUPPORTED);
+    if (!strstr(err.msg, rows[i].text))
+      fail_msg("row %zu: got %s, expected %s", i, err.msg, rows[i].text);
+  }
+}
+
 RUN_TESTS("model/golden", RUN(responses_bodies_and_replies_are_as_recorded),
           RUN(chat_bodies_and_replies_are_as_recorded),
           RUN(anthropic_bodies_and_replies_are_as_recorded),
           RUN(bedrock_bodies_and_replies_are_as_recorded),
-          RUN(gemini_bodies_and_replies_are_as_recorded), RUN(what_real_servers_sent_is_understood))
+          RUN(gemini_bodies_and_replies_are_as_recorded), RUN(what_real_servers_sent_is_understood),
+          RUN(what_an_api_cannot_say_is_refused))

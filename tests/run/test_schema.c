@@ -39,6 +39,18 @@ static const struct {
      "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#/$defs/A\"}},"
      "\"$defs\":{\"A\":{\"type\":\"string\"}},\"additionalProperties\":false,\"required\":[\"a\"]"
      "}"},
+    {"definitions of the older name, and an allOf of several",
+     "{\"definitions\":{\"P\":{\"properties\":{\"x\":{}}}},\"type\":\"object\",\"properties\":{"
+     "\"a\":{\"allOf\":[{\"properties\":{\"y\":{}}},{\"properties\":{\"z\":{}}}]}}}",
+     "{\"definitions\":{\"P\":{\"properties\":{\"x\":{}},\"type\":\"object\","
+     "\"additionalProperties\":false,\"required\":[\"x\"]}},\"type\":\"object\",\"properties\":{"
+     "\"a\":{\"allOf\":[{\"properties\":{\"y\":{}},\"type\":\"object\","
+     "\"additionalProperties\":false,\"required\":[\"y\"]},{\"properties\":{\"z\":{}},\"type\":"
+     "\"object\",\"additionalProperties\":false,\"required\":[\"z\"]}]}},"
+     "\"additionalProperties\":false,\"required\":[\"a\"]}"},
+    {"a list of types", "{\"type\":[\"object\"],\"properties\":{\"a\":{}}}",
+     "{\"type\":[\"object\"],\"properties\":{\"a\":{}},\"additionalProperties\":false,"
+     "\"required\":[\"a\"]}"},
     {"an open object", "{\"type\":\"object\",\"additionalProperties\":true}", NULL},
     {"anyOf at the root", "{\"anyOf\":[{\"type\":\"object\"}]}", NULL},
     {"a reference to elsewhere",
