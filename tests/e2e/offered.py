@@ -112,11 +112,13 @@ def a_hand_off_goes_before_a_result_that_would_be_the_answer():
 
 @test
 def a_filter_changes_what_is_seen_and_not_what_the_session_keeps():
-    p, server = place([call("transfer_to_b", "{}")], [message("from b")], agents=[{"name": "b"}], handoffs=[{"agent": "b", "filter": "last"}])
+    p, server = place([message("before")], [call("transfer_to_b", "{}")], [message("from b")], agents=[{"name": "b"}],
+                      handoffs=[{"agent": "b", "filter": "last"}])
     expect(p.run("--no-stream", "--session", "s"), 0)
-    same([i.get("role", i.get("type")) for i in bodies(server)[1]["input"]], ["user"])
+    expect(p.run("--no-stream", "--session", "s", task="now"), 0)
+    same(bodies(server)[2]["input"], [{"role": "user", "content": "now"}])
     kept = lines_of(expect(p.call("session", "show", "s", "--json"), 0).stdout)
-    same([i.get("role", i.get("type")) for i in kept], ["user", "function_call", "function_call_output", "assistant"])
+    same([i.get("role", i.get("type")) for i in kept], ["user", "assistant", "user", "function_call", "function_call_output", "assistant"])
 
 
 @test

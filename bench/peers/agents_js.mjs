@@ -2,7 +2,7 @@
 // The same work with OpenAI's Agents SDK for JavaScript: lines "sample CASE SIDE VALUE" like those
 // of bench/*.c, for the server at OPENAI_BASE_URL (bench/mockmodel).
 //
-//   node --expose-gc agents.mjs turns N | deltas N | beside N     (PEER_JS: a folder with node_modules)
+//   node --expose-gc agents_js.mjs turns N | deltas N | beside N     (PEER_JS: a folder with node_modules)
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";

@@ -2,7 +2,7 @@
 """The same work with OpenAI's Agents SDK for Python: lines "sample CASE SIDE VALUE" like those of
 bench/*.c, for the server at OPENAI_BASE_URL (bench/mockmodel).
 
-usage: agents.py turns N | deltas N | beside N"""
+usage: agents_python.py turns N | deltas N | beside N"""
 import asyncio, gc, resource, sys, time
 
 from agents import Agent, Runner, function_tool, set_tracing_disabled
