@@ -170,4 +170,27 @@ status = finish()
 for server in SERVERS.values():
     if not server.missing:
         server.close()
+@test
+def a_cluster_is_not_followed():
+    """A server that says that the keys are elsewhere: the first answer ends it, nothing else is asked."""
+    import socketserver
+    asked = []
+
+    class Elsewhere(socketserver.StreamRequestHandler):
+        def handle(self):
+            while line := self.rfile.readline():
+                words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2] for _ in range(int(line[1:]))]
+                asked.append(words[0])
+                self.wfile.write(b"-MOVED 1 127.0.0.1:1\r\n" if words[0] == b"EVAL" else b"+OK\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        p = place()
+        done = p.call("session", "ls", env={"CAISSON_SESSIONS": f"redis://127.0.0.1:{server.server_address[1]}/0"})
+        server.shutdown()
+    expect(done, 1, "MOVED 1 127.0.0.1:1")
+    same(asked.count(b"EVAL"), 1)
+
+
 sys.exit(status)

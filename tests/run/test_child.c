@@ -2,6 +2,8 @@
  *
  * Agents that are called as tools: runs of their own, in the same workspace,
  * which wait, stop and go on with the run that called them. */
+#include <sched.h>
+
 #include "bench.h"
 #include "run/driver.h"
 
@@ -374,6 +376,45 @@ TEST(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it)
   }
 }
 
+/* ---- who listens ---- */
+
+struct alone {
+  atomic_int inside, met;
+  int told;
+};
+
+static void
+listen_alone(void *user, const char *run, const char *type, int64_t seq, csn_str data)
+{
+  struct alone *l = user;
+  (void)run, (void)type, (void)seq, (void)data;
+  l->met += atomic_fetch_add(&l->inside, 1) > 0;
+  sched_yield(); /* another one has the time to come in */
+  l->told++;
+  atomic_fetch_sub(&l->inside, 1);
+}
+
+TEST(one_listener_is_told_by_a_run_and_those_it_calls_one_at_a_time)
+{
+  struct bench b;
+  struct alone l = {0};
+  csn_tool t;
+  csn_err err;
+  csn_run *r = NULL;
+  bench_init(&b, BOSS);
+  make_twins(&b, &t);
+  bench_set(&b, "approvals", "[]");
+  csn_run_options o = {.listener = listen_alone, .user = &l};
+  for (int i = 0; i < 20; i++) {
+    OK(csn_run_start(b.rt, b.agent, CSN_STR("go"), &o, &r, &err), &err);
+    assert_int_equal(bench_await(&b, r).state, CSN_RUN_DONE);
+    csn_run_free(r);
+  }
+  assert_int_equal(atomic_load(&l.met), 0);
+  assert_true(l.told > 20 * 20);
+  bench_fini(&b);
+}
+
 /* ---- guardrails on the call of an agent ---- */
 
 static int
@@ -432,4 +473,5 @@ RUN_TESTS("run/child", RUN(an_agent_is_called_and_answers),
           RUN(of_two_that_wait_with_equal_ids_the_one_that_is_meant_is_decided),
           RUN(at_rest_both_are_decided_by_their_names),
           RUN(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it),
+          RUN(one_listener_is_told_by_a_run_and_those_it_calls_one_at_a_time),
           RUN(guardrails_look_at_its_input_and_at_its_answer))

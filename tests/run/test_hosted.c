@@ -52,6 +52,33 @@ TEST(doubts_of_the_provider_and_questions_of_a_server_wait_for_a_human)
   }
 }
 
+TEST(guardrails_look_at_what_is_asked_for_and_at_functions_results_only)
+{
+  static const struct {
+    const char *reply, *result;
+  } rows[] = {{REPLY(2, LOOK("")), OUT(6, "computer_call_output")},
+              {REPLY(2, ASK), OUT(6, "mcp_approval_response")}};
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct play p;
+    begin(&p, "{\"name\":\"a\",\"approvals\":[{\"do\":\"allow\"}],\"guardrails\":[{\"callback\":"
+              "\"g\",\"on\":\"tool_input\"},{\"callback\":\"h\",\"on\":\"tool_output\"}]}");
+    play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+    play(&p, CSN_EV_MODEL_REPLIED, rows[i].reply, "callback@4");
+    play(&p, CSN_EV_CALLBACK_RETURNED, "{\"effect\":4}", "tool_call@6");
+    play(&p, CSN_EV_TOOL_RETURNED, rows[i].result, "model_call@8");
+    end(&p);
+  }
+  struct play p; /* a hand-off is no call of a tool to them */
+  begin(&p,
+        "{\"name\":\"a\",\"handoffs\":[{\"agent\":\"b\",\"tool\":\"to_b\"}],\"agents\":[{\"name\":"
+        "\"b\"}],\"guardrails\":[{\"callback\":\"g\",\"on\":\"tool_input\"},{\"callback\":\"h\","
+        "\"on\":\"tool_output\"}]}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("c", "to_b") "]}", "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "c"), "model_call@6");
+  end(&p);
+}
+
 static void
 answer_is(const struct csn_call_answer *a, const char *want)
 {
@@ -87,4 +114,5 @@ TEST(each_kind_of_call_has_its_kind_of_answer)
 
 RUN_TESTS("run/hosted", RUN(an_action_on_a_computer_is_a_call_of_that_name),
           RUN(doubts_of_the_provider_and_questions_of_a_server_wait_for_a_human),
-          RUN(each_kind_of_call_has_its_kind_of_answer))
+          RUN(each_kind_of_call_has_its_kind_of_answer),
+          RUN(guardrails_look_at_what_is_asked_for_and_at_functions_results_only))

@@ -231,9 +231,33 @@ TEST(guardrails_on_input_look_at_what_is_added_alone)
   bench_fini(&b);
 }
 
+TEST(a_tool_that_is_not_given_again_is_told_to_the_model)
+{
+  struct bench b;
+  csn_err err;
+  char id[40];
+  bench_init(&b, "rules:\n- {name: first, when: {first: true}, reply: [{count: {x: a}}]}\n"
+                 "- {name: end, reply: \"${output}\"}\n");
+  bench_tool(&b, "count", bench_count);
+  bench_set(&b, "approvals", "[{\"tool\":\"*\",\"do\":\"ask\"}]");
+  csn_run *r = bench_start(&b);
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+  csn_run_free(r);
+  OK(csn_run_resume(b.rt, csn_cstr(id), NULL, &r, &err), &err);
+  OK(csn_run_decide(r, CSN_STR(""), &yes, &err), &err);
+  csn_result res = bench_await(&b, r);
+  assert_int_equal(res.state, CSN_RUN_DONE);
+  assert_true(csn_str_find(res.output, CSN_STR("count"), 0) != SIZE_MAX);
+  assert_int_equal(atomic_load(&b.calls), 0);
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
 RUN_TESTS("run/input", RUN(items_and_parts_become_a_list_or_name_the_mistake),
           RUN(a_run_begins_with_items_and_a_picture),
           RUN(what_is_added_waits_for_the_next_turn_wherever_the_run_is),
           RUN(a_run_that_waits_is_told_more_and_hears_it_after_the_decision),
           RUN(what_a_run_at_rest_was_told_is_in_its_journal),
-          RUN(guardrails_on_input_look_at_what_is_added_alone))
+          RUN(guardrails_on_input_look_at_what_is_added_alone),
+          RUN(a_tool_that_is_not_given_again_is_told_to_the_model))

@@ -286,6 +286,52 @@ TEST(a_function_says_what_the_next_agent_sees)
   bench_fini(&b);
 }
 
+static int
+answer_nonsense(void *user, csn_scope *sc, const csn_json *in, csn_buf *out, csn_err *err)
+{
+  (void)sc, (void)err;
+  csn_buf_addz(out, user);
+  return 0;
+}
+
+TEST(a_filter_that_answers_something_else_ends_the_run)
+{
+  static char list[] = "[]", text[] = "{\"items\":\"x\"}", empty[] = "{\"items\":[]}",
+              numbers[] = "{\"items\":[1]}";
+  char *const answers[] = {list, text, empty, numbers};
+  for (size_t i = 0; i < CSN_COUNT(answers); i++) {
+    struct bench b;
+    csn_err err;
+    bench_init(&b, CODER);
+    bench_write(&b, "reviewer.yaml", "rules: [{name: end, reply: never}]\n");
+    load(&b, FILE("{agent: reviewer, filter: {callback: f}}"));
+    csn_callback cb = {.size = sizeof cb, .name = "f", .fn = answer_nonsense, .user = answers[i]};
+    OK(csn_agent_add_callback(b.agent, &cb, &err), &err);
+    csn_run *r = bench_start(&b);
+    csn_result res = bench_await(&b, r);
+    assert_int_equal(res.state, CSN_RUN_FAILED);
+    STR_EQ(res.reason, "callback");
+    csn_run_free(r);
+    bench_fini(&b);
+  }
+}
+
+TEST(guardrails_on_input_are_those_of_the_first_agent_only)
+{
+  struct play p;
+  static const char agent[] =
+      "{\"name\":\"a\",\"handoffs\":[{\"agent\":\"b\",\"tool\":\"transfer_to_b\"}],\"agents\":[{"
+      "\"name\":\"b\",\"guardrails\":[{\"callback\":\"g\",\"on\":\"input\",\"blocking\":true}]}]}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  hand_off(&p, 2, "transfer_to_b", "model_call@6"); /* and no callback before or beside it */
+  last_holds(&p, "\"agent\":\"b\"");
+  play(&p, CSN_EV_INPUT, MORE, "");
+  play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(6, "x"), "callback@9");
+  STR_EQ(last_effect(&p), "{\"for\":\"added\",\"callbacks\":[\"g\"],\"of\":7}"); /* but of this */
+  end(&p);
+}
+
 TEST(what_cannot_be_is_an_error_before_the_run)
 {
   static const struct {
@@ -382,5 +428,7 @@ RUN_TESTS("run/team", RUN(a_hand_off_waits_for_the_turn_and_the_first_one_counts
           RUN(a_filter_leaves_messages_or_the_last_one),
           RUN(members_made_by_a_program_have_their_tools_also_after_a_resume),
           RUN(a_function_says_what_the_next_agent_sees),
+          RUN(a_filter_that_answers_something_else_ends_the_run),
+          RUN(guardrails_on_input_are_those_of_the_first_agent_only),
           RUN(what_cannot_be_is_an_error_before_the_run),
           RUN(two_things_of_one_name_are_an_error_before_the_run_that_names_both))
