@@ -40,6 +40,8 @@ CSN_API int csn_sandbox_destroy(csn_sandbox *sb, csn_scope *sc, csn_err *err) CS
 /* What to look for, and what was done. */
 typedef struct csn_sandbox_sweep {
   const char *owner; /* of spec.label; NULL: whosever */
+  int64_t young_ms;  /* one that is no older and never ran may be about to: it stays; 0: a minute,
+                        negative: none */
   /* Whether a sandbox that nobody uses stays: that of the label "OWNER/NAME", NULL
    * for one without. */
   bool (*is_wanted)(void *user, const char *label);

@@ -217,6 +217,9 @@ open_again(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, cs
     rc = take_id(d, id, err);
   if (rc == 0)
     rc = ask(d, sc, "GET", d->id, "/json", d->arena, &v, err);
+  char was[CSN_DOCKER_ID + 1];
+  memcpy(was, d->id, sizeof was);
+  d->id[0] = '\0'; /* nothing is done to one that is not ours */
   if (rc < 0)
     return rc;
   const csn_json *config = csn_json_get(v, "Config"), *host = csn_json_get(v, "HostConfig");
@@ -225,7 +228,8 @@ open_again(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, cs
           user = csn_json_str(config, "User", (csn_str){0});
   if (!csn_str_eq(label, csn_cstr(spec->label)) || !csn_str_eq(root, csn_cstr(d->base.root)) ||
       uid < 1 || uid > INT32_MAX || gid < 0 || gid > INT32_MAX || !user.n)
-    return csn_fail(err, CSN_E_CONFLICT, "container %.12s is not what was made for this", d->id);
+    return csn_fail(err, CSN_E_CONFLICT, "container %.12s is not what was made for this", was);
+  memcpy(d->id, was, sizeof was);
   d->user = csn_arena_dup(d->arena, user).p;
   d->base.uid = (int)uid;
   d->base.gid = (int)gid;
@@ -413,8 +417,9 @@ sweep_one(const struct csn_docker *d, csn_scope *sc, const csn_json *v,
   csn_str got = csn_json_str(v, "Id", (csn_str){0}),
           text = csn_json_str(csn_json_get(v, "Labels"), CSN_DOCKER_LABEL, (csn_str){0});
   size_t n = how->owner ? strlen(how->owner) : 0;
+  int64_t young_s = how->young_ms ? how->young_ms / 1000 : YOUNG_S;
   bool is_new = csn_str_eq(csn_json_str(v, "State", (csn_str){0}), CSN_STR("created")) &&
-                csn_json_int(v, "Created", 0) + YOUNG_S > time(NULL);
+                csn_json_int(v, "Created", 0) + young_s > time(NULL);
   if (got.n != CSN_DOCKER_ID || text.n >= sizeof label || is_new)
     return 0;
   snprintf(id, sizeof id, "%.*s", (int)got.n, got.p);

@@ -223,14 +223,23 @@ put_limits(csn_jw *w, const csn_sandbox_limits *l)
 static void
 put_mounts(const struct csn_docker *d, csn_jw *w)
 {
-  csn_auto(csn_buf_finip) csn_buf home = CSN_BUF(200);
-  csn_buf_addf(&home, "rw,exec,nosuid,nodev,uid=%d,gid=%d,mode=700", d->base.uid, d->base.gid);
+  static const struct {
+    const char *path, *how;
+  } folders[] = {{"/tmp", "exec,mode=1777"},
+                 {"/var/tmp", "exec,mode=1777"},
+                 {"/run", "noexec,mode=755"},
+                 {HOME, "exec,mode=700"}};
   csn_jw_key(w, "Tmpfs");
   csn_jw_obj(w);
-  put_text(w, "/tmp", "rw,exec,nosuid,nodev,mode=1777");
-  put_text(w, "/var/tmp", "rw,exec,nosuid,nodev,mode=1777");
-  put_text(w, "/run", "rw,noexec,nosuid,nodev,mode=1777");
-  put_text(w, HOME, d->base.uid > 0 ? home.p : "rw,exec,nosuid,nodev,mode=1777");
+  for (size_t i = 0; i < CSN_COUNT(folders); i++) {
+    csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(200);
+    csn_buf_addf(&text, "rw,nosuid,nodev,%s", folders[i].how);
+    if (d->base.uid > 0) /* a folder that the image has keeps its mode, so it is the user's */
+      csn_buf_addf(&text, ",uid=%d,gid=%d", d->base.uid, d->base.gid);
+    else
+      csn_buf_addz(&text, ",mode=1777");
+    put_text(w, folders[i].path, text.p);
+  }
   csn_jw_end(w);
   csn_jw_key(w, "Mounts");
   csn_jw_arr(w);
