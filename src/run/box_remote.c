@@ -21,11 +21,11 @@ csn_box_is_remote(const csn_run *r)
 }
 
 int
-csn_box_label(csn_rt *rt, const char *name, csn_buf *out, csn_err *err)
+csn_box_label(const char *state_path, const char *name, csn_buf *out, csn_err *err)
 {
   struct utsname u;
   char hex[65];
-  csn_auto(csn_freep) char *path = realpath(rt->state_path, NULL);
+  csn_auto(csn_freep) char *path = realpath(state_path, NULL);
   if (!path || uname(&u) < 0)
     return csn_fail_errno(err, "the state folder's path");
   csn_auto(csn_buf_finip) csn_buf all = CSN_BUF(1 << 16);
@@ -38,7 +38,7 @@ csn_box_label(csn_rt *rt, const char *name, csn_buf *out, csn_err *err)
 }
 
 bool
-csn_box_wants(csn_rt *rt, const char *label)
+csn_box_wants(int state_fd, const char *label)
 {
   char path[160];
   struct stat st;
@@ -46,7 +46,7 @@ csn_box_wants(csn_rt *rt, const char *label)
   if (!name || !name[1] || strlen(name) > 80 || strchr(name + 1, '/') || name[1] == '.')
     return false;
   snprintf(path, sizeof path, "sandboxes/%s/" STATE, name + 1);
-  return fstatat(rt->state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  return fstatat(state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 bool
@@ -63,7 +63,7 @@ csn_box_remote_spec(csn_run *r, csn_arena *a, csn_sandbox_spec *spec, csn_err *e
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(STATE_MAX), label = CSN_BUF(200);
   spec->workspace_fd = spec->lock_fd = -1;
   spec->keep = true;
-  int rc = csn_box_label(r->rt, csn_journal_id(r->journal), &label, err);
+  int rc = csn_box_label(r->rt->state_path, csn_journal_id(r->journal), &label, err);
   if (rc < 0)
     return rc;
   spec->label = csn_arena_dup(a, csn_buf_str(&label)).p;

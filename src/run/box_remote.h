@@ -14,11 +14,12 @@
 #include "sandbox/stage.h"
 
 bool csn_box_is_remote(const csn_run *r);
-/* "OWNER/NAME", or "OWNER" with a NULL name: the state folder's word for
+/* "OWNER/NAME", or "OWNER" with a NULL name: a state folder's word for
  * sandboxes elsewhere, and a run's. */
-int csn_box_label(csn_rt *rt, const char *name, csn_buf *out, csn_err *err) CSN_MUST;
-/* Whether a run of this state folder still needs a sandbox of that label. */
-bool csn_box_wants(csn_rt *rt, const char *label);
+int csn_box_label(const char *state_path, const char *name, csn_buf *out, csn_err *err) CSN_MUST;
+/* Whether a run of that state folder still needs a sandbox of that label, which
+ * may be NULL. */
+bool csn_box_wants(int state_fd, const char *label);
 
 /* Box locked, for all that follows; its folder is open. */
 

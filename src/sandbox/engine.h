@@ -45,6 +45,10 @@ int csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path,
                      int (*fn)(void *user, const csn_json *line, csn_err *err), void *user,
                      csn_err *err) CSN_MUST;
 
+/* Is one there, where DOCKER_HOST or the usual socket says?  *note: what it is,
+ * or why not. */
+bool csn_engine_probe(csn_scope *sc, csn_buf *note);
+
 /* Adds text with all but letters, digits and "-._~" as %XX. */
 void csn_engine_escape(csn_buf *out, csn_str text);
 

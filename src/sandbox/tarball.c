@@ -70,7 +70,10 @@ entry_of(const struct packing *p, const struct stat *st, enum csn_tar_kind kind)
                          .uid = p->how->uid,
                          .gid = p->how->gid,
                          .size = kind == CSN_TAR_FILE ? st->st_size : 0,
-                         .mtime_s = st->st_mtim.tv_sec};
+                         .mtime_s = st->st_mtim.tv_sec,
+                         /* What was changed a moment ago must be newer than what was made of
+                            it before, in the same second. */
+                         .mtime_ns = p->how->paths ? (int32_t)st->st_mtim.tv_nsec : 0};
 }
 
 static int

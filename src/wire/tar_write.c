@@ -64,7 +64,7 @@ static int
 put_extended(csn_tar_writer *w, const csn_tar_entry *e, const char *name, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(CSN_TAR_HEADER_MAX);
-  char number[24];
+  char number[40];
   if (strlen(name) > NAME_LEN)
     add_record(&text, "path", csn_cstr(name));
   if (e->kind == CSN_TAR_SYMLINK && strlen(e->link) > NAME_LEN)
@@ -72,8 +72,11 @@ put_extended(csn_tar_writer *w, const csn_tar_entry *e, const char *name, csn_er
   snprintf(number, sizeof number, "%lld", (long long)e->size);
   if (e->size >> OCTAL_MAX_BITS)
     add_record(&text, "size", csn_cstr(number));
-  snprintf(number, sizeof number, "%lld", (long long)e->mtime_s);
-  if (e->mtime_s < 0 || e->mtime_s >> OCTAL_MAX_BITS)
+  int n = snprintf(number, sizeof number, "%lld", (long long)e->mtime_s);
+  bool has_part = e->mtime_ns > 0 && e->mtime_s >= 0;
+  if (has_part)
+    snprintf(number + n, sizeof number - (size_t)n, ".%09d", e->mtime_ns);
+  if (has_part || e->mtime_s < 0 || e->mtime_s >> OCTAL_MAX_BITS)
     add_record(&text, "mtime", csn_cstr(number));
   int rc = csn_buf_done(&text, "the header of an entry", err);
   if (rc < 0 || text.n == 0)

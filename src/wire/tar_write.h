@@ -18,7 +18,7 @@ typedef struct csn_tar_writer {
 } csn_tar_writer;
 
 /* Begins an entry: a file whose content follows, a folder or a symbolic link.
- * Owners are written as numbers, times as whole seconds. */
+ * Owners are written as numbers; a part of a second in an extended header. */
 int csn_tar_put(csn_tar_writer *w, const csn_tar_entry *e, csn_err *err) CSN_MUST;
 /* As many bytes as the entry said, in pieces. */
 int csn_tar_put_data(csn_tar_writer *w, csn_str bytes, csn_err *err) CSN_MUST;

@@ -133,6 +133,24 @@ TEST(only_what_was_changed_on_a_stage_is_sent)
   world_close(&w);
 }
 
+TEST(what_was_changed_is_newer_than_what_was_made_before_in_the_same_second)
+{
+  struct world w;
+  csn_err err;
+  world_open(&w);
+  const char *const paths[] = {"source", NULL};
+  for (int i = 0; i < 3; i++) { /* one of them is within a second */
+    csn_stage *s = NULL;
+    SAYS(&w, "echo old >source; echo old >built", "");
+    OK(csn_stage_open(&s, NULL, w.sb, w.dir, "1", paths, &err), &err);
+    write_at(csn_stage_fd(s), "source", "new");
+    OK(csn_stage_send(s, NULL, &err), &err);
+    csn_stage_free(s);
+    SAYS(&w, "find source -newer built", "source\n");
+  }
+  world_close(&w);
+}
+
 TEST(a_stage_that_was_sealed_is_sent_after_a_crash_and_another_is_dropped)
 {
   struct world w;
@@ -244,6 +262,7 @@ TEST(an_archive_from_a_sandbox_stays_in_its_folder)
 
 RUN_TESTS("sandbox/stage", RUN(a_folder_goes_in_whole_and_comes_back_the_same),
           RUN(only_what_was_changed_on_a_stage_is_sent),
+          RUN(what_was_changed_is_newer_than_what_was_made_before_in_the_same_second),
           RUN(a_stage_that_was_sealed_is_sent_after_a_crash_and_another_is_dropped),
           RUN(paths_that_lead_out_are_refused_before_anything_runs),
           RUN(removing_takes_folders_and_does_not_mind_what_is_missing),

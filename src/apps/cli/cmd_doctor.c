@@ -17,6 +17,7 @@
 #include "core/fd.h"
 #include "local_models.h"
 #include "sandbox/devices.h"
+#include "sandbox/engine.h"
 
 struct doctor_opts {
   bool json;
@@ -92,6 +93,23 @@ devices(csn_jw *w)
     csn_jw_strz(w, s.note);
     csn_jw_end(w);
   }
+  csn_jw_end(w);
+}
+
+static void
+engine(cli *c, csn_jw *w)
+{
+  csn_auto(csn_buf_finip) csn_buf note = CSN_BUF(2000);
+  bool is_there = csn_engine_probe(&c->scope, &note);
+  csn_jw_key(w, "container engine");
+  csn_jw_obj(w);
+  csn_jw_key(w, "docker");
+  csn_jw_obj(w);
+  csn_jw_key(w, "state");
+  csn_jw_strz(w, is_there ? "there" : "absent");
+  csn_jw_key(w, "note");
+  csn_jw_strz(w, note.p ? note.p : "");
+  csn_jw_end(w);
   csn_jw_end(w);
 }
 
@@ -219,6 +237,7 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   machine(&w);
   bool has_jail = jail(c, &w);
   devices(&w);
+  engine(c, &w);
   state(c, &w);
   keys(&w);
   tools(&w);
@@ -244,7 +263,7 @@ const cli_cmd cmd_doctor = {
     .name = "doctor",
     .brief = "Tell what this machine can do",
     .help = "Kernel and machine; what the jail enforces here, found out by opening one; devices "
-            "that it may be given; the state "
+            "that it may be given; whether a container engine is there; the state "
             "folder; whether model keys are set (never their values); programs that are used when "
             "present; model servers that answer on this machine (Ollama, llama.cpp, vLLM on their "
             "usual "

@@ -435,7 +435,7 @@ static const cli_cmd sandbox_run = {
     .main = run_main,
 };
 
-static const cli_cmd *const subs[] = {&sandbox_run, &cmd_sandbox_port, NULL};
+static const cli_cmd *const subs[] = {&sandbox_run, &cmd_sandbox_port, &cmd_sandbox_gc, NULL};
 
 const cli_cmd cmd_sandbox = {
     .name = "sandbox",

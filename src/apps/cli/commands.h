@@ -21,6 +21,7 @@ extern const cli_cmd cmd_run;
 extern const cli_cmd cmd_runs;
 extern const cli_cmd cmd_sandbox;
 extern const cli_cmd cmd_sandbox_port;
+extern const cli_cmd cmd_sandbox_gc;
 extern const cli_cmd cmd_schema;
 extern const cli_cmd cmd_session;
 extern const cli_cmd cmd_show;

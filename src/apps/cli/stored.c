@@ -126,7 +126,7 @@ each_in_manifest(cli *c, cli_stored *s, const char *id, const csn_json *agent,
   if (!has_any)
     return csn_fail(err, CSN_E_NOT_FOUND, "run %s has no folder of this machine in its workspace",
                     id);
-  return rc;
+  return rc < 0 ? rc : 0; /* and not how many files */
 }
 
 int
