@@ -24,6 +24,12 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
       bytes += strlen(w.argv[args]) + 1;
     for (; w.envp[variables]; variables++)
       bytes += strlen(w.envp[variables]) + 1;
+    size_t reads = 0, writes = 0;
+    for (; w.scope.reads && w.scope.reads[reads]; reads++)
+      bytes += strlen(w.scope.reads[reads]) + 1;
+    for (; w.scope.writes && w.scope.writes[writes]; writes++)
+      bytes += strlen(w.scope.writes[writes]) + 1;
+    assert(reads == w.head.reads && writes == w.head.writes);
     assert(args == w.head.args && variables == w.head.variables && args > 0);
     assert(bytes == n && csn_words_fds(w.head.flags) <= CSN_JAIL_EXEC_FDS);
   }

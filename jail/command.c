@@ -34,6 +34,7 @@ struct start {
   const struct warden *warden;
   const csn_jail_exec *x;
   const char *cwd;
+  const struct csn_scope_words *scope;
   char **argv, **envp;
   int in, out, err, claim; /* claim: -1 for none */
   bool tty;
@@ -166,6 +167,8 @@ child_main(void *arg)
     give_up(s, CSN_COMMAND_AT_SETUP);
   if (chdir(s->cwd) < 0)
     give_up(s, CSN_COMMAND_AT_CWD);
+  if (!csn_jail_scope(s->scope, s->warden->plan->open.root))
+    give_up(s, CSN_COMMAND_AT_SCOPE);
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   execute(s);
@@ -248,8 +251,12 @@ csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count)
       csn_words_split(w->body, n, w->strings, &words) && csn_words_fds(words.head.flags) == count;
   if (good) {
     const csn_jail_exec x = words.head;
-    struct start s = {
-        .cwd = words.cwd, .argv = words.argv, .envp = words.envp, .x = &x, .claim = -1};
+    struct start s = {.cwd = words.cwd,
+                      .scope = &words.scope,
+                      .argv = words.argv,
+                      .envp = words.envp,
+                      .x = &x,
+                      .claim = -1};
     size_t at = 1;
     int master = -1, null = -1;
     s.tty = x.flags & CSN_JAIL_TTY;

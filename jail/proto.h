@@ -222,14 +222,17 @@ enum {
   CSN_JAIL_WITH_STDIN = 2,
   CSN_JAIL_SPLIT = 4,
   CSN_JAIL_WITH_CLAIM = 8,
+  CSN_JAIL_READS_LISTED = 16,  /* of the workspace it may read only what is listed */
+  CSN_JAIL_WRITES_LISTED = 32, /* likewise */
 };
 
 /* Descriptors of an EXEC, in this order: the channel, without TTY stdout, and
  * those that the flags name (stdin, stderr, claim).  The body is this and then
- * cwd, argv and the environment, each string with its NUL. */
+ * cwd, argv, the environment and the paths of the workspace that it may read and
+ * write, each string with its NUL. */
 typedef struct csn_jail_exec {
   uint32_t flags;
-  uint32_t args, variables;
+  uint32_t args, variables, reads, writes;
   uint16_t rows, cols;
   uint32_t uid, gid, n_groups; /* who it is, where the jail has a range of ids */
   uint32_t groups[CSN_JAIL_GROUPS_MAX];

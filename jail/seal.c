@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include "jail/landlock.h"
 #include "jail/proto.h"
 #include "jail/seccomp_filters.h" /* made by the build */
 #include "jail/sys.h"
@@ -50,35 +51,16 @@ drop_bounding_set(uint32_t but)
 
 /* ---- Landlock ---- */
 
-enum {
-  LL_EXECUTE = 1 << 0,
-  LL_WRITE_FILE = 1 << 1,
-  LL_READ_FILE = 1 << 2,
-  LL_READ_DIR = 1 << 3,
-  LL_ALL_V1 = (1 << 13) - 1,
-  LL_REFER = 1 << 13,
-  LL_TRUNCATE = 1 << 14,
-  LL_IOCTL_DEV = 1 << 15,
-  LL_MAKE_CHAR = 1 << 6,
-  LL_MAKE_BLOCK = 1 << 11,
-  LL_RULE_PATH = 1,
-};
-
 /* Device files are made nowhere. */
 #define NO_NODES ((uint64_t)(LL_MAKE_CHAR | LL_MAKE_BLOCK))
-
-struct path_rule {
-  uint64_t access;
-  int32_t fd;
-} __attribute__((packed));
 
 static void
 allow_beneath(int rules, const char *path, uint64_t access)
 {
-  struct path_rule r = {.access = access, .fd = open(path, O_PATH | O_CLOEXEC)};
-  if (r.fd < 0 || syscall(NR_landlock_add_rule, rules, LL_RULE_PATH, &r, 0) < 0)
+  int fd = open(path, O_PATH | O_CLOEXEC);
+  if (!csn_landlock_allow(rules, fd, access))
     csn_jail_fail("allow by Landlock", path);
-  close(r.fd);
+  close(fd);
 }
 
 struct rules {
@@ -93,17 +75,11 @@ static struct rules
 make_rules(bool is_build)
 {
   static const char *const writable[] = {"/tmp", CSN_JAIL_HOME, "/dev/shm"};
-  long abi = syscall(NR_landlock_create_ruleset, NULL, 0, 1);
-  struct rules r = {.abi = abi > 0 ? (int)abi : 0, .fd = -1, .handled = LL_ALL_V1};
+  struct rules r = {.fd = -1};
+  r.abi = csn_landlock_version(&r.handled);
   if (r.abi == 0)
     return r;
-  if (abi >= 2)
-    r.handled |= LL_REFER;
-  if (abi >= 3)
-    r.handled |= LL_TRUNCATE;
-  if (abi >= 5)
-    r.handled |= LL_IOCTL_DEV;
-  r.fd = (int)syscall(NR_landlock_create_ruleset, &r.handled, sizeof r.handled, 0);
+  r.fd = csn_landlock_new(r.handled);
   if (r.fd < 0)
     csn_jail_fail("make Landlock rules", "");
   allow_beneath(r.fd, "/",
@@ -122,7 +98,7 @@ restrict_files(const struct rules *r, const char *workspace)
   if (r->fd < 0)
     return;
   allow_beneath(r->fd, workspace, r->handled & ~NO_NODES);
-  if (syscall(NR_landlock_restrict_self, r->fd, 0) < 0)
+  if (!csn_landlock_apply(r->fd))
     csn_jail_fail("apply Landlock rules", "");
   close(r->fd);
 }

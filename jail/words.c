@@ -9,6 +9,21 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Relative, without empty parts, "." and ".."; "" is the workspace itself. */
+static bool
+is_scope(const char *path)
+{
+  for (const char *p = path; *p;) {
+    size_t n = strcspn(p, "/");
+    if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.'))
+      return false;
+    p += n;
+    if (*p && !*++p)
+      return false;
+  }
+  return true;
+}
+
 bool
 csn_words_split(char *body, size_t n, char **list, struct csn_words *to)
 {
@@ -16,23 +31,37 @@ csn_words_split(char *body, size_t n, char **list, struct csn_words *to)
   if (n <= sizeof *x || body[n - 1] != '\0')
     return false;
   memcpy(x, body, sizeof *x);
-  /* With a NULL after both lists; each count is bounded before they are added. */
-  if (x->args == 0 || x->args > CSN_JAIL_STRINGS_MAX || x->variables > CSN_JAIL_STRINGS_MAX ||
-      x->args + x->variables + 2 > CSN_JAIL_STRINGS_MAX)
+  const bool is_listed[] = {true, true, x->flags & CSN_JAIL_READS_LISTED,
+                            x->flags & CSN_JAIL_WRITES_LISTED};
+  const uint32_t counts[] = {x->args, x->variables, x->reads, x->writes};
+  char **lists[4] = {NULL};
+  uint64_t all = 0;
+  for (size_t i = 0; i < 4; i++) { /* with a NULL after each list */
+    all += is_listed[i] ? counts[i] + 1ull : 0;
+    if (!is_listed[i] && counts[i])
+      return false;
+  }
+  if (x->args == 0 || all > CSN_JAIL_STRINGS_MAX)
     return false;
   const char *end = body + n;
   char *p = body + sizeof *x;
   to->cwd = p;
-  to->argv = list;
-  to->envp = list + x->args + 1;
   p += strlen(p) + 1;
-  for (uint32_t i = 0; i < x->args + x->variables; i++) {
-    if (p >= end)
-      return false;
-    list[i + (i >= x->args)] = p;
-    p += strlen(p) + 1;
+  for (size_t i = 0; i < 4; i++) {
+    if (!is_listed[i])
+      continue;
+    lists[i] = list;
+    for (uint32_t k = 0; k < counts[i]; k++) {
+      if (p >= end || (i >= 2 && !is_scope(p)))
+        return false;
+      *list++ = p;
+      p += strlen(p) + 1;
+    }
+    *list++ = NULL;
   }
-  list[x->args] = list[x->args + 1 + x->variables] = NULL;
+  to->argv = lists[0];
+  to->envp = lists[1];
+  to->scope = (struct csn_scope_words){.reads = lists[2], .writes = lists[3]};
   return p == end;
 }
 

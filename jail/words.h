@@ -10,12 +10,14 @@
 #include <sys/socket.h>
 
 #include "jail/proto.h"
+#include "jail/scope.h"
 
 /* An EXEC's strings, which stay in the body. */
 struct csn_words {
   csn_jail_exec head;
   const char *cwd;
   char **argv, **envp; /* both end with NULL */
+  struct csn_scope_words scope;
 };
 
 /* Splits a body of `n` bytes; the pointers go to `list`, which has room for

@@ -9,6 +9,7 @@
 #include "agent.h"
 #include "callback.h"
 #include "err.h"
+#include "files.h"
 #include "freeze.h"
 #include "json.h"
 #include "manifest.h"

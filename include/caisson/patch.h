@@ -13,6 +13,7 @@
 #ifndef CAISSON_PATCH_H
 #define CAISSON_PATCH_H
 
+#include "files.h"
 #include "json.h"
 
 #ifdef __cplusplus
@@ -30,6 +31,9 @@ CSN_API void csn_patch_free(csn_patch *p);
  * name is root, as in csn_patch_plan(); NULL-terminated, the patch's. */
 CSN_API int csn_patch_paths(csn_patch *p, const char *root, const char *const **paths,
                             csn_err *err) CSN_MUST;
+/* Before the plan: paths that are not in the scope's `write` are refused.
+ * Borrowed as long as the patch. */
+CSN_API void csn_patch_scope(csn_patch *p, const csn_file_scope *files);
 /* Checks every operation against the folder `dir`; cwd (relative, may be
  * NULL) is what relative paths start from; root (absolute, may be NULL) is the
  * name the folder has for the patch's author.  Nothing is written. */

@@ -13,6 +13,7 @@
 #ifndef CAISSON_SANDBOX_H
 #define CAISSON_SANDBOX_H
 
+#include "files.h"
 #include "json.h"
 #include "network.h"
 #include "scope.h"
@@ -118,7 +119,9 @@ typedef struct csn_sandbox_spec {
   const char *const *devices;
   const uint16_t *expose; /* ports that csn_sandbox_dial() may connect to */
   size_t n_expose;
-  const csn_layers *layers;          /* NULL: the workspace is workspace_fd itself */
+  bool has_scopes;          /* commands will have csn_exec.files: refuse to open where that is not
+                               enforced */
+  const csn_layers *layers; /* NULL: the workspace is workspace_fd itself */
   const struct csn_sandbox_own *own; /* the port's: leave it NULL */
   /* What csn_sandbox_state() told: opens that one again, or CSN_E_NOT_FOUND.  NULL: a new one. */
   const csn_json *state;
@@ -138,6 +141,7 @@ typedef struct csn_exec {
   int claim_fd;        /* -1, or a file that gets one byte right before the program is
                           executed: the proof, after a crash, that it started */
   const char *user;    /* NAME or UID[:GID] in the sandbox; NULL: the sandbox's own */
+  const csn_file_scope *files; /* NULL: the whole workspace; only "jail", with Landlock */
 } csn_exec;
 
 /* How a command ended.  signal is 0 when it exited by itself; else code is

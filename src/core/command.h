@@ -21,7 +21,8 @@ enum csn_command_stage {
   CSN_COMMAND_AT_SETUP,
   CSN_COMMAND_AT_CWD,
   CSN_COMMAND_AT_CLAIM,
-  CSN_COMMAND_AT_EXEC
+  CSN_COMMAND_AT_EXEC,
+  CSN_COMMAND_AT_SCOPE, /* of a jail: what of the workspace it may use */
 };
 
 typedef struct csn_command_event {

@@ -146,6 +146,7 @@ csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out, csn_er
     csn_buf_addf(out, "%sThe workspace:\n\n", out->n ? "\n\n" : "");
     csn_buf_add(out, csn_buf_str(&tree));
   }
+  csn_agent_tell_scopes(a, out);
   return csn_buf_done(out, "the agent's instructions", err);
 }
 
@@ -236,6 +237,8 @@ csn_agent_check(const csn_agent *a, const struct csn_project *p, csn_err *err)
     rc = csn_agent_check_untrusted(a, err);
   if (rc == 0)
     rc = csn_agent_check_manifest(a, err);
+  if (rc == 0)
+    rc = csn_agent_check_scopes(a, err);
   if (rc == 0)
     rc = csn_agent_check_environment(a, err);
   return rc < 0 ? rc : csn_agent_check_approvals(a, err);

@@ -82,8 +82,10 @@ struct csn_agent {
   const char *description;     /* for hand-offs to it; or NULL */
   csn_agent **agents;          /* the others of its run, owned */
   size_t n_agents;
-  csn_agent *parent;           /* the first agent, of which this is one of `agents`; or NULL */
-  const csn_json *errors;      /* the section `error_handlers`; NULL: none */
+  csn_agent *parent;      /* the first agent, of which this is one of `agents`; or NULL */
+  const csn_json *errors; /* the section `error_handlers`; NULL: none */
+  csn_file_scope scopes;  /* what of the workspace it may use, when has_scopes */
+  bool has_scopes;
   const csn_json *untrusted;   /* {entries?, tools?}; NULL: none */
   const csn_json *environment; /* sandbox/environment.h; NULL: none */
   const csn_json *approvals;   /* resolved rules, see policy.h; NULL: none */
@@ -153,6 +155,12 @@ csn_tool_decl csn_agent_handoff_decl(const csn_agent *a, const csn_json *handoff
 /* The tool that a member is called as. */
 csn_tool_decl csn_agent_child_decl(const csn_agent *a, const csn_json *agent_tool);
 int csn_agent_check_team(const csn_agent *a, csn_err *err) CSN_MUST;
+
+/* The section `scopes`: agent_scopes.c.  Whether it or a member has some; that
+ * the sandbox can hold them; as a sentence of the instructions. */
+bool csn_agent_any_scopes(const csn_agent *a);
+int csn_agent_check_scopes(const csn_agent *a, csn_err *err) CSN_MUST;
+void csn_agent_tell_scopes(const csn_agent *a, csn_buf *out);
 
 /* Mounts and values that nobody here has: box_manifest.c */
 int csn_agent_check_manifest(const csn_agent *a, csn_err *err) CSN_MUST;

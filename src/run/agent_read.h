@@ -120,6 +120,10 @@ void csn_agent_write_environment(const csn_agent *a, csn_jw *w);
 int csn_agent_read_untrusted(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_untrusted(const csn_agent *a, csn_jw *w);
 
+/* agent_scopes.c */
+int csn_agent_read_scopes(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_scopes(const csn_agent *a, csn_jw *w);
+
 /* agent_policy.c */
 int csn_agent_read_approvals(const struct csn_agent_reader *r, const csn_json *m);
 /* Parts of it: agent_limits.c */

@@ -28,6 +28,7 @@ static const struct section sections[] = {
     {"agents", csn_agent_read_agents, csn_agent_write_agents},
     {"untrusted", csn_agent_read_untrusted, csn_agent_write_untrusted},
     {"approvals", csn_agent_read_approvals, csn_agent_write_approvals},
+    {"scopes", csn_agent_read_scopes, csn_agent_write_scopes},
 };
 
 int

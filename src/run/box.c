@@ -156,6 +156,7 @@ csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .expose = a->sandbox.expose,
       .n_expose = a->sandbox.n_expose,
       .pool = a->sandbox.pool,
+      .has_scopes = csn_agent_any_scopes(a),
       .options = a->sandbox.options,
   };
   bool is_remote = csn_box_is_remote(r);

@@ -229,6 +229,8 @@ csn_box_begin(csn_run *r, csn_scope *sc, const struct csn_box_saved *from, csn_e
     rc = csn_box_open_machine(r, sc, err);
   if (rc == 0)
     rc = fill_workspace(r, sc, is_empty, err);
+  if (rc == 0)
+    rc = csn_box_fill_scopes(r, err);
   if (rc == 0 && csn_box_is_remote(r))
     rc = csn_box_remote_send(r, sc, err);
   if (rc == 0 && unlinkat(folder, "making", 0) < 0)

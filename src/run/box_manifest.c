@@ -3,8 +3,10 @@
  * its environment. */
 #include "run/box_manifest.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "core/fd.h"
 #include "run/box_network.h"
@@ -77,6 +79,46 @@ csn_box_fill(csn_run *r, csn_scope *sc, int base_fd, bool only_ephemeral, csn_er
   csn_project_file_id(r->rt->project, &to.omit_dev, &to.omit_ino);
   return only_ephemeral ? csn_manifest_apply_ephemeral(r->agent->manifest, sc, &to, err)
                         : csn_manifest_apply(r->agent->manifest, sc, &to, err);
+}
+
+/* Makes a folder of a new workspace, for the jail's user. */
+static int
+make_folder(const csn_run *r, const char *path, csn_err *err)
+{
+  const csn_sandbox *sb = r->box.sb;
+  csn_auto(csn_freep) char *part = csn_dupz(csn_cstr(path));
+  for (char *end = part; end;) {
+    end = strchr(end, '/');
+    if (end)
+      *end = '\0';
+    csn_auto(csn_freep) char *name = NULL;
+    csn_auto(csn_closep) int at = csn_open_parent(sb->workspace_fd, part, &name, err);
+    if (at < 0)
+      return at;
+    bool is_new = mkdirat(at, name, 0755) == 0;
+    if (!is_new && errno != EEXIST)
+      return csn_fail_errno(err, "make the folder %s", part);
+    if (is_new && sb->uid != -1 &&
+        fchownat(at, name, (uid_t)sb->uid, (gid_t)sb->gid, AT_SYMLINK_NOFOLLOW) < 0)
+      return csn_fail_errno(err, "set the owner of %s", part);
+    if (end)
+      *end++ = '/';
+  }
+  return 0;
+}
+
+int
+csn_box_fill_scopes(csn_run *r, csn_err *err)
+{
+  const csn_agent *root = r->agent;
+  int rc = 0;
+  for (size_t i = 0; i <= root->n_agents; i++) {
+    const csn_agent *a = i ? root->agents[i - 1] : root;
+    for (const char *const *p = a->has_scopes ? a->scopes.write : NULL; rc == 0 && p && *p; p++)
+      if (strcmp(*p, ".") != 0)
+        rc = csn_wrap(err, make_folder(r, *p, err), "agent %s: scopes", a->name);
+  }
+  return rc;
 }
 
 static const csn_callback *

@@ -81,6 +81,18 @@ csn_call_name(const csn_call *c)
   return c->name;
 }
 
+const csn_agent *
+csn_call_agent(const csn_call *c)
+{
+  return c->agent;
+}
+
+const csn_file_scope *
+csn_call_files(const csn_call *c)
+{
+  return c->agent->has_scopes ? &c->agent->scopes : NULL;
+}
+
 csn_str
 csn_call_input(const csn_call *c)
 {

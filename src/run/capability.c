@@ -15,8 +15,8 @@
 
 enum { TRIES = 3 };
 
-typedef int shell_fn(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd, csn_buf *out,
-                     csn_err *err);
+typedef int shell_fn(csn_shell *sh, csn_scope *sc, const csn_shell_caller *who,
+                     const csn_json *args, int claim_fd, csn_buf *out, csn_err *err);
 
 static int
 in_shell(csn_call *c, shell_fn *fn, csn_err *err)
@@ -24,6 +24,7 @@ in_shell(csn_call *c, shell_fn *fn, csn_err *err)
   csn_sandbox *sb;
   csn_shell *shell;
   int rc = CSN_E_SANDBOX;
+  const csn_shell_caller who = {csn_call_files(c), csn_call_agent(c)};
   /* A sandbox that died before the command began is no reason to fail. */
   for (int tries = 0; rc == CSN_E_SANDBOX && tries < TRIES; tries++) {
     rc = csn_call_box(c, &sb, &shell, err);
@@ -32,7 +33,7 @@ in_shell(csn_call *c, shell_fn *fn, csn_err *err)
     csn_auto(csn_closep) int claim = csn_call_claim(c, err);
     if (claim < 0)
       return claim;
-    rc = fn(shell, csn_call_scope(c), csn_call_args(c), claim, csn_call_out(c), err);
+    rc = fn(shell, csn_call_scope(c), &who, csn_call_args(c), claim, csn_call_out(c), err);
     if (lseek(claim, 0, SEEK_END) != 0)
       break;
   }
@@ -44,14 +45,14 @@ static int
 exec_command(csn_call *c, void *user, csn_err *err)
 {
   (void)user;
-  return in_shell(c, csn_shell_exec, err);
+  return in_shell(c, csn_shell_exec_as, err);
 }
 
 static int
 write_stdin(csn_call *c, void *user, csn_err *err)
 {
   (void)user;
-  return in_shell(c, csn_shell_write_stdin, err);
+  return in_shell(c, csn_shell_write_stdin_as, err);
 }
 
 /* A command that never began had no effect; one that began may have. */
@@ -156,6 +157,7 @@ apply_patch(csn_call *c, void *user, csn_err *err)
   rc = place_stage(c, &at, paths, err);
   if (rc < 0)
     return rc;
+  csn_patch_scope(p, csn_call_files(c));
   rc = csn_patch_plan(p, at.fd, at.sb->root, NULL, &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
@@ -214,7 +216,7 @@ view_image(csn_call *c, void *user, csn_err *err)
   if (rc < 0)
     return rc;
   csn_auto(csn_buf_finip) csn_buf url = CSN_BUF(16u << 20);
-  rc = csn_image_view(at.fd, at.sb->root, path, &url, err);
+  rc = csn_image_view(at.fd, at.sb->root, path, csn_call_files(c), &url, err);
   if (rc < 0)
     return rc;
   if (rc == 0) {

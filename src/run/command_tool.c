@@ -64,7 +64,8 @@ in_sandbox(csn_call *c, const struct csn_command_tool *t, csn_str input, csn_buf
                 .environment = environment_of(c, t, a, NULL),
                 .with_stdin = true,
                 .split_output = true,
-                .claim_fd = -1};
+                .claim_fd = -1,
+                .files = csn_call_files(c)};
   rc = csn_sandbox_spawn(sb, sc, &x, &p, err);
   if (rc < 0)
     return rc;

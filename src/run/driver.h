@@ -267,6 +267,9 @@ int csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 int csn_call_claim(csn_call *c, csn_err *err) CSN_MUST;
 bool csn_call_was_claimed(csn_call *c);
 csn_str csn_call_name(const csn_call *c);
+/* What of the workspace the agent that made it may use; NULL: all. */
+const csn_file_scope *csn_call_files(const csn_call *c);
+const csn_agent *csn_call_agent(const csn_call *c);
 struct csn_stage;
 /* Files of a workspace that is elsewhere, in a folder of the box that bears the
  * call's name; and after a crash: 1 when what was sealed is sent now, else 0. */

@@ -8,6 +8,7 @@
 
 #include "core/fd.h"
 #include "core/hash.h"
+#include "sandbox/file_scope.h"
 
 static bool
 ends_no_case(csn_str s, const char *tail)
@@ -104,7 +105,8 @@ static int CSN_PRINTF(3, 4) say(csn_buf *out, csn_str path, const char *fmt, ...
 }
 
 int
-csn_image_view(int work_fd, const char *root, csn_str path, csn_buf *out, csn_err *err)
+csn_image_view(int work_fd, const char *root, csn_str path, const csn_file_scope *files,
+               csn_buf *out, csn_err *err)
 {
   csn_str rel = below(path, root);
   if (rel.n == 0 || memchr(rel.p, '\0', rel.n))
@@ -119,6 +121,10 @@ csn_image_view(int work_fd, const char *root, csn_str path, csn_buf *out, csn_er
     return say(out, path, "was not read: the path leads out of the workspace, or access is denied");
   if (fd < 0 || fstat(fd, &st) < 0)
     return say(out, path, "could not be read: %s", why.msg[0] ? why.msg : "it changed");
+  csn_auto(csn_buf_finip) csn_buf real = CSN_BUF(8192); /* links may have led elsewhere */
+  if (files && (csn_file_scope_name(work_fd, fd, &real, &why) < 0 ||
+                !csn_file_scope_reads(files, csn_buf_str(&real))))
+    return say(out, path, "was not read: it is outside of what you may see in the workspace");
   if (!S_ISREG(st.st_mode))
     return say(out, path, "is not a regular file");
   csn_auto(csn_buf_finip) csn_buf bytes = CSN_BUF(CSN_IMAGE_MAX);

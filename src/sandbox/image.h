@@ -5,7 +5,7 @@
 #ifndef CSN_SANDBOX_IMAGE_H
 #define CSN_SANDBOX_IMAGE_H
 
-#include "caisson/str.h"
+#include "caisson/sandbox.h"
 
 #define CSN_IMAGE_MAX ((size_t)10 << 20)
 
@@ -19,8 +19,9 @@ bool csn_image_path(csn_str path, const char *root, csn_buf *clean);
 /* Reads a regular file beneath the workspace; `root` (may be NULL) is the name
  * the workspace has for the model, from which absolute paths are taken.
  * 1: *out is "data:TYPE;base64,...".  0: *out is a sentence for the model that
- * says why there is no picture.  `out` needs room for 14 MiB. */
-int csn_image_view(int work_fd, const char *root, csn_str path, csn_buf *out,
-                   csn_err *err) CSN_MUST;
+ * says why there is no picture.  `out` needs room for 14 MiB.  files: what of the
+ * workspace may be looked at; NULL: all. */
+int csn_image_view(int work_fd, const char *root, csn_str path, const csn_file_scope *files,
+                   csn_buf *out, csn_err *err) CSN_MUST;
 
 #endif

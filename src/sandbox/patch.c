@@ -44,7 +44,7 @@ enter(const csn_patch *p, place *pl, csn_str path, const char **base, csn_err *e
   }
   csn_closep(&pl->fd);
   pl->dir = dir;
-  pl->fd = csn_patch_parent(p->dir, path, base, err);
+  pl->fd = csn_patch_enter(p, path, base, err);
   return pl->fd;
 }
 
@@ -61,7 +61,7 @@ make_dirs(csn_patch *p, csn_err *err)
   for (; p->dirs_made < p->n_dirs; p->dirs_made++) {
     csn_str dir = p->made_dirs[p->dirs_made];
     const char *base;
-    csn_auto(csn_closep) int at = csn_patch_parent(p->dir, dir, &base, err);
+    csn_auto(csn_closep) int at = csn_patch_enter(p, dir, &base, err);
     if (at < 0)
       return at;
     if (mkdirat(at, base, 0777) < 0) {
@@ -160,7 +160,7 @@ csn_patch_unstage(csn_patch *p)
   while (p->dirs_made) {
     const char *base;
     csn_str dir = p->made_dirs[--p->dirs_made];
-    csn_auto(csn_closep) int at = dir.n ? csn_patch_parent(p->dir, dir, &base, NULL) : -1;
+    csn_auto(csn_closep) int at = dir.n ? csn_patch_enter(p, dir, &base, NULL) : -1;
     if (at >= 0)
       (void)!unlinkat(at, base, AT_REMOVEDIR);
   }

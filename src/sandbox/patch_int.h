@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "caisson/patch.h"
+#include "caisson/sandbox.h"
 #include "core/hash.h"
 
 #define CSN_PATCH_TEXT_MAX ((size_t)16 << 20)
@@ -79,7 +80,8 @@ struct csn_patch {
   uint64_t seed;
   int64_t work; /* left of CSN_PATCH_WORK_MAX */
   int uid, gid;
-  bool no_exchange; /* the file system lacks RENAME_EXCHANGE (tests set it) */
+  const csn_file_scope *files; /* what of the folder may be looked at and changed */
+  bool no_exchange;            /* the file system lacks RENAME_EXCHANGE (tests set it) */
 };
 
 /* patch_parse.c: without operations; for callers that fill the slots. */
@@ -136,5 +138,8 @@ csn_patch_slot *csn_patch_slot_add(csn_patch *p, csn_str path);
 /* Parent folder of a path beneath p->dir (a new descriptor) and the last
  * component. */
 int csn_patch_parent(int dir, csn_str path, const char **base, csn_err *err) CSN_MUST;
+/* The same in the patch's folder; where it has a scope, what was opened is in it
+ * also when somebody changes names meanwhile. */
+int csn_patch_enter(const csn_patch *p, csn_str path, const char **base, csn_err *err) CSN_MUST;
 
 #endif

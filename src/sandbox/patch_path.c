@@ -12,6 +12,7 @@
 #include <fcntl.h>
 
 #include "core/fd.h"
+#include "sandbox/file_scope.h"
 #include "sandbox/patch_int.h"
 
 #define MAX_LINKS 40
@@ -233,8 +234,16 @@ csn_patch_resolve(csn_patch *p, csn_str rel, bool follow_last, csn_str *out, siz
     return refuse(rel, CSN_E_INVALID, "names no file of the workspace", err);
   if (!is_missing)
     *existing = done.n;
+  if (!csn_file_scope_writes(p->files, csn_buf_str(&done)))
+    return refuse(rel, CSN_E_DENIED, "outside of what you may change in the workspace", err);
   *out = csn_arena_dup(p->arena, csn_buf_str(&done));
   return 0;
+}
+
+void
+csn_patch_scope(csn_patch *p, const csn_file_scope *files)
+{
+  p->files = files;
 }
 
 static uint64_t
@@ -295,4 +304,20 @@ csn_patch_parent(int dir, csn_str path, const char **base, csn_err *err)
   }
   csn_auto(csn_freep) char *parent = csn_dupz(csn_strn(path.p, (size_t)(slash - path.p)));
   return csn_open_beneath(dir, parent, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, err);
+}
+
+int
+csn_patch_enter(const csn_patch *p, csn_str path, const char **base, csn_err *err)
+{
+  int at = csn_patch_parent(p->dir, path, base, err);
+  if (at < 0 || !p->files || !p->files->write || !memchr(path.p, '/', path.n))
+    return at;
+  csn_auto(csn_buf_finip) csn_buf real = CSN_BUF(2 * MAX_PATH);
+  int rc = csn_file_scope_name(p->dir, at, &real, err);
+  csn_buf_addf(&real, "/%s", *base);
+  if (rc == 0 && !csn_file_scope_writes(p->files, csn_buf_str(&real)))
+    rc = refuse(path, CSN_E_DENIED, "outside of what you may change in the workspace", err);
+  if (rc < 0)
+    close(at);
+  return rc < 0 ? rc : at;
 }

@@ -29,7 +29,7 @@ static int
 open_slot(csn_patch *p, const csn_patch_slot *s, int flags, csn_err *err)
 {
   const char *base;
-  csn_auto(csn_closep) int at = csn_patch_parent(p->dir, s->path, &base, err);
+  csn_auto(csn_closep) int at = csn_patch_enter(p, s->path, &base, err);
   if (at < 0)
     return at;
   int fd = openat(at, base, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -335,6 +335,8 @@ not_started(const csn_command_event *e, const csn_exec *x, csn_err *err)
     return csn_fail_errno(err, "cwd %.200s", x->cwd ? x->cwd : ".");
   case CSN_COMMAND_AT_CLAIM:
     return csn_fail_errno(err, "cannot write to claim_fd");
+  case CSN_COMMAND_AT_SCOPE:
+    return csn_fail_errno(err, "hold it to its parts of the workspace");
   case CSN_COMMAND_AT_EXEC:
     if (errno == ENOENT || errno == ENOTDIR)
       return csn_fail(err, CSN_E_NOT_FOUND, "no such program");

@@ -80,6 +80,14 @@ check_network(const csn_sandbox_spec *spec, csn_err *err)
   return spec->network ? csn_network_check(spec->network, err) : 0;
 }
 
+static int
+no_scopes(csn_err *err)
+{
+  return csn_fail(err, CSN_E_UNSUPPORTED,
+                  "it cannot hold commands to parts of the workspace (scopes); the jail's native "
+                  "level can");
+}
+
 static void
 keep_ports(csn_sandbox *sb, const csn_sandbox_spec *spec)
 {
@@ -147,6 +155,8 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
                   "its workspace cannot be a folder of this machine; put the files into it");
   if (rc == 0 && ops != &csn_sandbox_jail && spec->devices && spec->devices[0])
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has devices that can be chosen");
+  if (rc == 0 && ops != &csn_sandbox_jail && spec->has_scopes)
+    rc = no_scopes(err);
   if (rc == 0)
     rc = check_network(spec, err);
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
@@ -254,6 +264,8 @@ csn_sandbox_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **
     rc = csn_fail(err, CSN_E_SANDBOX, "it was frozen; open its workspace again");
   if (rc == 0 && x->user && sb->ops != &csn_sandbox_jail && !sb->ops->has_users)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only commands in a jail can be another user");
+  if (rc == 0 && x->files && sb->ops != &csn_sandbox_jail)
+    rc = no_scopes(err);
   if (rc == 0)
     rc = csn_guard_check(sb, err);
   if (rc < 0)

@@ -16,6 +16,7 @@ enum { PIECE = 65536, READER_STACK = 256 * 1024, FIRST_ID = 1000, END_ID = 10000
 
 struct csn_session {
   csn_proc *proc;
+  const void *owner;
   csn_session_table *table; /* NULL until it is in one */
   int id, refs;             /* the table's lock */
   uint64_t used;            /* the table's lock */
@@ -86,6 +87,18 @@ csn_proc *
 csn_session_proc(csn_session *s)
 {
   return s->proc;
+}
+
+void
+csn_session_own(csn_session *s, const void *owner)
+{
+  s->owner = owner;
+}
+
+const void *
+csn_session_owner(const csn_session *s)
+{
+  return s->owner;
 }
 
 /* ---- collecting ---- */

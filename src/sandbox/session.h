@@ -24,6 +24,9 @@ csn_session *csn_session_new(csn_proc *p, int64_t most_tokens, const csn_output_
 void csn_session_free(csn_session *s);
 CSN_FREER(session)
 csn_proc *csn_session_proc(csn_session *s);
+/* Whose it is, before it is in a table; a mark that means something to the caller. */
+void csn_session_own(csn_session *s, const void *owner);
+const void *csn_session_owner(const csn_session *s);
 
 /* Collects in the caller's thread until the command ends; 0, the scope's
  * error, or the sandbox's.  Only before the session is in a table. */

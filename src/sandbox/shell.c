@@ -23,6 +23,8 @@
 enum { DEFAULT_TOKENS = 10000, YIELD_MIN = 250, YIELD_MAX = 30000, POLL_MIN = 5000, SETTLE = 100 };
 enum { MOST_TOKENS = 1 << 24, LIMITS_TEXT = 1000 };
 
+static const csn_shell_caller anybody;
+
 struct csn_shell {
   csn_sandbox *sb;
   csn_session_table *sessions;
@@ -253,20 +255,27 @@ is_ours(int rc)
 }
 
 static int
-spawn(csn_shell *sh, csn_scope *sc, const struct command *c, int claim_fd, csn_proc **out,
-      csn_err *err)
+spawn(csn_shell *sh, csn_scope *sc, const csn_shell_caller *who, const struct command *c,
+      int claim_fd, csn_proc **out, csn_err *err)
 {
   csn_auto(csn_freep) char *cmd = csn_dupz(c->cmd);
   csn_auto(csn_freep) char *cwd = c->workdir.n ? csn_dupz(c->workdir) : NULL;
   csn_auto(csn_freep) char *shell = csn_dupz(c->shell.n ? c->shell : CSN_STR("sh"));
   const char *argv[] = {shell, c->login ? "-lc" : "-c", cmd, NULL};
-  csn_exec x = {.argv = argv, .cwd = cwd, .tty = c->tty, .claim_fd = claim_fd};
+  csn_exec x = {.argv = argv, .cwd = cwd, .tty = c->tty, .claim_fd = claim_fd, .files = who->files};
   return csn_sandbox_spawn(sh->sb, sc, &x, out, err);
 }
 
 int
 csn_shell_exec(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd, csn_buf *out,
                csn_err *err)
+{
+  return csn_shell_exec_as(sh, sc, &anybody, args, claim_fd, out, err);
+}
+
+int
+csn_shell_exec_as(csn_shell *sh, csn_scope *sc, const csn_shell_caller *who, const csn_json *args,
+                  int claim_fd, csn_buf *out, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf bad = CSN_BUF(1000);
   struct frame f = {.began_ns = csn_now_ns()};
@@ -276,7 +285,7 @@ csn_shell_exec(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd,
 
   csn_err why;
   csn_proc *p = NULL;
-  int rc = spawn(sh, sc, &c, claim_fd, &p, &why);
+  int rc = spawn(sh, sc, who, &c, claim_fd, &p, &why);
   if (rc < 0 && is_ours(rc)) {
     if (err)
       *err = why;
@@ -289,6 +298,7 @@ csn_shell_exec(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd,
 
   csn_auto(csn_session_freep) csn_session *s =
       csn_session_new(p, sh->ceiling, sh->filter.begin ? &sh->filter : NULL);
+  csn_session_own(s, who->owner);
   csn_scope yield;
   csn_scope_init(&yield, sc, c.yield_ms);
   rc = csn_session_run(s, &yield, err);
@@ -339,6 +349,24 @@ int
 csn_shell_write_stdin(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd,
                       csn_buf *out, csn_err *err)
 {
+  return csn_shell_write_stdin_as(sh, sc, &anybody, args, claim_fd, out, err);
+}
+
+/* What is typed into a command does what the command may. */
+static csn_session *
+find_session(csn_shell *sh, const csn_shell_caller *who, int64_t id)
+{
+  csn_session *s = csn_session_table_find(sh->sessions, id);
+  if (!s || !who->files || csn_session_owner(s) == who->owner)
+    return s;
+  csn_session_free(s);
+  return NULL;
+}
+
+int
+csn_shell_write_stdin_as(csn_shell *sh, csn_scope *sc, const csn_shell_caller *who,
+                         const csn_json *args, int claim_fd, csn_buf *out, csn_err *err)
+{
   csn_auto(csn_buf_finip) csn_buf bad = CSN_BUF(1000);
   struct frame f = {.began_ns = csn_now_ns()};
   if (!csn_json_is(args, CSN_JSON_OBJECT)) {
@@ -355,7 +383,7 @@ csn_shell_write_stdin(csn_shell *sh, csn_scope *sc, const csn_json *args, int cl
     return refuse_args(out, "write_stdin", &bad, err);
   yield_ms = clamp(yield_ms, chars.n ? YIELD_MIN : POLL_MIN, YIELD_MAX);
 
-  csn_auto(csn_session_freep) csn_session *s = csn_session_table_find(sh->sessions, id);
+  csn_auto(csn_session_freep) csn_session *s = find_session(sh, who, id);
   if (!s) {
     csn_buf_addf(&bad, "write_stdin failed: PTY session not found: %lld", (long long)id);
     return add_failure(out, f.began_ns, csn_buf_str(&bad), err);

@@ -38,6 +38,18 @@ int csn_shell_exec(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim
 int csn_shell_write_stdin(csn_shell *sh, csn_scope *sc, const csn_json *args, int claim_fd,
                           csn_buf *out, csn_err *err) CSN_MUST;
 
+/* Who calls, where several share a shell: commands are held to `files` (NULL: to
+ * nothing), and of a caller that is held only its own sessions answer. */
+typedef struct csn_shell_caller {
+  const csn_file_scope *files;
+  const void *owner;
+} csn_shell_caller;
+int csn_shell_exec_as(csn_shell *sh, csn_scope *sc, const csn_shell_caller *who,
+                      const csn_json *args, int claim_fd, csn_buf *out, csn_err *err) CSN_MUST;
+int csn_shell_write_stdin_as(csn_shell *sh, csn_scope *sc, const csn_shell_caller *who,
+                             const csn_json *args, int claim_fd, csn_buf *out,
+                             csn_err *err) CSN_MUST;
+
 /* JSON schemas of the arguments, and what the model is told about the tools. */
 const char *csn_shell_exec_schema(void);
 const char *csn_shell_write_stdin_schema(void);

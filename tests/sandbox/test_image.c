@@ -82,7 +82,7 @@ TEST(a_picture_is_a_data_url_and_anything_else_a_sentence)
   };
   for (size_t i = 0; i < CSN_COUNT(rows); i++) {
     csn_auto(csn_buf_finip) csn_buf out = CSN_BUF((size_t)15 << 20);
-    int rc = csn_image_view(dir, "/workspace", csn_cstr(rows[i].path), &out, &err);
+    int rc = csn_image_view(dir, "/workspace", csn_cstr(rows[i].path), NULL, &out, &err);
     assert_int_equal(rc, rows[i].rc);
     STR_EQ(csn_buf_str(&out), rows[i].text);
   }

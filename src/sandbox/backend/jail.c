@@ -24,6 +24,7 @@
 #include "sandbox/jail.h"
 #include "sandbox/jail_dial.h"
 #include "sandbox/jail_limits.h"
+#include "sandbox/jail_pack.h"
 #include "sandbox/jail_spec.h"
 #include "sandbox/jail_stack.h"
 #include "sandbox/jail_users.h"
@@ -372,6 +373,8 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
     rc = start_on(j, sc, spec, &net, err);
   if (rc == 0 && !j->ranged)
     rc = csn_jail_users_check(j->accounts, spec, err);
+  if (rc == 0 && spec->has_scopes && !j->landlock)
+    rc = csn_jail_no_scopes(err);
   if (rc == 0)
     rc = watch_disk(j, spec->limits, err);
   if (rc < 0)
@@ -381,54 +384,6 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
 }
 
 /* ---- commands ---- */
-
-static void
-pack_environment(csn_buf *to, const struct jail *j, const csn_exec *x, const csn_account *who,
-                 csn_jail_exec *head)
-{
-  static const char *const terminal[] = {"TERM=xterm-256color", NULL};
-  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  size_t room = csn_strings_count(j->environment) + csn_strings_count(x->environment) + 5;
-  csn_auto(csn_freep) const char **list = csn_alloc(room * sizeof *list);
-  size_t n = csn_variables_put(list, 0, x->tty ? terminal : NULL);
-  n = csn_variables_put(list, n, j->environment);
-  if (x->user)
-    n = csn_variables_put(list, n, csn_jail_users_variables(a, who));
-  csn_variables_put(list, n, x->environment);
-  head->variables = csn_strings_pack(to, list);
-}
-
-/* The frame of an EXEC, whole. */
-static int
-pack(csn_buf *to, const struct jail *j, const csn_exec *x, const csn_account *who, csn_err *err)
-{
-  csn_jail_frame frame = {.kind = CSN_JAIL_EXEC};
-  csn_jail_exec head = {.rows = x->rows, .cols = x->cols, .uid = who->uid, .gid = who->gid};
-  memcpy(head.groups, who->groups, sizeof who->groups);
-  head.n_groups = (uint32_t)who->n_groups;
-  head.flags =
-      (x->tty ? CSN_JAIL_TTY : 0u) | (x->with_stdin && !x->tty ? CSN_JAIL_WITH_STDIN : 0u) |
-      (x->split_output ? CSN_JAIL_SPLIT : 0u) | (x->claim_fd >= 0 ? CSN_JAIL_WITH_CLAIM : 0u);
-  csn_buf_add(to, csn_strn((const char *)&frame, sizeof frame));
-  csn_buf_add(to, csn_strn((const char *)&head, sizeof head));
-  if (x->cwd && x->cwd[0] == '/')
-    csn_buf_addz(to, x->cwd);
-  else
-    csn_buf_addf(to, "%s/%s", j->base.root, x->cwd ? x->cwd : "");
-  csn_buf_addc(to, '\0');
-  head.args = csn_strings_pack(to, x->argv);
-  pack_environment(to, j, x, who, &head);
-  if (head.args + head.variables + 2 > CSN_JAIL_STRINGS_MAX)
-    return csn_fail(err, CSN_E_LIMIT, "the command has %u words and %u variables; at most %d go",
-                    head.args, head.variables, CSN_JAIL_STRINGS_MAX - 2);
-  int rc = csn_buf_done(to, "the command with its environment", err);
-  if (rc < 0)
-    return rc;
-  frame.length = (uint32_t)(to->n - sizeof frame);
-  memcpy(to->p, &frame, sizeof frame);
-  memcpy(to->p + sizeof frame, &head, sizeof head);
-  return 0;
-}
 
 /* The command's ends; all are closed here once the warden has them. */
 struct ends {
@@ -475,13 +430,15 @@ jail_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out, cs
   int rc = csn_accounts_find(j->accounts, x->user, &who, err);
   if (rc == 0 && j->is_build && j->ranged)
     who = (csn_account){.home = CSN_JAIL_HOME, .name = "root"};
+  if (rc == 0 && x->files && !j->landlock)
+    rc = csn_jail_no_scopes(err);
   if (rc == 0 && !j->ranged && who.uid != CSN_JAIL_UID)
     rc = csn_fail(err, CSN_E_UNSUPPORTED,
                   "this jail has one user id, so no command can be user %u; `caisson doctor` says "
                   "how to have more",
                   who.uid);
   if (rc == 0)
-    rc = pack(&frame, j, x, &who, err);
+    rc = csn_jail_pack(&frame, j->base.root, j->environment, x, &who, err);
   if (rc < 0)
     return rc;
   csn_auto(csn_piped_freep) struct csn_piped *p = csn_piped_new(x->tty);
