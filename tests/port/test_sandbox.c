@@ -274,7 +274,7 @@ TEST(a_flood_of_output_costs_no_memory)
 static void *
 cancel_soon(void *user)
 {
-  pause_ms(100);
+  pause_ms(700); /* a container's command takes a while on a busy machine */
   csn_scope_cancel(user);
   return NULL;
 }
@@ -292,7 +292,7 @@ TEST(cancelling_ends_the_call_and_kills_the_command)
   pthread_create(&t, NULL, cancel_soon, &sc);
   int64_t began = csn_now_ns();
   assert_int_equal(csn_sandbox_exec(m.sb, &sc, &x, &out, NULL, &end, &m.err), CSN_E_CANCELLED);
-  assert_true(csn_now_ns() - began < 2000000000);
+  assert_true(csn_now_ns() - began < 6000000000);
   pthread_join(t, NULL);
   STR_EQ(csn_buf_str(&out), "begun\n");
   expect_marked(0);
