@@ -211,10 +211,10 @@ csn_box_owner(csn_run *r)
 /* A sandbox that died under the run is put aside: calls in it hear of it, the
  * next ones get a new one over the same workspace. */
 static void
-put_dead_aside(csn_run *r)
+put_dead_aside(csn_run *r, const csn_sandbox *suspect)
 {
   struct csn_box *b = &r->box;
-  if (!b->sb || b->n_dead == CSN_COUNT(b->dead) || !csn_guard_is_dead(b->sb))
+  if (!b->sb || b->n_dead == CSN_COUNT(b->dead) || (b->sb != suspect && !csn_guard_is_dead(b->sb)))
     return;
   csn_box_ports_close(r); /* the next one has its own */
   b->dead[b->n_dead++] = (struct csn_dead_box){csn_steal(b->sb), csn_steal(b->shell)};
@@ -238,13 +238,22 @@ csn_box_leave(csn_run *r)
   pthread_mutex_unlock(&b->lock);
 }
 
+void
+csn_box_suspect(csn_run *r, const csn_sandbox *sb)
+{
+  r = csn_box_owner(r);
+  pthread_mutex_lock(&r->box.lock);
+  put_dead_aside(r, sb);
+  pthread_mutex_unlock(&r->box.lock);
+}
+
 int
 csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
   int rc = 0;
   r = csn_box_owner(r);
   pthread_mutex_lock(&r->box.lock);
-  put_dead_aside(r);
+  put_dead_aside(r, NULL);
   if (!r->agent->has_sandbox)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));
   else

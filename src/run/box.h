@@ -60,6 +60,8 @@ int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) 
 /* A call works in it from now on, or has ended. */
 void csn_box_enter(csn_run *r);
 void csn_box_leave(csn_run *r);
+/* It could not begin a command: whoever needs one next opens another. */
+void csn_box_suspect(csn_run *r, const csn_sandbox *sb);
 /* Collects the declared outputs; report: a JSON list. */
 int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
 /* Ends every process; removes the folder unless it is worth keeping. */

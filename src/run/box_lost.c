@@ -18,7 +18,6 @@
 #include "sandbox/guard.h"
 
 enum { NEWS_MAX = 16384, CALLS_TOLD = 30, CALL_TOLD_BYTES = 120 };
-#define LAST_NS ((int64_t)60 * 1000000000)
 
 /* ---- whether it is ---- */
 
@@ -105,11 +104,17 @@ write_news(const csn_run *r, const struct csn_box_saved *from, csn_buf *out)
   csn_buf_addz(out, "Look at the state before you go on.]");
 }
 
-static void
-take_news(csn_run *r, const csn_buf *text)
+int
+csn_box_write_news(csn_run *r, csn_str text, csn_err *err)
+{
+  return csn_file_write(r->box.folder_fd, "lost", text, 0600, false, err);
+}
+
+void
+csn_box_take_news(csn_run *r, csn_str text)
 {
   free(r->box.news);
-  r->box.news = csn_dupz(csn_buf_str(text));
+  r->box.news = csn_dupz(text);
   r->box.n_lost++;
 }
 
@@ -119,7 +124,7 @@ read_news(csn_run *r)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(NEWS_MAX);
   if (!r->box.news && csn_file_read(r->box.folder_fd, "lost", &text, NULL) == 0 && text.n)
-    take_news(r, &text);
+    csn_box_take_news(r, csn_buf_str(&text));
 }
 
 void
@@ -176,13 +181,13 @@ begin_anew(csn_run *r, const struct csn_box_saved *from, csn_err *err)
   /* Its own mark first: what is there from now on is not whole. */
   rc = csn_file_write(r->box.folder_fd, "making", CSN_STR(""), 0600, false, err);
   if (rc == 0)
-    rc = csn_file_write(r->box.folder_fd, "lost", csn_buf_str(&news), 0600, false, err);
+    rc = csn_box_write_news(r, csn_buf_str(&news), err);
   if (rc == 0)
     rc = claim_pending(r, r, err);
   if (rc == 0)
     rc = csn_box_begin(r, &r->scope, from, err);
   if (rc == 0)
-    take_news(r, &news);
+    csn_box_take_news(r, csn_buf_str(&news));
   return rc;
 }
 
@@ -208,44 +213,6 @@ restore(csn_run *r, const struct csn_box_saved **used, csn_err *err)
   if (rc < 0)
     csn_box_let_go(r);
   return csn_wrap(err, rc, "the workspace was lost and cannot be made anew");
-}
-
-/* ---- before its provider ends it ---- */
-
-/* Its last minute, or half of a shorter life; not while others work in it. */
-static bool
-ends_soon(const struct csn_box *b)
-{
-  if (!b->sb || !b->sb->ends_ns || b->users > 1)
-    return false;
-  int64_t left = b->sb->ends_ns - csn_now_ns(), life = b->sb->ends_ns - b->opened_ns;
-  return left < LAST_NS && left < life / 2;
-}
-
-/* The same workspace, in a sandbox of its own life; then the old one ends. */
-static int
-move(csn_run *r, csn_err *err)
-{
-  csn_auto(csn_buf_finip) csn_buf news = CSN_BUF(NEWS_MAX);
-  bool is_remote = csn_box_is_remote(r);
-  int rc = is_remote ? csn_box_remote_fetch(r, &r->scope, err) : 0;
-  if (rc < 0)
-    return rc;
-  csn_buf_addz(&news,
-               "[The time of the sandbox was over, and another took its place, with the same "
-               "workspace. Processes and files outside of it are gone.]");
-  rc = csn_file_write(r->box.folder_fd, "lost", csn_buf_str(&news), 0600, false, err);
-  if (rc < 0)
-    return rc;
-  if (is_remote)
-    (void)!csn_box_remote_end(r);
-  csn_box_end_processes(r);
-  rc = csn_box_open_machine(r, &r->scope, err);
-  if (rc == 0 && is_remote)
-    rc = csn_box_remote_send(r, &r->scope, err);
-  if (rc == 0)
-    take_news(r, &news);
-  return rc;
 }
 
 /* ---- opening ---- */
@@ -290,9 +257,8 @@ csn_box_open_again(csn_run *r, csn_err *err)
     return rc;
   }
   csn_err why;
+  csn_box_move_in_time(r);
   bool is_elsewhere = csn_box_remote_is_there(r);
-  if (ends_soon(&r->box) && move(r, &why) < 0)
-    csn_logf(r->rt->log, CSN_LOG_WARN, "the sandbox ends soon and cannot be replaced: %s", why.msg);
   int rc = r->box.sb ? 0 : csn_box_open_machine(r, &r->scope, &why);
   if (rc == CSN_E_NOT_FOUND && is_elsewhere) { /* its provider has it no more */
     rc = restore(r, &from, err);

@@ -140,6 +140,12 @@ csn_box_remote_fetch(csn_run *r, csn_scope *sc, csn_err *err)
   return csn_wrap(err, rc, "bring the workspace of run %s here", csn_journal_id(r->journal));
 }
 
+int
+csn_box_remote_forget(csn_run *r, csn_err *err)
+{
+  return unlinkat(r->box.folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
+}
+
 bool
 csn_box_remote_end(csn_run *r)
 {

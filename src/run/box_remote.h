@@ -36,6 +36,8 @@ int csn_box_remote_fetch(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
 /* Ends the sandbox for good; an open one remains to be closed.  False: it could
  * not, and it is known how to try again. */
 bool csn_box_remote_end(csn_run *r);
+/* It is gone: nothing is known of it any more. */
+int csn_box_remote_forget(csn_run *r, csn_err *err) CSN_MUST;
 /* Whether there is one, open or not. */
 bool csn_box_remote_is_there(const csn_run *r);
 

@@ -7,6 +7,7 @@
  *   box_begin.c       what a workspace begins with
  *   box_after.c       a workspace taken over from an earlier run
  *   box_checkpoint.c  saving it between two steps
+ *   box_move.c        carrying it into another sandbox while it is whole
  *   box_lost.c        going on in another one, and what the model hears of it
  *   box_snapshot.c    saving it when the run is over
  *   box_plain.c       layers as folders again, for people to look into
@@ -55,7 +56,16 @@ int64_t csn_box_checkpoint_ms(const csn_run *r);
 /* ---- box_lost.c ---- */
 /* Opens the sandbox, in a new workspace if the old one is gone. */
 int csn_box_open_again(csn_run *r, csn_err *err) CSN_MUST;
+/* For the model: first into the folder, then to be told. */
+int csn_box_write_news(csn_run *r, csn_str text, csn_err *err) CSN_MUST;
+void csn_box_take_news(csn_run *r, csn_str text);
 /* Without the box, before a run that was read back goes on. */
 int csn_box_look(csn_run *r, csn_err *err) CSN_MUST;
+
+/* ---- box_move.c ---- */
+/* Into a new sandbox, where the provider ends this one soon. */
+void csn_box_move_in_time(csn_run *r);
+/* Without the box, before that: what opts.backend says, for good. */
+int csn_box_change_backend(csn_run *r, csn_err *err) CSN_MUST;
 
 #endif

@@ -36,6 +36,8 @@ in_shell(csn_call *c, shell_fn *fn, csn_err *err)
     rc = fn(shell, csn_call_scope(c), &who, csn_call_args(c), claim, csn_call_out(c), err);
     if (lseek(claim, 0, SEEK_END) != 0)
       break;
+    if (rc == CSN_E_SANDBOX)
+      csn_box_suspect(csn_call_run(c), sb);
   }
   csn_fault_pass(&csn_call_run(c)->rt->fault, "exec.returned");
   return rc;

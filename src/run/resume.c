@@ -259,19 +259,6 @@ take_up(csn_run *r, int64_t from)
     csn_rearm_timer(r);
 }
 
-/* It holds for good: whoever goes on after a crash finds it in the journal. */
-static int
-change_backend(csn_run *r, csn_err *err)
-{
-  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(400);
-  const char *name = r->opts.backend;
-  if (!name || strcmp(name, r->agent->sandbox.backend) == 0)
-    return 0;
-  int rc = csn_agent_change_backend(r->own_agent, name, err);
-  csn_buf_addf(&b, "{\"note\":\"backend\",\"backend\":\"%s\"}", name);
-  return rc < 0 ? rc : csn_run_note(r, csn_buf_str(&b), err);
-}
-
 int
 csn_run_go_on(csn_run *r, csn_err *err)
 {
@@ -282,7 +269,7 @@ csn_run_go_on(csn_run *r, csn_err *err)
   }
   int rc = csn_agent_check_harness(r->agent, r->opts.harness_tools, err);
   if (rc == 0)
-    rc = change_backend(r, err);
+    rc = csn_box_change_backend(r, err);
   if (rc == 0)
     rc = csn_box_network_need(r, err);
   if (rc < 0)

@@ -11,6 +11,7 @@ import json, os, pathlib, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lib import Place, backend, expect, finish, same, test
 
+IMAGE = os.environ.get("CAISSON_HOP_IMAGE", "debian:12")  # of a container
 FURTHER = os.environ.get("CAISSON_HOPS", "").replace(",", " ").split()
 PLACES = sys.argv[2:] or ["jail", "tar", "jail", "local", "tar", "local", "jail"] + [p for f in FURTHER for p in (f, "jail")]
 RULES = [{"name": "look", "when": {"turn": 1}, "reply": [{"exec_command": {"cmd": "find . | sort; cat bin/tool"}}]},
@@ -51,7 +52,8 @@ def a_workspace_is_the_same_after_each_hop():
             expect(p.call("snapshot", "export", f"hop-{i - 1}", f"{i}.tar"), 0)
             expect(p.call("snapshot", "import", f"hop-{i}", f"{i}.tar"), 0)
         else:
-            agent = {"name": "a", "model": "script:book.yaml", "capabilities": ["shell"], "sandbox": {"backend": where}}
+            agent = {"name": "a", "model": "script:book.yaml", "capabilities": ["shell"],
+                     "sandbox": {"backend": where, **({"image": IMAGE} if where == "docker" else {})}}
             p.write("agent.yaml", json.dumps(agent))
             expect(p.run("--from", f"hop-{i - 1}", "--snapshot", f"hop-{i}"), 0)
         if digest(p, f"hop-{i}") != want:
