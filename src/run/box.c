@@ -404,6 +404,8 @@ void
 csn_box_close(csn_run *r, bool is_over)
 {
   pthread_mutex_lock(&r->box.lock);
+  if (!is_over) /* nobody asks any more */
+    free(csn_steal(r->box.news));
   is_over = is_over && fetch_workspace(r);
   save_workspace(r, is_over);
   end_box(r, !is_over ? NULL : is_worth_keeping(r) ? "/claims" : "");

@@ -132,7 +132,7 @@ csn_box_news(csn_run *r, csn_buf *out)
 {
   csn_run *owner = csn_box_owner(r);
   pthread_mutex_lock(&owner->box.lock);
-  if (r->n_news < owner->box.n_lost)
+  if (r->n_news < owner->box.n_lost && owner->box.news)
     csn_buf_addz(out, owner->box.news);
   pthread_mutex_unlock(&owner->box.lock);
 }

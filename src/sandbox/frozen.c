@@ -114,6 +114,17 @@ csn_began_with_write(int dir, const csn_digest *tree, csn_err *err)
 
 /* ---- for gc ---- */
 
+bool
+csn_frozen_is_of_run(const csn_snapshots *s, const char *name)
+{
+  char path[CSN_SNAPSHOT_NAME_MAX + 20];
+  const char *dot = strrchr(name, '.');
+  if (!dot || dot == name || name[0] == '.')
+    return false;
+  snprintf(path, sizeof path, "../sandboxes/%.*s", (int)(dot - name), name);
+  return faccessat(s->dir, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Adds the text of a file to the list, when it is there. */
 static int
 add_list(int dir, const char *path, csn_buf *out, csn_err *err)

@@ -36,6 +36,8 @@ enum { CSN_BEGAN_MAX = 100 };
 int csn_began_with_read(int dir, csn_digest *tree, csn_err *err) CSN_MUST;
 int csn_began_with_write(int dir, const csn_digest *tree, csn_err *err) CSN_MUST;
 
+/* The name is that of a checkpoint whose run has its workspace. */
+bool csn_frozen_is_of_run(const csn_snapshots *s, const char *name);
 /* For gc: appends the layers that names here and workspaces of runs have, a
  * line each; calls fn with the tree of each run that began with a snapshot. */
 int csn_frozen_kept(const csn_snapshots *s, csn_buf *layers,

@@ -136,6 +136,8 @@ collect(csn_snapshots *s, csn_scope *sc, const csn_retention *keep, struct neede
   int rc = read_all(s, &list, &n, err);
   csn_auto(csn_freep) bool *gone = csn_alloc(n + 1);
   csn_retention_apply(keep, list, n, gone);
+  for (size_t k = 0; k < n; k++) /* the run forgets it when it is over */
+    gone[k] = gone[k] && !csn_frozen_is_of_run(s, list[k].name);
   for (size_t k = 0; rc == 0 && k < n; k++) {
     const csn_snapshot *r = &list[k];
     if (gone[k])

@@ -195,6 +195,32 @@ TEST(a_process_that_writes_refuses_the_freeze_and_loses_nothing)
   assert_int_equal(before.st_size, after.st_size);
 }
 
+TEST(it_is_told_whether_a_freeze_would_take_anything_away)
+{
+  static const struct {
+    const char *command;
+    bool has_more;
+  } rows[] = {{"echo 1 >f; mkdir -p d", false},
+              {"echo 1 >/tmp/f", true},
+              {"rm /tmp/f", false},
+              {"mkdir ~/.cache", true},
+              {"rmdir ~/.cache; echo 1 >/dev/shm/f", true},
+              {"rm /dev/shm/f; touch /tmp/a; rm /tmp/a", false}};
+  csn_err err;
+  bool has_more;
+  csn_sandbox *sb = open_on("resting", NULL);
+  OK(csn_sandbox_rests(sb, NULL, &has_more, &err), &err);
+  assert_false(has_more);
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    sh(sb, rows[i].command, "");
+    OK(csn_sandbox_rests(sb, NULL, &has_more, &err), &err);
+    assert_int_equal(has_more, rows[i].has_more);
+  }
+  sh(sb, "setsid sleep 60 >/dev/null 2>&1 &", "");
+  assert_int_equal(csn_sandbox_rests(sb, NULL, &has_more, &err), CSN_E_CONFLICT);
+  csn_sandbox_close(sb);
+}
+
 TEST(an_unchanged_workspace_gets_no_new_layer)
 {
   csn_sandbox *sb = open_on("same", NULL);
@@ -321,6 +347,7 @@ tests(void)
       RUN(what_was_frozen_is_below_two_workspaces_that_do_not_see_each_other),
       RUN(a_workspace_goes_on_where_it_was_left),
       RUN(a_process_that_writes_refuses_the_freeze_and_loses_nothing),
+      RUN(it_is_told_whether_a_freeze_would_take_anything_away),
       RUN(an_unchanged_workspace_gets_no_new_layer),
       RUN(deep_stacks_are_merged),
       RUN(files_on_the_disk_belong_to_the_folders_owner),
