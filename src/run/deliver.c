@@ -159,7 +159,7 @@ has_items(enum csn_event_kind kind)
 {
   return kind == CSN_EV_INPUT || kind == CSN_EV_MODEL_REPLIED || kind == CSN_EV_TOOL_RETURNED ||
          kind == CSN_EV_CHILD_DONE || kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED ||
-         kind == CSN_EV_SESSION_LOADED || kind == CSN_EV_RESUMED;
+         kind == CSN_EV_SESSION_LOADED || kind == CSN_EV_RESUMED || kind == CSN_EV_SANDBOX_LOST;
 }
 
 /* What guardrails have passed is given out, if text was streamed at all: the
