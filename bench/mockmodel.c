@@ -252,6 +252,18 @@ event_end(struct events *e)
   csn_buf_addz(e->out, "\r\n");
 }
 
+/* The one part of the message, empty: a client adds the deltas to it. */
+static void
+stream_part(struct events *e, const struct script *s, const char *type)
+{
+  event_begin(e, type);
+  csn_buf_addf(&e->one,
+               "\"item_id\":\"msg_%lld\",\"output_index\":0,\"content_index\":0,\"part\":{"
+               "\"type\":\"output_text\",\"text\":\"\",\"annotations\":[],\"logprobs\":[]}",
+               (long long)s->turn);
+  event_end(e);
+}
+
 static void
 stream_text(struct events *e, const struct script *s)
 {
@@ -259,6 +271,7 @@ stream_text(struct events *e, const struct script *s)
   csn_buf_addz(&e->one, "\"output_index\":0,\"item\":");
   text_item(&e->one, s, false);
   event_end(e);
+  stream_part(e, s, "response.content_part.added");
   for (int64_t i = 0; i < mock_words(s); i++) {
     event_begin(e, "response.output_text.delta");
     csn_buf_addf(&e->one,
@@ -267,6 +280,7 @@ stream_text(struct events *e, const struct script *s)
                  (long long)s->turn);
     event_end(e);
   }
+  stream_part(e, s, "response.content_part.done");
   event_begin(e, "response.output_item.done");
   csn_buf_addz(&e->one, "\"output_index\":0,\"item\":");
   text_item(&e->one, s, true);

