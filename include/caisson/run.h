@@ -116,7 +116,8 @@ CSN_API void csn_run_cancel(csn_run *r, bool after_turn);
  * joins when the next turn begins, after the guardrails on input have passed
  * it, also when the model would have ended the run with an answer meanwhile.
  * It is committed when this returns, and survives a crash.  Also of a run that
- * csn_run_open() gave.  CSN_E_INVALID: the run has ended. */
+ * csn_run_open() gave, and of one that a limit ended once csn_run_raise() has
+ * raised it.  CSN_E_INVALID: the run has ended. */
 CSN_API int csn_run_add_input(csn_run *r, csn_str text, csn_str parts, csn_err *err) CSN_MUST;
 /* Any thread.  Stops without ending the run: csn_run_resume() goes on. */
 CSN_API void csn_run_interrupt(csn_run *r);

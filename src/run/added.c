@@ -16,11 +16,15 @@ csn_run_add_input(csn_run *r, csn_str text, csn_str parts, csn_err *err)
   csn_buf_add(&data, csn_buf_str(&items));
   csn_buf_addc(&data, '}');
   pthread_mutex_lock(&r->lock);
-  if (r->state.outcome != CSN_RUN_RUNNING)
-    rc = csn_fail(err, CSN_E_INVALID,
-                  "run %s has ended (%s) and takes no more; go on in its session and its "
-                  "workspace with a run of their own (session, after)",
-                  csn_run_id(r), csn_run_state_name(r->state.outcome));
+  bool has_ended = r->state.outcome != CSN_RUN_RUNNING;
+  bool is_raised = r->raise && r->state.phase == CSN_PHASE_ENDED;
+  if (has_ended && !is_raised)
+    rc = csn_fail(err, CSN_E_INVALID, "run %s has ended (%s) and takes no more; %s", csn_run_id(r),
+                  csn_run_state_name(r->state.outcome),
+                  csn_state_may_be_raised(&r->state)
+                      ? "raise its limits first (csn_run_raise, resume --limits)"
+                      : "go on in its session and its workspace with a run of their own (session, "
+                        "after)");
   else if (r->is_stopped)
     rc = csn_fail(err, CSN_E_CANCELLED, "run %s was stopped here; resume it first", csn_run_id(r));
   else

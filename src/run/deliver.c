@@ -240,7 +240,8 @@ csn_run_deliver_held(csn_run *r, enum csn_event_kind kind, csn_str data, bool ha
 {
   csn_job *job = NULL;
   /* A cancel or a timer may be on its way when the run ends: it lost the race. */
-  bool is_late = r->state.phase == CSN_PHASE_ENDED && kind != CSN_EV_RESUMED;
+  bool opens = kind == CSN_EV_RESUMED || kind == CSN_EV_INPUT;
+  bool is_late = r->state.phase == CSN_PHASE_ENDED && !opens;
   if (!r->is_stopped && !is_late) {
     csn_err err;
     r->may_hand = hand;

@@ -46,7 +46,8 @@ static handler *const moves[CSN_PHASE_COUNT][CSN_EV_COUNT] = {
                            [CSN_EV_RESUMED] = on_nothing,
                            [CSN_EV_INTERRUPTED] = on_nothing,
                            [CSN_EV_TIMER_FIRED] = csn_step_on_timer},
-    [CSN_PHASE_ENDED] = {[CSN_EV_RESUMED] = csn_step_on_reopened},
+    [CSN_PHASE_ENDED] =
+        {[CSN_EV_RESUMED] = csn_step_on_reopened, [CSN_EV_INPUT] = csn_step_on_added},
 };
 
 /* The join: nothing emitted may be pending.  (Calls that wait for the phase

@@ -5,7 +5,8 @@
  * back until the next turn begins, since its items must not stand between a
  * call and its result.  Then they are admitted, one event after the other: a
  * `callback` effect names the guardrails on input of the agent at work, and its
- * answer brings the items into the conversation.  An answer that would have
+ * answer brings the items into the conversation.  A run that a limit ended takes
+ * some before it is opened again.  An answer that would have
  * been the last one is not, when something was added meanwhile. */
 #include "run/step_impl.h"
 
@@ -13,8 +14,9 @@ int
 csn_step_on_added(struct csn_step *s)
 {
   csn_state *st = s->st;
-  if (!csn_json_is(csn_json_get(s->ev->data, "added"), CSN_JSON_ARRAY) ||
-      st->outcome != CSN_RUN_RUNNING)
+  bool goes_on =
+      st->phase == CSN_PHASE_ENDED ? csn_state_may_be_raised(st) : st->outcome == CSN_RUN_RUNNING;
+  if (!csn_json_is(csn_json_get(s->ev->data, "added"), CSN_JSON_ARRAY) || !goes_on)
     return csn_fail(s->err, CSN_E_INVALID, "record %lld: nothing can be added to the run here",
                     (long long)s->ev->seq);
   st->added = csn_realloc(st->added, st->n_added + 1, sizeof *st->added);

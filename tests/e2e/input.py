@@ -127,6 +127,18 @@ def a_run_that_was_stopped_is_told_more():
 
 
 @test
+def a_run_that_a_limit_ended_is_told_more_when_the_limit_is_raised():
+    p = Place({"sandbox": {"backend": "local"}, "limits": {"turns": 1}}, RULES)
+    expect(p.run(), 4)
+    run = p.only_run()
+    expect(p.call("resume", run, "--message", "and that"), 2, "has ended (limit)", "raise its limits first")
+    same(expect(p.call("resume", run, "--message", "and that", "--limits", "turns=5"), 0).stdout, "I heard: and that\n")
+    same(heard(p), 1)
+    expect(p.call("audit", "verify", run), 0)
+    expect(p.call("resume", run), 0, "I heard: and that")  # and its journal is read back
+
+
+@test
 def whatever_dies_when_the_message_is_heard_once_or_was_never_kept():
     for n in range(1, 30):
         p = Place(ASK, RULES)

@@ -654,6 +654,14 @@ TEST(something_may_be_added_in_every_phase)
   play(&p, CSN_EV_MODEL_REPLIED, MESSAGE(20, "done"), "callback@22");
   play(&p, CSN_EV_INPUT, MORE, "");
   end(&p);
+
+  begin(&p, "{\"limits\":{\"turns\":1}}");
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" CALL("a", "t") "]}", "tool_call@4");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "finish@6");
+  play(&p, CSN_EV_INPUT, MORE, "");
+  play(&p, CSN_EV_RESUMED, "{\"limits\":{\"turns\":2}}", "callback@9");
+  end(&p);
 }
 
 TEST(a_run_that_a_limit_ended_goes_on_when_it_is_raised)
