@@ -240,6 +240,10 @@ def invalid_arguments_are_an_item_for_the_model():
     expect(model("call:exec_command {oops", **box).run(), 0, "Invalid JSON input for tool exec_command")
     done = model('call:exec_command {"command": "ls"}', **box).run()
     expect(done, 0, "cmd")
+    for args in ("[]", "1", '"x"', "null"):
+        expect(model(f"call:exec_command {args}", **box).run(), 0, "Invalid JSON input for tool exec_command: the arguments must be")
+    cat = {"tools": [{"name": "t", "schema": {"properties": {}}, "command": ["cat"]}], "sandbox": {"backend": "local"}}
+    expect(model("call:t ", **cat).run(), 0, "I saw: {}")
 
 
 @test

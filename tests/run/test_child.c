@@ -466,6 +466,33 @@ TEST(guardrails_look_at_its_input_and_at_its_answer)
   }
 }
 
+TEST(its_own_guardrails_look_at_what_it_is_asked_and_at_what_it_says)
+{
+  static const char *const on[] = {"input", "output"};
+  for (size_t i = 0; i < CSN_COUNT(on); i++) {
+    struct bench b;
+    csn_err err;
+    char yaml[400];
+    static const char *const said[2][2] = {{"do it", "{\"trip\":true,\"message\":\"leaks\"}"},
+                                           {"secret 42", "{\"trip\":true,\"message\":\"leaks\"}"}};
+    csn_callback cb = {
+        .size = sizeof cb, .name = "g", .fn = answer_with, .user = (void *)(uintptr_t)said[i]};
+    bench_init(&b, BOSS);
+    snprintf(yaml, sizeof yaml, TEAM(", guardrails: [{callback: g, on: %s, blocking: %s}]"), on[i],
+             i ? "false" : "true");
+    if (i) /* a key of input only */
+      snprintf(yaml, sizeof yaml, TEAM(", guardrails: [{callback: g, on: output}]"));
+    load(&b, yaml, "rules: [{name: end, reply: secret 42}]\n");
+    OK(csn_agent_add_callback(b.agent, &cb, &err), &err);
+    csn_run *r = bench_start(&b);
+    csn_result res = bench_await(&b, r);
+    assert_int_equal(res.state, CSN_RUN_DONE); /* the caller's model is told */
+    STR_EQ(res.output, "boss: The agent ended without an answer (guardrail): leaks");
+    csn_run_free(r);
+    bench_fini(&b);
+  }
+}
+
 RUN_TESTS("run/child", RUN(an_agent_is_called_and_answers),
           RUN(what_went_wrong_in_it_is_told_to_the_model), RUN(many_are_called_at_once),
           RUN(it_works_in_the_same_workspace), RUN(the_run_waits_with_it_and_decides_through_it),
@@ -474,4 +501,5 @@ RUN_TESTS("run/child", RUN(an_agent_is_called_and_answers),
           RUN(at_rest_both_are_decided_by_their_names),
           RUN(it_is_cancelled_and_stopped_with_the_run_and_goes_on_with_it),
           RUN(one_listener_is_told_by_a_run_and_those_it_calls_one_at_a_time),
-          RUN(guardrails_look_at_its_input_and_at_its_answer))
+          RUN(guardrails_look_at_its_input_and_at_its_answer),
+          RUN(its_own_guardrails_look_at_what_it_is_asked_and_at_what_it_says))

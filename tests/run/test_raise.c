@@ -256,10 +256,33 @@ TEST(a_run_that_was_saved_in_its_session_does_not_go_on)
   bench_fini(&b);
 }
 
+TEST(a_tool_that_nobody_bound_again_is_told_to_the_model)
+{
+  struct bench b;
+  csn_err err;
+  char id[40];
+  csn_run *r = NULL;
+  bench_init(&b, "rules:\n- {name: first, when: {first: true}, reply: [{count: {x: a}}]}\n"
+                 "- {name: end, reply: \"${output}\"}\n");
+  bench_tool(&b, "count", bench_count);
+  bench_set(&b, "approvals", "[{\"tool\":\"count\",\"do\":\"ask\"}]");
+  r = bench_start(&b);
+  snprintf(id, sizeof id, "%s", csn_run_id(r));
+  assert_int_equal(bench_await(&b, r).state, CSN_RUN_WAITING);
+  csn_run_free(r);
+  OK(csn_run_resume(b.rt, csn_cstr(id), NULL, &r, &err), &err);
+  const csn_decision yes = {.allow = true};
+  OK(csn_run_decide(r, CSN_STR(""), &yes, &err), &err);
+  STR_EQ(bench_await(&b, r).output, "Tool 'count' not found. The tools are:");
+  csn_run_free(r);
+  bench_fini(&b);
+}
+
 RUN_TESTS("run/raise", RUN(each_limit_that_ended_a_run_may_be_raised),
           RUN(what_a_run_was_about_to_do_is_done_when_it_goes_on),
           RUN(a_run_that_waits_keeps_waiting_with_its_new_limits),
           RUN(what_no_limit_ended_does_not_go_on),
           RUN(it_goes_on_where_it_stood_and_unmade_calls_are_answered),
           RUN(what_cannot_be_raised_is_told),
-          RUN(a_run_that_was_saved_in_its_session_does_not_go_on))
+          RUN(a_run_that_was_saved_in_its_session_does_not_go_on),
+          RUN(a_tool_that_nobody_bound_again_is_told_to_the_model))

@@ -156,6 +156,24 @@ TEST(the_same_wrong_input_again_and_again_is_a_loop)
   end(&p);
 }
 
+TEST(a_hand_off_goes_before_a_result_that_would_be_the_answer)
+{
+  struct play p;
+  static const char agent[] = "{\"name\":\"a\",\"tool_use\":\"stop_on_first\",\"handoffs\":[{"
+                              "\"agent\":\"b\",\"tool\":\"to_b\"}],"
+                              "\"agents\":[{\"name\":\"b\"}]}";
+  begin(&p, agent);
+  play(&p, CSN_EV_INPUT, HELLO, "model_call@2");
+  play(&p, CSN_EV_MODEL_REPLIED,
+       "{\"effect\":2,\"items\":[" CALL("a", "t") "," CALL("b", "to_b") "]}",
+       "tool_call@4 tool_call@5");
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(4, "a"), "");
+  reread(&p, agent);
+  play(&p, CSN_EV_TOOL_RETURNED, OUTPUT(5, "b"), "model_call@8");
+  last_holds(&p, "\"agent\":\"b\"");
+  end(&p);
+}
+
 /* ---- for real ---- */
 
 static void
@@ -431,4 +449,5 @@ RUN_TESTS("run/team", RUN(a_hand_off_waits_for_the_turn_and_the_first_one_counts
           RUN(a_filter_that_answers_something_else_ends_the_run),
           RUN(guardrails_on_input_are_those_of_the_first_agent_only),
           RUN(what_cannot_be_is_an_error_before_the_run),
-          RUN(two_things_of_one_name_are_an_error_before_the_run_that_names_both))
+          RUN(two_things_of_one_name_are_an_error_before_the_run_that_names_both),
+          RUN(a_hand_off_goes_before_a_result_that_would_be_the_answer))
