@@ -25,7 +25,7 @@ apply_one(void *user, const cli_tree *t, csn_err *err)
   cli_put(stdout, csn_buf_str(&report));
   if (report.n && report.p[report.n - 1] != '\n')
     putchar('\n');
-  return csn_wrap(err, rc, "%s", src);
+  return csn_wrap(err, rc < 0 ? rc : 0, "%s", src); /* not how many there were */
 }
 
 static int
