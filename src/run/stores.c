@@ -8,7 +8,7 @@
 
 enum { PREFIX_MAX = 500 };
 
-static const char *const types[] = {"s3", "-", "-", "folder", NULL};
+static const char *const types[] = {"s3", "gcs", "azure", "folder", NULL};
 
 /* Keys by the types that have them: bits in the order of types[]. */
 enum { S3 = 1, GCS = 2, AZURE = 4, FOLDER = 8, ALL = 15 };
@@ -164,7 +164,7 @@ csn_stores_check(const csn_json *v, const char *file, csn_err *err)
 {
   struct entry e = {v, file, type_of(v), err};
   if (v->kind != CSN_JSON_OBJECT || !e.type)
-    return complain(&e, v, "type", "s3 or folder");
+    return complain(&e, v, "type", "s3, gcs, azure or folder");
   for (size_t i = 0; i < v->key.n; i++)
     if (v->key.p[i] == '/' || v->key.p[i] == ':' || (unsigned char)v->key.p[i] <= ' ')
       return complain(&e, v, "", "a name without '/', ':' and blanks");

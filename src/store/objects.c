@@ -15,7 +15,10 @@ csn_objects_open(csn_objects **out, struct csn_http *http, const csn_objects_spe
   static const struct {
     const char *type;
     int (*open)(csn_objects **out, const csn_objects_spec *spec, csn_err *err);
-  } types[] = {{"s3", csn_objects_open_s3}, {"folder", csn_objects_open_folder}};
+  } types[] = {{"s3", csn_objects_open_s3},
+               {"gcs", csn_objects_open_gcs},
+               {"azure", csn_objects_open_azure},
+               {"folder", csn_objects_open_folder}};
   for (size_t i = 0; i < CSN_COUNT(types); i++) {
     if (strcmp(spec->type, types[i].type) != 0)
       continue;
@@ -33,7 +36,8 @@ csn_objects_open(csn_objects **out, struct csn_http *http, const csn_objects_spe
     }
     return rc;
   }
-  return csn_fail(err, CSN_E_INVALID, "no store is of the type %.40s: s3 or folder", spec->type);
+  return csn_fail(err, CSN_E_INVALID, "no store is of the type %.40s: s3, gcs, azure or folder",
+                  spec->type);
 }
 
 const char *const *

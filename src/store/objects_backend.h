@@ -65,7 +65,11 @@ int csn_objects_send(csn_objects *o, csn_scope *sc, csn_http_req *req, csn_objec
 /* Sends the part of a GET that asks for bytes: adds the header Range when n >= 0,
  * and checks what came. */
 void csn_objects_range(csn_http_req *req, char text[64], int64_t from, int64_t n);
-int csn_objects_check_range(const csn_objects_reply *reply, int64_t n, csn_err *err) CSN_MUST;
+/* The end of a get: rc is that of the sending. */
+int csn_objects_take(const csn_objects_reply *reply, int rc, int64_t n, csn_buf *out,
+                     csn_err *err) CSN_MUST;
+/* Unix time. */
+int64_t csn_objects_now_ms(void);
 /* "2026-11-21T10:00:00.000Z" or "Sat, 21 Nov 2026 10:00:00 GMT" in Unix milliseconds; 0. */
 int64_t csn_objects_time_ms(csn_str text);
 

@@ -132,14 +132,33 @@ csn_objects_range(csn_http_req *req, char text[64], int64_t from, int64_t n)
   req->headers[req->n_headers++] = (csn_header){CSN_STR("Range"), csn_cstr(text)};
 }
 
-int
-csn_objects_check_range(const csn_objects_reply *reply, int64_t n, csn_err *err)
+static int
+check_range(const csn_objects_reply *reply, int64_t n, csn_err *err)
 {
   if (n < 0 || (reply->http.status == 206 && (int64_t)reply->body.n == n))
     return 0;
   /* A reply that was cut on its way is an error of the connection. */
   return csn_fail(err, CSN_E_PARSE, "the store sent %zu bytes of the %lld that it was asked for",
                   reply->body.n, (long long)n);
+}
+
+int
+csn_objects_take(const csn_objects_reply *reply, int rc, int64_t n, csn_buf *out, csn_err *err)
+{
+  if (rc == 0)
+    rc = check_range(reply, n, err);
+  if (rc < 0)
+    return rc;
+  csn_buf_add(out, csn_buf_str(&reply->body));
+  return csn_buf_done(out, "an object", err);
+}
+
+int64_t
+csn_objects_now_ms(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 int64_t

@@ -9,7 +9,6 @@
  */
 #include <pthread.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "caisson/json.h"
 #include "core/hash.h"
@@ -39,24 +38,7 @@ s3_of(csn_objects *o)
   return (struct s3 *)o; /* base is the first member */
 }
 
-static int64_t
-now_ms(void)
-{
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* ---- keys ---- */
-
-static void
-set(csn_buf *b, csn_str value)
-{
-  if (b->p)
-    explicit_bzero(b->p, b->n);
-  csn_buf_clear(b);
-  csn_buf_add(b, value);
-}
 
 /* As AWS's credential_process prints them. */
 static int
@@ -75,9 +57,9 @@ ask_keys(struct s3 *s, csn_scope *sc, csn_err *err)
                     "keys of the store: expected %s to print JSON with AccessKeyId and "
                     "SecretAccessKey",
                     s->command[0]);
-  set(&s->id, csn_json_str(v, "AccessKeyId", CSN_STR("")));
-  set(&s->secret, csn_json_str(v, "SecretAccessKey", CSN_STR("")));
-  set(&s->token, csn_json_str(v, "SessionToken", CSN_STR("")));
+  csn_secret_set(&s->id, csn_json_str(v, "AccessKeyId", CSN_STR("")));
+  csn_secret_set(&s->secret, csn_json_str(v, "SecretAccessKey", CSN_STR("")));
+  csn_secret_set(&s->token, csn_json_str(v, "SessionToken", CSN_STR("")));
   int64_t end = csn_objects_time_ms(csn_json_str(v, "Expiration", CSN_STR("")));
   s->end_ms = end ? end : INT64_MAX;
   s->has_keys = true;
@@ -113,8 +95,9 @@ sign(struct s3 *s, csn_scope *sc, csn_http_req *req, csn_sigv4 *rq, csn_buf *out
      csn_err *err)
 {
   pthread_mutex_lock(&s->lock);
-  int rc =
-      s->command && (!s->has_keys || s->end_ms < now_ms() + SOON_MS) ? ask_keys(s, sc, err) : 0;
+  int rc = s->command && (!s->has_keys || s->end_ms < csn_objects_now_ms() + SOON_MS)
+               ? ask_keys(s, sc, err)
+               : 0;
   csn_buf_add(token, csn_buf_str(&s->token));
   csn_header all[8];
   size_t n = 0;
@@ -144,7 +127,7 @@ send_request(struct s3 *s, csn_scope *sc, const struct request *q, csn_objects_r
   csn_auto(csn_secret_wipe) csn_buf token = CSN_BUF(16 << 10);
   char date[CSN_AWS_DATE], hex[65], range[64];
   csn_digest sum = csn_sha256_of(q->body);
-  csn_aws_date(now_ms() / 1000, date);
+  csn_aws_date(csn_objects_now_ms() / 1000, date);
   csn_digest_hex(&sum, hex);
   csn_http_req req = {.method = q->method, .url = url_of(s, q, &path, &url), .body = q->body};
   req.headers[req.n_headers++] = (csn_header){CSN_STR("x-amz-content-sha256"), csn_cstr(hex)};
@@ -192,15 +175,9 @@ s3_get(csn_objects *o, csn_scope *sc, csn_str key, int64_t from, int64_t n, csn_
 {
   struct request q = {.method = "GET", .key = key, .from = from, .n = n};
   csn_objects_reply reply;
-  csn_objects_reply_init(&reply, n < 0 ? out->cap + CSN_OBJECTS_REPLY_MAX
-                                       : (size_t)n + CSN_OBJECTS_REPLY_MAX);
+  csn_objects_reply_init(&reply, (n < 0 ? out->cap : (size_t)n) + CSN_OBJECTS_REPLY_MAX);
   int rc = send_request(s3_of(o), sc, &q, &reply, err);
-  if (rc == 0)
-    rc = csn_objects_check_range(&reply, n, err);
-  if (rc == 0) {
-    csn_buf_add(out, csn_buf_str(&reply.body));
-    rc = csn_buf_done(out, "an object", err);
-  }
+  rc = csn_objects_take(&reply, rc, n, out, err);
   csn_objects_reply_fini(&reply);
   return rc;
 }

@@ -18,6 +18,15 @@ csn_secret_wipe(csn_buf *b)
   csn_buf_fini(b);
 }
 
+void
+csn_secret_set(csn_buf *b, csn_str value)
+{
+  if (b->p)
+    explicit_bzero(b->p, b->n);
+  csn_buf_clear(b);
+  csn_buf_add(b, value);
+}
+
 int
 csn_secret_read(const char *path, const char *what, csn_buf *out, csn_err *err)
 {

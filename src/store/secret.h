@@ -11,6 +11,8 @@ enum { CSN_SECRET_MAX = 64 << 10 };
 
 /* Overwrites it and gives the memory back; for csn_auto(). */
 void csn_secret_wipe(csn_buf *b);
+/* Holds that value from now on, and the old one nowhere. */
+void csn_secret_set(csn_buf *b, csn_str value);
 /* A file that only its owner, who is root or who runs this, can read:
  * CSN_E_DENIED otherwise.  `what` begins the message. */
 int csn_secret_read(const char *path, const char *what, csn_buf *out, csn_err *err) CSN_MUST;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * seal.c - AES-256-GCM by OpenSSL: caisson-seal.so. */
+ * seal.c - AES-256-GCM and RSA by OpenSSL: caisson-seal.so. */
 #include "wire/seal.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 
 static void
 ctx_free(EVP_CIPHER_CTX **c)
@@ -47,8 +49,47 @@ open_sealed(const unsigned char key[CSN_SEAL_KEY], const unsigned char nonce[CSN
   return ok ? 0 : -1;
 }
 
+static void
+key_free(EVP_PKEY **k)
+{
+  EVP_PKEY_free(*k);
+}
+
+static void
+bio_free(BIO **b)
+{
+  BIO_free(*b);
+}
+
+static void
+md_free(EVP_MD_CTX **c)
+{
+  EVP_MD_CTX_free(*c);
+}
+
+static int
+no_password(char *buf, int size, int for_writing, void *user)
+{
+  return -1; /* never asks on the terminal */
+}
+
+static int
+sign_rs256(csn_str pem, csn_str text, unsigned char out[1024])
+{
+  csn_auto(bio_free) BIO *b = pem.n <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
+  csn_auto(key_free) EVP_PKEY *key = b ? PEM_read_bio_PrivateKey(b, NULL, no_password, NULL) : NULL;
+  csn_auto(md_free) EVP_MD_CTX *c = EVP_MD_CTX_new();
+  size_t n = 1024;
+  bool ok = key && c && EVP_PKEY_base_id(key) == EVP_PKEY_RSA && EVP_PKEY_size(key) <= 1024 &&
+            EVP_DigestSignInit(c, NULL, EVP_sha256(), NULL, key) == 1 &&
+            EVP_DigestSign(c, out, &n, (const unsigned char *)text.p, text.n) == 1;
+  ERR_clear_error();
+  return ok ? (int)n : -1;
+}
+
 const csn_seal_module csn_seal_entry = {
     .base = {.abi = CSN_SEAL_ABI, .version = CSN_VERSION},
     .seal = seal,
     .open = open_sealed,
+    .sign_rs256 = sign_rs256,
 };

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * seal.h - between who encrypts and the module caisson-seal.so, the only part
- * of the library that is linked with OpenSSL: AES-256-GCM.
+ * seal.h - between who encrypts or signs and the module caisson-seal.so, the only
+ * part of the library that is linked with OpenSSL: AES-256-GCM, RSA.
  */
 #ifndef CSN_WIRE_SEAL_H
 #define CSN_WIRE_SEAL_H
 
 #include "wire/module.h"
 
-enum { CSN_SEAL_ABI = 1, CSN_SEAL_KEY = 32, CSN_SEAL_NONCE = 12, CSN_SEAL_TAG = 16 };
+enum { CSN_SEAL_ABI = 2, CSN_SEAL_KEY = 32, CSN_SEAL_NONCE = 12, CSN_SEAL_TAG = 16 };
 
 typedef struct csn_seal_module {
   csn_module base;
@@ -20,6 +20,9 @@ typedef struct csn_seal_module {
    * something of it was altered; out is zero then. */
   int (*open)(const unsigned char key[CSN_SEAL_KEY], const unsigned char nonce[CSN_SEAL_NONCE],
               csn_str with, csn_str sealed, unsigned char *out);
+  /* RS256 of JSON Web Tokens: RSA with PKCS #1 padding over SHA-256, with a private
+   * key in PEM.  Bytes of the signature (at most 1024), or -1. */
+  int (*sign_rs256)(csn_str pem, csn_str text, unsigned char out[1024]);
 } csn_seal_module;
 
 /* The one symbol that the module exports. */

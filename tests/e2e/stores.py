@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots in other places: S3 as tests/fake plays it, with every signature checked, and folders."""
-import filecmp, json, os, pathlib, random, re, shutil, sys
+import base64, filecmp, json, os, pathlib, random, re, shutil, sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fake"))
 from lib import *
-import s3
+import azure_blob, gcs, s3
 
 MIB = 1 << 20
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret+/example"}
@@ -369,7 +369,7 @@ def no_key_is_shown_and_nothing_goes_elsewhere_untold():
 
 @test
 def mistakes_in_the_file_are_told_by_line():
-    for entry, word in [({"type": "ftp"}, "s3 or folder"), ({"type": "s3"}, "bucket"), ({"type": "s3", "bucket": "b b b"}, "bucket"),
+    for entry, word in [({"type": "ftp"}, "s3, gcs, azure or folder"), ({"type": "s3"}, "bucket"), ({"type": "s3", "bucket": "b b b"}, "bucket"),
                         ({"type": "s3", "bucket": "abc", "account": "x"}, "unknown key account"), ({"type": "folder"}, "path"),
                         ({"type": "s3", "bucket": "abc", "endpoint": "http://user:pw@h"}, "endpoint"),
                         ({"type": "s3", "bucket": "abc", "prefix": "/x"}, "prefix"), ({"type": "s3", "bucket": "abc", "parallel": 99}, "parallel"),
@@ -488,6 +488,113 @@ def keys_of_a_store_can_be_changed_and_the_wrong_ones_open_nothing():
     expect(p.call("snapshot", "ls", "--store", "there"), 1, "chmod 600")
     (p.dir / "k").chmod(0o600)
     expect(p.call("snapshot", "ls", "--store", "there"), 1, "not encrypted")
+
+
+# ---- Google Cloud Storage and Azure
+
+
+def google(entry=None, env=None):
+    server = gcs.GCS()
+    p = Store(server, {"type": "gcs", "bucket": "bucket", "endpoint": server.url, "prefix": "a b/c+d",
+                       **(entry or {"credentials": {"file": "account.json"}})}, env)
+    p.write("account.json", json.dumps(server.account()))
+    (p.dir / "account.json").chmod(0o600)
+    return server, p
+
+
+def microsoft(credentials=None, env=None):
+    server = azure_blob.Azure()
+    p = Store(server, {"type": "azure", "account": "account", "container": "container", "endpoint": f"{server.url}/account", "prefix": "a b/c+d",
+                       **(credentials or {})}, env or {"AZURE_STORAGE_KEY": azure_blob.KEY})
+    return server, p
+
+
+def goes_there_and_back(p, is_resumed, fault):
+    p.fill("src", [0, 100, 70000, 20 * MIB + 3])
+    p.snap("save", "one", "src")
+    p.snap("push", "one")
+    p.comes_back("one", "src")
+    p.snap("verify", "--store", "there")
+    (p.dir / "src/more").write_bytes(p.random.randbytes(25 * MIB))
+    p.snap("save", "two", "src")
+    p.server.faults = [fault]
+    expect(p.call("snapshot", "push", "two"), 1)
+    said = sent(p.snap("push", "two", "--json"))
+    assert not is_resumed or said["bytes_resumed"] >= 8 * MIB, said
+    p.server.faults = [lambda r, f=f: f if r.method == "GET" and ("packs" in r.path) else None for f in (("cut", 400), ("status", 503, "x"), ("reset",))]
+    p.comes_back("two", "src")
+    p.snap("rm", "--store", "there", "one", "two")
+    p.snap("gc", "--store", "there")
+    same([n.split("/")[-1] for n in p.server.objects], ["caisson.json"])
+    p.forget_all()
+    p.fill("b", [20])
+    p.snap("save", "x", "b")
+    p.snap("push", "x")
+    (p.dir / "b/n").write_text("n")
+    p.forget_all()
+    p.snap("save", "x", "b")
+    expect(p.call("snapshot", "push", "x"), 1, "another snapshot x")
+
+
+@test
+def snapshots_go_to_google_cloud_storage_with_a_service_account():
+    if not shutil.which("openssl"):
+        return "no openssl to make a key with"
+    server, p = google()
+    goes_there_and_back(p, True, lambda r: ("status", 403, "forbidden") if r.header("Content-Range").startswith("bytes 16777216-") else None)
+    (p.dir / "account.json").chmod(0o644)
+    expect(p.call("snapshot", "ls", "--store", "there"), 1, "chmod 600")
+    p.write("account.json", json.dumps({**server.account(), "private_key": gcs.new_key()[0]}))
+    (p.dir / "account.json").chmod(0o600)
+    done = expect(p.call("snapshot", "ls", "--store", "there"), 1, "a token for the store")
+    assert "PRIVATE" not in done.stderr
+    p.write("account.json", json.dumps({**server.account(), "private_key": "nonsense"}))
+    expect(p.call("snapshot", "ls", "--store", "there"), 1, "no RSA key")
+
+
+@test
+def a_token_for_google_comes_from_a_variable_or_a_command():
+    if not shutil.which("openssl"):
+        return "no openssl to make a key with"
+    for entry, env in [({"credentials": {"token_env": "TOKEN"}}, {"TOKEN": "given"}), ({"credentials": {"command": ["echo", "given"]}}, {}),
+                       ({"credentials": {"command": ["echo", '{"access_token": "given", "expires_in": 3600}']}}, {})]:
+        _, p = google(entry, env)
+        p.fill("src", [10])
+        p.snap("save", "x", "src")
+        p.snap("push", "x")
+        p.comes_back("x", "src")
+    _, p = google({"credentials": {"command": ["echo", "two words"]}})
+    expect(p.call("snapshot", "ls", "--store", "there"), 1, "is none")
+    _, p = google({"credentials": {"command": ["echo", "wrong"]}})
+    expect(p.call("snapshot", "ls", "--store", "there"), 1, "401 authError")
+
+
+@test
+def snapshots_go_to_azure_with_the_accounts_key():
+    _, p = microsoft()
+    goes_there_and_back(p, True, lambda r: ("status", 403, "AuthorizationFailure") if r.words.get("comp") == "block" and base64.b64decode(r.words["blockid"]).endswith(b"-000002") else None)
+    done = expect(p.call("snapshot", "ls", "--store", "there", env={"AZURE_STORAGE_KEY": "d3Jvbmc="}), 1, "403 AuthenticationFailed")
+    assert azure_blob.KEY not in done.stderr and "d3Jvbmc" not in done.stderr
+    expect(p.call("snapshot", "ls", "--store", "there", env={"AZURE_STORAGE_KEY": "?"}), 2, "base64")
+    expect(p.call("snapshot", "ls", "--store", "there", env={"AZURE_STORAGE_KEY": ""}), 2, "AZURE_STORAGE_KEY")
+
+
+@test
+def a_shared_access_signature_lets_in_too():
+    server, p = microsoft(env={"AZURE_STORAGE_SAS_TOKEN": "?sig=a%2Bb&sv=2021-08-06"})
+    p.fill("src", [10, 9 * MIB])
+    p.snap("save", "x", "src")
+    p.snap("push", "x")
+    p.comes_back("x", "src")
+    server, p = microsoft({"credentials": {"command": ["echo", json.dumps({"sas": "sig=a%2Bb&sv=2021-08-06"})]}}, {"X": "x"})
+    p.fill("src", [10])
+    p.snap("save", "x", "src")
+    p.snap("push", "x")
+    p.comes_back("x", "src")
+    done = expect(p.call("snapshot", "ls", "--store", "there"), 0)
+    server.sas = "sig=other"
+    done = expect(p.call("snapshot", "ls", "--store", "there"), 1)
+    assert "a%2Bb" not in done.stderr and "a+b" not in done.stderr
 
 
 sys.exit(finish())

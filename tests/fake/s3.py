@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small server that speaks S3 and believes no signature: buckets in memory, uploads in parts,
-lists by pages. That it signs as S3 does is what tests/interop/s3_boto3.py shows, with AWS's client."""
+lists by pages. That it signs as S3 does is what tests/interop/stores.py shows, with AWS's client."""
 import hashlib, hmac, datetime, email.utils, re, sys, time, urllib.parse
 from xml.sax.saxutils import escape
 
@@ -129,7 +129,8 @@ class S3(web.Server):
         page, more = names[:PAGE], len(names) > PAGE
         items = "".join(f"<Contents><Key>{quote(n)}</Key><LastModified>{datetime.datetime.fromtimestamp(objects[n][2], datetime.timezone.utc):%Y-%m-%dT%H:%M:%S.000Z}"
                         f"</LastModified><ETag>&quot;{objects[n][1]}&quot;</ETag><Size>{len(objects[n][0])}</Size></Contents>" for n in page)
-        token = f"<NextContinuationToken>={escape(page[-1])}</NextContinuationToken>" if more else ""
+        coding = "<EncodingType>url</EncodingType>" if "encoding-type" in r.words else ""
+        token = coding + f"<NextContinuationToken>={escape(page[-1])}</NextContinuationToken>" if more else coding
         return self.xml(f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>{bucket}</Name><KeyCount>{len(page)}</KeyCount>'
                         f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{items}</ListBucketResult>")
 
