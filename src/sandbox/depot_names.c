@@ -56,8 +56,11 @@ read_record(csn_depot *d, const char *key, csn_str stored, csn_depot_record *out
   char want[200] = "";
   *out = (csn_depot_record){0};
   int rc = d->vault ? csn_vault_open(d->vault, csn_cstr(key), stored, &plain, &which, err) : 0;
+  csn_str json = d->vault ? csn_buf_str(&plain) : stored;
   if (rc == 0)
-    rc = csn_json_parse(a, d->vault ? csn_buf_str(&plain) : stored, &v, err);
+    rc = csn_snapshot_record_open(&json, err);
+  if (rc == 0)
+    rc = csn_json_parse(a, json, &v, err);
   if (rc == 0)
     rc = csn_json_need_str(v, "name", &name, err);
   if (rc == 0)
@@ -125,7 +128,7 @@ csn_depot_record_put(csn_depot *d, csn_scope *sc, const csn_depot_record *r, csn
     csn_jw_strz(&w, r->packs[i]);
   csn_jw_end(&w);
   csn_jw_end(&w);
-  csn_buf_addc(&text, '\n');
+  csn_snapshot_record_close(&text);
   int rc = csn_buf_done(&text, "the snapshot's record", err);
   if (rc < 0 || !csn_depot_name_key(d, r->snapshot.name, 0, key))
     return rc;

@@ -69,3 +69,27 @@ csn_snapshot_record_read(const csn_json *v, csn_snapshot *out, csn_err *err)
     rc = csn_fail(err, CSN_E_PARSE, "it is of another version, or damaged");
   return rc;
 }
+
+void
+csn_snapshot_record_close(csn_buf *text)
+{
+  char hex[65];
+  csn_buf_addc(text, '\n');
+  csn_digest sum = csn_sha256_of(csn_buf_str(text));
+  csn_digest_hex(&sum, hex);
+  csn_buf_addf(text, "%s\n", hex);
+}
+
+int
+csn_snapshot_record_open(csn_str *text, csn_err *err)
+{
+  enum { LINE = 65 };
+  csn_digest sum, own;
+  bool is_good = text->n > LINE && text->p[text->n - 1] == '\n' &&
+                 csn_digest_from_hex(csn_strn(text->p + text->n - LINE, LINE - 1), &sum);
+  text->n -= is_good ? LINE : 0;
+  own = csn_sha256_of(*text);
+  if (!is_good || memcmp(&sum, &own, sizeof sum) != 0)
+    return csn_fail(err, CSN_E_PARSE, "it is damaged: its check sum is wrong");
+  return 0;
+}

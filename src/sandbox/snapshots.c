@@ -98,8 +98,11 @@ read_record(const csn_snapshots *s, const char *name, csn_snapshot *out, csn_err
   const csn_json *v = NULL;
   *out = (csn_snapshot){0};
   int rc = csn_file_read(s->names, name, &text, err);
+  csn_str json = csn_buf_str(&text);
   if (rc == 0)
-    rc = csn_json_parse(a, csn_buf_str(&text), &v, err);
+    rc = csn_snapshot_record_open(&json, err);
+  if (rc == 0)
+    rc = csn_json_parse(a, json, &v, err);
   if (rc == 0)
     rc = csn_snapshot_record_read(v, out, err);
   snprintf(out->name, sizeof out->name, "%s", name);
@@ -287,7 +290,7 @@ write_record(const csn_snapshots *s, const csn_snapshot *r, csn_err *err)
   csn_jw_obj(&w);
   csn_snapshot_record_write(r, &w);
   csn_jw_end(&w);
-  csn_buf_addc(&text, '\n');
+  csn_snapshot_record_close(&text);
   int rc = csn_buf_done(&text, "the snapshot's record", err);
   return rc < 0 ? rc : csn_file_write(s->names, r->name, csn_buf_str(&text), 0600, true, err);
 }

@@ -56,6 +56,10 @@ void csn_snapshot_to_json(const csn_snapshot *r, csn_jw *w);
  * that is open, and back (CSN_E_PARSE). */
 void csn_snapshot_record_write(const csn_snapshot *r, csn_jw *w);
 int csn_snapshot_record_read(const csn_json *v, csn_snapshot *out, csn_err *err) CSN_MUST;
+/* A record's text gets a line with its SHA-256, and that line is looked at and
+ * taken off again (CSN_E_PARSE). */
+void csn_snapshot_record_close(csn_buf *text);
+int csn_snapshot_record_open(csn_str *text, csn_err *err) CSN_MUST;
 /* Gives a snapshot whose contents the packs have a name; CSN_E_EXISTS. */
 int csn_snapshot_add(csn_snapshots *s, const csn_snapshot *r, csn_err *err) CSN_MUST;
 /* tag: a name, or "" for none. */

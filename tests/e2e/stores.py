@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots in other places: S3 as tests/fake plays it, with every signature checked, and folders."""
-import base64, filecmp, json, os, pathlib, random, re, shutil, sys
+import base64, filecmp, hashlib, json, os, pathlib, random, re, shutil, sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "fake"))
@@ -234,6 +234,11 @@ def damage_there_is_told_and_the_other_snapshots_stay():
     p.comes_back("new", "new")
 
 
+def closed(text):
+    """A record with its check sum, as somebody who forges one would make it."""
+    return text + hashlib.sha256(text).hexdigest().encode() + b"\n"
+
+
 @test
 def forged_records_and_indexes_are_refused():
     server = s3.S3()
@@ -244,9 +249,11 @@ def forged_records_and_indexes_are_refused():
     objects = server.buckets["bucket"]
     record = next(n for n in objects if "/names/" in n)
     index = next(n for n in objects if "/index/" in n)
-    for name, text, word in [(record, b"{}", "missing"), (record, b"\xff", "names/"), (index, b"caisson-index 1\n", "damaged"),
-                             (record, objects[record][0].replace(b'"one"', b'"two"'), "another name"),
-                             (record, re.sub(rb'"packs":\[.*\]', b'"packs":["../../x"]', objects[record][0]), "damaged"),
+    line = objects[record][0][:-65]
+    for name, text, word in [(record, closed(b"{}\n"), "missing"), (record, b"\xff", "names/"), (index, b"caisson-index 1\n", "damaged"),
+                             (record, closed(line.replace(b'"one"', b'"two"')), "another name"),
+                             (record, line.replace(b'"files":', b'"files":1') + objects[record][0][-65:], "check sum"),
+                             (record, closed(re.sub(rb'"packs":\[.*\]', b'"packs":["../../x"]', line)), "damaged"),
                              (index, objects[index][0][:-1] + b"x", "damaged")]:
         kept = objects[name]
         objects[name] = (text, *kept[1:])
