@@ -7,7 +7,8 @@
  * Samples, ms: snapshot-first-N-NAME, all of it for the first time;
  * snapshot-10-N-NAME, from a sandbox in which ten files were changed;
  * snapshot-0-N-NAME, in which none was; restore-N-NAME, until a command has
- * run in a sandbox that begins with it.
+ * run in a sandbox that begins with it; unpack-N-NAME, into a folder, beside
+ * tar -x and tar --zstd -x of the same files.
  */
 #include <spawn.h>
 #include <sys/stat.h>
@@ -79,21 +80,48 @@ open_from(const struct run *r, const char *folder, const char *const *names)
   return sb;
 }
 
+/* tar's time in a folder of r's, as a sample. */
 static void
-tar_ms(const struct run *r, const char *layer)
+tar_ms(const struct run *r, const char *what, const char *side, const char *folder, const char *how,
+       const char *words)
 {
   extern char **environ;
-  csn_auto(csn_buf_finip) csn_buf from = CSN_BUF(4096), to = CSN_BUF(4096);
-  csn_buf_addf(&from, "%s/snapshots/layers/%s", r->path, layer);
-  csn_buf_addf(&to, "%s/all.tar", r->path);
-  char *argv[] = {"tar", "-C", from.p, "--zstd", "-cf", to.p, ".", NULL};
+  csn_auto(csn_buf_finip) csn_buf in = CSN_BUF(4096), file = CSN_BUF(4096);
+  bool is_packed = strcmp(how, "--zstd") == 0;
+  csn_buf_addf(&in, "%s/%s", r->path, folder);
+  csn_buf_addf(&file, "%s/all.%s", r->path, is_packed ? "tar.zst" : "tar");
+  char *argv[] = {"tar",  "-C", in.p, (char *)(uintptr_t)how, (char *)(uintptr_t)words,
+                  file.p, NULL, NULL};
+  if (strcmp(words, "-cf") == 0)
+    argv[6] = ".";
   pid_t pid;
   int status = 1;
   int64_t began = csn_now_ns();
   if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) == 0)
     waitpid(pid, &status, 0);
-  if (status == 0)
-    sample(r, "snapshot-first", "tar-zstd", bench_ms_since(began));
+  if (status == 0 && what)
+    sample(r, what, side, bench_ms_since(began));
+}
+
+/* Into new folders, in turns with tar. */
+static void
+unpack(const struct run *r, const csn_snapshot *first)
+{
+  static const char *const sides[] = {"ours", "tar-x", "tar-zstd"};
+  for (int i = 0; i < 9; i++) {
+    csn_err err;
+    char name[20];
+    snprintf(name, sizeof name, "unpacked%d", i);
+    csn_auto(csn_closep) int dir = folder_of(r, name);
+    int64_t began = csn_now_ns();
+    if (i % 3 == 0) {
+      bench_must(csn_snapshot_restore(r->s, NULL, first, dir, &err), &err);
+      sample(r, "unpack", sides[0], bench_ms_since(began));
+    } else {
+      tar_ms(r, "unpack", sides[i % 3], name, i % 3 == 1 ? "--no-same-owner" : "--zstd", "-xf");
+    }
+    bench_must(csn_remove_tree(r->dir, name, &err), &err);
+  }
 }
 
 /* From the snapshot `base`, with so many files changed, to another one. */
@@ -146,7 +174,11 @@ main(int argc, char **argv)
   sample(&r, "snapshot-first", "ours", bench_ms_since(began));
   close(from);
   bench_must(csn_snapshot_layers(r.s, NULL, &first, r.arena, &names, &err), &err);
-  tar_ms(&r, names[0]);
+  char layer[80];
+  snprintf(layer, sizeof layer, "snapshots/layers/%s", names[0]);
+  tar_ms(&r, "snapshot-first", "tar-zstd", layer, "--zstd", "-cf");
+  tar_ms(&r, NULL, NULL, layer, "--no-same-owner", "-cf");
+  unpack(&r, &first);
   for (int i = 0; i < 5; i++) {
     char name[20];
     snprintf(name, sizeof name, "ten%d", i);

@@ -3,13 +3,15 @@
  * snap_unpack.c - from what a snapshot holds to a folder; see snap_walk.h.
  *
  * A tree names only what stands in folders that it made before, so no path
- * leads through a link.  Folders get their modes and times last. */
+ * leads through a link: folders come first, then files, then links; folders get
+ * their modes and times last. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include "core/fd.h"
 #include "sandbox/snap_walk.h"
+#include "store/transfer.h"
 
 struct unpacking {
   csn_packs *packs;
@@ -83,22 +85,58 @@ make_link(const struct unpacking *u, const char *name, const csn_snap_entry *e, 
   return 0;
 }
 
+/* Entries of one kind from [from, to). */
 static int
-make_entry(struct unpacking *u, const csn_snap_entry *e, csn_err *err)
+make_entries(struct unpacking *u, const csn_snap_tree *t, enum csn_snap_kind kind, size_t from,
+             size_t to, csn_err *err)
 {
-  const char *name;
-  int rc = enter(u, folder_of(e->path, &name), err);
-  if (rc < 0)
-    return rc;
-  switch (e->kind) {
-  case CSN_SNAP_DIR:
-    return mkdirat(u->parent, name, 0700) < 0 ? csn_fail_errno(err, "make it") : 0;
-  case CSN_SNAP_LINK:
-    return make_link(u, name, e, err);
-  case CSN_SNAP_FILE:
-    break;
+  int rc = 0;
+  for (size_t i = from; rc == 0 && i < to; i++) {
+    const csn_snap_entry *e = &t->p[i];
+    const char *name;
+    if (e->kind != kind)
+      continue;
+    rc = csn_scope_check(u->sc, err);
+    if (rc == 0)
+      rc = enter(u, folder_of(e->path, &name), err);
+    if (rc == 0 && kind == CSN_SNAP_DIR)
+      rc = mkdirat(u->parent, name, 0700) < 0 ? csn_fail_errno(err, "make it") : 0;
+    else if (rc == 0)
+      rc = kind == CSN_SNAP_LINK ? make_link(u, name, e, err) : make_file(u, name, e, err);
+    csn_wrap(err, rc, "%.300s", e->path.p);
   }
-  return make_file(u, name, e, err);
+  csn_closep(&u->parent);
+  return rc;
+}
+
+/* A slice of the files, by a thread with a reader of its own. */
+struct slices {
+  const struct unpacking *u;
+  const csn_snap_tree *t;
+  size_t n;
+};
+
+static int
+make_slice(void *user, size_t i, csn_err *err)
+{
+  const struct slices *s = user;
+  csn_auto(csn_packs_freep) csn_packs *packs = csn_packs_share(s->u->packs);
+  struct unpacking own = *s->u;
+  own.packs = packs;
+  return make_entries(&own, s->t, CSN_SNAP_FILE, s->t->n * i / s->n, s->t->n * (i + 1) / s->n, err);
+}
+
+/* Files are most of the work: several threads make them where there are many. */
+static int
+make_files(struct unpacking *u, const csn_snap_tree *t, csn_err *err)
+{
+  enum { FEW = 500, THREADS_MAX = 4, SLICES = 4 };
+  long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+  int threads = cpus > THREADS_MAX ? THREADS_MAX : (int)cpus;
+  if (t->n < FEW || threads < 2)
+    return make_entries(u, t, CSN_SNAP_FILE, 0, t->n, err);
+  struct slices s = {u, t, (size_t)threads * SLICES};
+  return csn_transfer_each(threads, s.n, make_slice, &s, err);
 }
 
 static int
@@ -121,11 +159,12 @@ csn_snap_unpack(const csn_snap_tree *t, csn_packs *packs, csn_scope *sc, int fol
   int rc = fstat(folder, &st) < 0 ? csn_fail_errno(err, "the folder") : 0;
   u.uid = st.st_uid;
   u.gid = st.st_gid;
-  for (size_t i = 0; rc == 0 && i < t->n; i++) {
-    rc = csn_scope_check(sc, err);
-    if (rc == 0)
-      rc = csn_wrap(err, make_entry(&u, &t->p[i], err), "%.300s", t->p[i].path.p);
-  }
+  if (rc == 0)
+    rc = make_entries(&u, t, CSN_SNAP_DIR, 0, t->n, err);
+  if (rc == 0)
+    rc = make_files(&u, t, err);
+  if (rc == 0)
+    rc = make_entries(&u, t, CSN_SNAP_LINK, 0, t->n, err);
   for (size_t i = t->n; rc == 0 && i > 0; i--)
     if (t->p[i - 1].kind == CSN_SNAP_DIR)
       rc = csn_wrap(err, finish_folder(&u, &t->p[i - 1], err), "%.300s", t->p[i - 1].path.p);

@@ -244,6 +244,14 @@ csn_packs_open(csn_packs **out, int dir, const csn_vault *vault, csn_err *err)
   return rc;
 }
 
+static void
+reading_free(csn_packs *p)
+{
+  ZSTD_freeDCtx(p->unzstd);
+  free(p->in);
+  free(p->out);
+}
+
 void
 csn_packs_free(csn_packs *p)
 {
@@ -257,12 +265,34 @@ csn_packs_free(csn_packs *p)
   ZSTD_freeCCtx(p->zstd);
   csn_vault_stream_fini(&p->sealing);
   csn_vault_stream_fini(&p->opening);
+  reading_free(p);
   free(p->all);
-  free(p->rows);
+  if (!p->is_shared)
+    free(p->rows);
   free(p->added);
   free(p->chunk);
   free(p->packed);
   free(p);
+}
+
+csn_packs *
+csn_packs_share(const csn_packs *p)
+{
+  csn_packs *own = csn_alloc(sizeof *own);
+  *own = (csn_packs){.dir = p->dir,
+                     .vault = p->vault,
+                     .n = p->n,
+                     .rows = p->rows,
+                     .n_rows = p->n_rows,
+                     .room = p->room,
+                     .fd = -1,
+                     .is_shared = true};
+  own->all = csn_alloc((p->n + 1) * sizeof *own->all);
+  for (size_t i = 0; i < p->n; i++) {
+    own->all[i] = p->all[i];
+    own->all[i].fd = -1;
+  }
+  return own;
 }
 
 const char *
@@ -295,20 +325,27 @@ csn_packs_bytes(const csn_packs *p)
 /* ---- reading ---- */
 
 struct reading {
-  ZSTD_DCtx *zstd;
-  char *in, *out;
+  csn_packs *p;
   csn_sha256 sum;
   int64_t left; /* of the content */
   csn_pack_fn *fn;
   void *user;
 };
 
-static void
-reading_fini(struct reading *r)
+/* Kept for the next content: making them costs more than a small one. */
+static int
+reading_init(csn_packs *p, csn_err *err)
 {
-  ZSTD_freeDCtx(r->zstd);
-  free(r->in);
-  free(r->out);
+  if (!p->unzstd) {
+    p->unzstd = ZSTD_createDCtx();
+    p->in = csn_alloc(CSN_PACK_CHUNK);
+    p->out = csn_alloc(CSN_PACK_CHUNK);
+  }
+  if (!p->unzstd)
+    return csn_fail(err, CSN_E_LIMIT, "no memory to unpack");
+  ZSTD_DCtx_reset(p->unzstd, ZSTD_reset_session_only);
+  ZSTD_DCtx_setParameter(p->unzstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+  return 0;
 }
 
 static int
@@ -324,10 +361,10 @@ feed(void *user, csn_str piece, csn_err *err)
   struct reading *r = user;
   ZSTD_inBuffer in = {piece.p, piece.n, 0};
   for (bool more = true; more;) {
-    ZSTD_outBuffer out = {r->out, CSN_PACK_CHUNK, 0};
-    if (ZSTD_isError(ZSTD_decompressStream(r->zstd, &out, &in)) || (int64_t)out.pos > r->left)
+    ZSTD_outBuffer out = {r->p->out, CSN_PACK_CHUNK, 0};
+    if (ZSTD_isError(ZSTD_decompressStream(r->p->unzstd, &out, &in)) || (int64_t)out.pos > r->left)
       return unsound(err);
-    csn_str plain = csn_strn(r->out, out.pos);
+    csn_str plain = csn_strn(r->p->out, out.pos);
     csn_sha256_add(&r->sum, plain);
     r->left -= (int64_t)out.pos;
     int rc = out.pos ? r->fn(r->user, plain, err) : 0;
@@ -391,15 +428,11 @@ int
 csn_pack_unpack(csn_packs *p, csn_scope *sc, int fd, const csn_pack_row *row, csn_pack_fn *fn,
                 void *user, csn_err *err)
 {
-  csn_auto(reading_fini) struct reading r = {
-      .zstd = ZSTD_createDCtx(), .left = row->size, .fn = fn, .user = user};
-  r.in = csn_alloc(CSN_PACK_CHUNK);
-  r.out = csn_alloc(CSN_PACK_CHUNK);
+  struct reading r = {.p = p, .left = row->size, .fn = fn, .user = user};
   csn_sha256_init(&r.sum);
-  if (!r.zstd)
-    return csn_fail(err, CSN_E_LIMIT, "no memory to unpack");
-  ZSTD_DCtx_setParameter(r.zstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
-  int key = read_stored(p, sc, fd, row, r.in, feed, &r, err);
+  int key = reading_init(p, err);
+  if (key == 0)
+    key = read_stored(p, sc, fd, row, p->in, feed, &r, err);
   if (key < 0)
     return key;
   csn_digest sum = csn_sha256_end(&r.sum);
@@ -495,7 +528,9 @@ read_packed(csn_scope *sc, int fd, int64_t at, int64_t n, const csn_digest *d, i
 {
   csn_packs none = {.fd = -1};
   const csn_pack_row row = {.digest = *d, .offset = at - CSN_PACK_HEAD, .size = size, .stored = n};
-  return csn_pack_unpack(&none, sc, fd, &row, fn, user, err);
+  int rc = csn_pack_unpack(&none, sc, fd, &row, fn, user, err);
+  reading_free(&none);
+  return rc;
 }
 
 int

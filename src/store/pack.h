@@ -30,6 +30,10 @@ int csn_packs_open(csn_packs **out, int dir, const csn_vault *vault, csn_err *er
 void csn_packs_free(csn_packs *p);
 CSN_FREER(packs)
 
+/* Another reader of the same content, for another thread: it sees what p holds
+ * now, and p must not change while there is one.  Only for reading. */
+csn_packs *csn_packs_share(const csn_packs *p);
+
 bool csn_packs_has(const csn_packs *p, const csn_digest *d);
 /* Bytes of content; -1: it is not there. */
 int64_t csn_packs_size(const csn_packs *p, const csn_digest *d);

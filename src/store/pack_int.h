@@ -32,6 +32,10 @@ struct csn_packs {
   int dir;
   const csn_vault *vault;
   csn_vault_stream sealing, opening;
+  bool is_shared; /* rows are another's */
+  /* For reading, made when first needed: ZSTD_DCtx, and CSN_PACK_CHUNK each. */
+  void *unzstd;
+  char *in, *out;
   csn_pack *all;
   size_t n;
   csn_pack_row *rows; /* a hash table: digest.b[0] begins an empty place's `stored` -1 */

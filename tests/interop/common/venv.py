@@ -7,9 +7,16 @@ def run_inside(program, packages, words=("--judge",)):
     """Runs the program again with these packages; 77, aloud, where they cannot be had."""
     kept = os.environ.get("CAISSON_INTEROP_VENV")
     work = kept or tempfile.mkdtemp(prefix="caisson-interop-")
+    # Debian's own Python has no venv without a package; another in PATH may.
+    pythons = [sys.executable] + [p for p in [shutil.which("python3")] if p and p != sys.executable]
     try:
-        made = subprocess.run([sys.executable, "-m", "venv", work], capture_output=True, text=True)
-        if made.returncode == 0:
+        for python in pythons if not os.path.exists(work + "/bin/pip") else []:
+            made = subprocess.run([python, "-m", "venv", "--clear", work], capture_output=True, text=True)
+            if made.returncode == 0:
+                break
+        else:
+            made = subprocess.CompletedProcess([], 0)
+        if os.path.exists(work + "/bin/pip"):
             made = subprocess.run([work + "/bin/pip", "install", "-q", *packages], capture_output=True, text=True)
         if made.returncode:
             print("SKIP: %s could not be installed: %s" % (", ".join(packages), (made.stderr or made.stdout)[-200:]))
