@@ -10,13 +10,12 @@ def run_inside(program, packages, words=("--judge",)):
     # Debian's own Python has no venv without a package; another in PATH may.
     pythons = [sys.executable] + [p for p in [shutil.which("python3")] if p and p != sys.executable]
     try:
-        for python in pythons if not os.path.exists(work + "/bin/pip") else []:
+        made = None if os.path.exists(work + "/bin/pip") else subprocess.CompletedProcess([], 1)
+        for python in pythons if made else []:
             made = subprocess.run([python, "-m", "venv", "--clear", work], capture_output=True, text=True)
             if made.returncode == 0:
                 break
-        else:
-            made = subprocess.CompletedProcess([], 0)
-        if os.path.exists(work + "/bin/pip"):
+        if not made or made.returncode == 0:
             made = subprocess.run([work + "/bin/pip", "install", "-q", *packages], capture_output=True, text=True)
         if made.returncode:
             print("SKIP: %s could not be installed: %s" % (", ".join(packages), (made.stderr or made.stdout)[-200:]))
