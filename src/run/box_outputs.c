@@ -25,6 +25,9 @@ open_out(csn_run *r, bool says_to, csn_err *err)
   return fd < 0 ? csn_fail_errno(err, "cannot open the folder %s", dir) : fd;
 }
 
+/* More than is collected at most: outputs.c says which are too large. */
+#define STAGED_MAX ((int64_t)2 << 30)
+
 static int
 stage_outputs(csn_run *r, csn_arena *a, const csn_output *want, size_t n, csn_stage **stage,
               csn_err *err)
@@ -32,7 +35,8 @@ stage_outputs(csn_run *r, csn_arena *a, const csn_output *want, size_t n, csn_st
   const char **paths = csn_arena_alloc(a, (n + 1) * sizeof *paths);
   for (size_t i = 0; i < n; i++)
     paths[i] = csn_arena_dup(a, want[i].path).p;
-  return csn_stage_open(stage, &r->scope, r->box.sb, r->box.folder_fd, "collected", paths, err);
+  return csn_stage_open(stage, &r->scope, r->box.sb, r->box.folder_fd, "collected", paths,
+                        STAGED_MAX, err);
 }
 
 /* Those with or without `to`; their reports join the list in w. */

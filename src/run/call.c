@@ -215,13 +215,13 @@ csn_call_was_claimed(csn_call *c)
 /* ---- stages ---- */
 
 int
-csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, csn_stage **out,
-               csn_err *err)
+csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, int64_t most,
+               csn_stage **out, csn_err *err)
 {
   char name[CSN_CLAIM_NAME];
   name_in("staged", c->base.run, c->base.seq, name);
   int dir = csn_box_owner(c->base.run)->box.folder_fd;
-  return csn_stage_open(out, &c->scope, sb, dir, name, paths, err);
+  return csn_stage_open(out, &c->scope, sb, dir, name, paths, most, err);
 }
 
 int

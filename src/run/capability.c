@@ -92,12 +92,12 @@ place_fini(struct place *p)
 }
 
 static int
-place_stage(csn_call *c, struct place *p, const char *const *paths, csn_err *err)
+place_stage(csn_call *c, struct place *p, const char *const *paths, size_t most, csn_err *err)
 {
   p->fd = p->sb->workspace_fd;
   if (p->fd >= 0)
     return 0;
-  int rc = csn_call_stage(c, p->sb, paths, &p->stage, err);
+  int rc = csn_call_stage(c, p->sb, paths, (int64_t)most, &p->stage, err);
   p->fd = rc < 0 ? -1 : csn_stage_fd(p->stage);
   return rc;
 }
@@ -156,9 +156,9 @@ apply_patch(csn_call *c, void *user, csn_err *err)
     rc = csn_patch_paths(p, at.sb->root, &paths, &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
-  rc = place_stage(c, &at, paths, err);
+  rc = place_stage(c, &at, paths, CSN_PATCH_PLAN_MAX, err);
   if (rc < 0)
-    return rc;
+    return rc == CSN_E_LIMIT ? tell_model(c, rc, err) : rc;
   csn_patch_scope(p, csn_call_files(c));
   rc = csn_patch_plan(p, at.fd, at.sb->root, NULL, &why);
   if (rc < 0)
@@ -214,9 +214,9 @@ view_image(csn_call *c, void *user, csn_err *err)
   const char *paths[2] = {NULL};
   if (csn_image_path(path, at.sb->root, &clean))
     paths[0] = clean.p;
-  rc = place_stage(c, &at, paths, err);
+  rc = place_stage(c, &at, paths, 2 * CSN_IMAGE_MAX, err);
   if (rc < 0)
-    return rc;
+    return rc == CSN_E_LIMIT ? tell_model(c, rc, err) : rc;
   csn_auto(csn_buf_finip) csn_buf url = CSN_BUF(16u << 20);
   rc = csn_image_view(at.fd, at.sb->root, path, csn_call_files(c), &url, err);
   if (rc < 0)

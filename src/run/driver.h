@@ -273,8 +273,8 @@ const csn_agent *csn_call_agent(const csn_call *c);
 struct csn_stage;
 /* Files of a workspace that is elsewhere, in a folder of the box that bears the
  * call's name; and after a crash: 1 when what was sealed is sent now, else 0. */
-int csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, struct csn_stage **out,
-                   csn_err *err) CSN_MUST;
+int csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, int64_t most,
+                   struct csn_stage **out, csn_err *err) CSN_MUST;
 int csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err) CSN_MUST;
 enum { CSN_CLAIM_NAME = 80 };
 /* Where the claim of the call with that seq is, beneath the box's folder. */

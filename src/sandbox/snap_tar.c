@@ -92,7 +92,7 @@ unpack(csn_scope *sc, int fd, int folder, csn_err *err)
     return csn_fail_errno(err, "the archive");
   if (!S_ISREG(st.st_mode))
     return csn_fail(err, CSN_E_INVALID, "the archive is not a regular file");
-  csn_auto(csn_tar_gate_freep) csn_tar_gate *g = csn_tar_gate_new(folder, true);
+  csn_auto(csn_tar_gate_freep) csn_tar_gate *g = csn_tar_gate_new(folder, true, CSN_SNAP_BYTES_MAX);
   csn_tar_sink sink = csn_tar_gate_sink(g);
   csn_auto(csn_unzip_freep) csn_unzip *zip = NULL;
   csn_auto(csn_tar_freep) csn_tar *tar = csn_tar_new(&sink);

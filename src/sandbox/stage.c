@@ -135,17 +135,53 @@ put_files(csn_scope *sc, csn_sandbox *sb, int folder, int scratch, const char *c
   return rc < 0 ? rc : csn_sandbox_put(sb, sc, tar, err);
 }
 
+/* Unpacks while the archive comes, so that no more of it is kept than may be. */
+struct arrival {
+  csn_scope sc; /* of the sandbox's side; cancelled when this one has enough */
+  int from, folder, rc;
+  int64_t most;
+  csn_err err;
+};
+
+static void *
+unpack(void *user)
+{
+  struct arrival *a = user;
+  char rest[4096];
+  a->rc = csn_tarball_read(NULL, a->from, a->folder, a->most, &a->err);
+  if (a->rc < 0) {
+    csn_scope_cancel(&a->sc);
+    while (read(a->from, rest, sizeof rest) > 0) /* a pipe that breaks would be a signal */
+      continue;
+  }
+  return NULL;
+}
+
 static int
-get_files(csn_scope *sc, csn_sandbox *sb, int folder, int scratch, const char *const *paths,
+get_files(csn_scope *sc, csn_sandbox *sb, int folder, const char *const *paths, int64_t most,
           csn_err *err)
 {
-  csn_auto(csn_closep) int tar = csn_tarball_file(scratch, err);
-  int rc = tar < 0 ? tar : csn_sandbox_get(sb, sc, paths, tar, err);
-  if (rc == 0 && lseek(tar, 0, SEEK_SET) < 0)
-    rc = csn_fail_errno(err, "an archive on its way");
+  int ends[2];
+  pthread_t thread;
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return csn_fail_errno(err, "pipe");
+  struct arrival a = {.from = ends[0], .folder = folder, .most = most};
+  csn_scope_init(&a.sc, sc, -1);
+  errno = pthread_create(&thread, NULL, unpack, &a);
+  int rc = errno ? csn_fail_errno(err, "a thread that unpacks") : 0;
+  bool is_running = rc == 0;
   if (rc == 0)
-    rc = csn_wrap(err, csn_tarball_read(sc, tar, folder, err), "files of the sandbox");
-  return rc;
+    rc = csn_sandbox_get(sb, &a.sc, paths, ends[1], err);
+  close(ends[1]);
+  if (is_running)
+    pthread_join(thread, NULL);
+  close(ends[0]);
+  csn_scope_fini(&a.sc);
+  bool is_ours = is_running && a.rc < 0 && (rc == 0 || rc == CSN_E_CANCELLED) &&
+                 csn_scope_check(sc, NULL) == 0;
+  if (is_ours && err)
+    *err = a.err;
+  return is_ours ? csn_wrap(err, a.rc, "files of the sandbox") : rc;
 }
 
 int
@@ -157,7 +193,7 @@ csn_stage_push(csn_scope *sc, csn_sandbox *sb, int folder, csn_err *err)
 int
 csn_stage_pull(csn_scope *sc, csn_sandbox *sb, int folder, csn_err *err)
 {
-  return get_files(sc, sb, folder, folder, NULL, err);
+  return get_files(sc, sb, folder, NULL, CSN_SNAP_BYTES_MAX, err);
 }
 
 /* ---- a stage ---- */
@@ -208,7 +244,7 @@ csn_stage_free(csn_stage *s)
 
 int
 csn_stage_open(csn_stage **out, csn_scope *sc, csn_sandbox *sb, int dir, const char *name,
-               const char *const *paths, csn_err *err)
+               const char *const *paths, int64_t most, csn_err *err)
 {
   csn_auto(csn_stage_freep) csn_stage *s = stage_new(sb, dir, name);
   int rc = s->parent < 0 ? csn_fail_errno(err, "the folder for %s", name)
@@ -223,7 +259,7 @@ csn_stage_open(csn_stage **out, csn_scope *sc, csn_sandbox *sb, int dir, const c
   if (rc == 0)
     rc = stage_enter(s, err);
   if (rc == 0)
-    rc = get_files(sc, sb, s->files, s->dir, paths, err);
+    rc = get_files(sc, sb, s->files, paths, most, err);
   if (rc == 0)
     rc = look(&s->before, s->files, err);
   if (rc < 0)

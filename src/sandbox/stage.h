@@ -15,10 +15,10 @@
 
 typedef struct csn_stage csn_stage;
 
-/* Makes the folder `name` in `dir` anew and fetches the paths (NULL: all there
- * is); those that are missing are not there. */
+/* Makes the folder `name` in `dir` anew and fetches the paths; those that are
+ * missing are not there.  More than `most` bytes: CSN_E_LIMIT. */
 int csn_stage_open(csn_stage **out, csn_scope *sc, csn_sandbox *sb, int dir, const char *name,
-                   const char *const *paths, csn_err *err) CSN_MUST;
+                   const char *const *paths, int64_t most, csn_err *err) CSN_MUST;
 /* Removes the folder. */
 void csn_stage_free(csn_stage *s);
 CSN_FREER(stage)

@@ -12,7 +12,7 @@
 #include "sandbox/snap_tree.h"
 #include "wire/tar_write.h"
 
-enum { CHUNK = 256 << 10 };
+enum { CHUNK = 256 << 10, HEADS_MAX = 16 << 20 };
 
 int
 csn_tarball_file(int folder, csn_err *err)
@@ -297,10 +297,10 @@ take_end(void *user, csn_err *err)
 }
 
 csn_tar_gate *
-csn_tar_gate_new(int folder, bool is_strict)
+csn_tar_gate_new(int folder, bool is_strict, int64_t most_bytes)
 {
   csn_tar_gate *g = csn_alloc(sizeof *g);
-  g->unpacker = csn_unpacker_new(folder, CSN_SNAP_BYTES_MAX, CSN_SNAP_FILES_MAX);
+  g->unpacker = csn_unpacker_new(folder, (uint64_t)most_bytes, CSN_SNAP_FILES_MAX);
   g->next = csn_unpacker_sink(g->unpacker);
   g->is_strict = is_strict;
   g->name = CSN_BUF(CSN_TAR_NAME_MAX + 1);
@@ -331,13 +331,14 @@ csn_tar_gate_end(csn_tar_gate *g, csn_err *err)
 }
 
 int
-csn_tarball_read(csn_scope *sc, int fd, int folder, csn_err *err)
+csn_tarball_read(csn_scope *sc, int fd, int folder, int64_t most, csn_err *err)
 {
-  csn_auto(csn_tar_gate_freep) csn_tar_gate *g = csn_tar_gate_new(folder, false);
+  csn_auto(csn_tar_gate_freep) csn_tar_gate *g = csn_tar_gate_new(folder, false, most);
   csn_tar_sink sink = csn_tar_gate_sink(g);
   csn_auto(csn_tar_freep) csn_tar *tar = csn_tar_new(&sink);
   csn_auto(csn_freep) char *chunk = csn_alloc(CHUNK);
-  for (;;) {
+  const int64_t heads = most / 4 + HEADS_MAX; /* what headers may take beside the contents */
+  for (int64_t all = 0;;) {
     int rc = csn_scope_check(sc, err);
     if (rc < 0)
       return rc;
@@ -348,6 +349,10 @@ csn_tarball_read(csn_scope *sc, int fd, int folder, csn_err *err)
       return csn_fail_errno(err, "read the archive");
     if (n == 0)
       break;
+    all += n;
+    if (all > most + heads)
+      return csn_fail(err, CSN_E_LIMIT, "the archive is longer than %lld bytes",
+                      (long long)(most + heads));
     rc = csn_tar_feed(tar, csn_strn(chunk, (size_t)n), err);
     if (rc < 0)
       return rc;

@@ -21,13 +21,14 @@ typedef struct csn_tarball_out {
 int csn_tarball_write(csn_scope *sc, int folder, const csn_tarball_out *how, int fd,
                       csn_err *err) CSN_MUST;
 /* Unpacks what fd gives to its end into a folder that nobody else changes.
- * Devices, pipes and names that only layers of images have are left out. */
-int csn_tarball_read(csn_scope *sc, int fd, int folder, csn_err *err) CSN_MUST;
+ * Devices, pipes and names that only layers of images have are left out; more
+ * than `most` bytes, of contents or of the archive, are CSN_E_LIMIT. */
+int csn_tarball_read(csn_scope *sc, int fd, int folder, int64_t most, csn_err *err) CSN_MUST;
 
 /* What stands before the unpacker.  A strict one refuses (CSN_E_DENIED) what
  * would be left out, and links that lead out of the folder. */
 typedef struct csn_tar_gate csn_tar_gate;
-csn_tar_gate *csn_tar_gate_new(int folder, bool is_strict);
+csn_tar_gate *csn_tar_gate_new(int folder, bool is_strict, int64_t most_bytes);
 void csn_tar_gate_free(csn_tar_gate *g);
 CSN_FREER(tar_gate)
 csn_tar_sink csn_tar_gate_sink(csn_tar_gate *g); /* borrows it */

@@ -198,7 +198,7 @@ TEST(a_folder_goes_in_and_comes_back)
   assert_int_equal(faccessat(out, "p", F_OK, AT_SYMLINK_NOFOLLOW), -1);
   const char *const some[] = {"a/b/file", "missing", NULL};
   csn_stage *s;
-  OK(csn_stage_open(&s, &m.sc, m.sb, dir, "stage", some, &err), &err);
+  OK(csn_stage_open(&s, &m.sc, m.sb, dir, "stage", some, 1 << 20, &err), &err);
   OK(csn_file_write(csn_stage_fd(s), "a/b/file", CSN_STR("new"), 0644, false, &err), &err);
   OK(csn_file_write(csn_stage_fd(s), "added", CSN_STR("x"), 0644, false, &err), &err);
   OK(csn_stage_send(s, &m.sc, &err), &err);

@@ -116,7 +116,7 @@ TEST(only_what_was_changed_on_a_stage_is_sent)
   SAYS(&w, "mkdir -m 711 d; echo one >d/one; echo two >two; echo three >three; echo x >-x", "");
   const char *const paths[] = {"d/one", "two", "three", "missing/file", "-x", NULL};
   csn_stage *s = NULL;
-  OK(csn_stage_open(&s, NULL, w.sb, w.dir, "stages/1", paths, &err), &err);
+  OK(csn_stage_open(&s, NULL, w.sb, w.dir, "stages/1", paths, 1 << 20, &err), &err);
   reads(csn_stage_fd(s), "two", "two\n");
   reads(csn_stage_fd(s), "-x", "x\n");
   write_at(csn_stage_fd(s), "d/one", "ONE\n");
@@ -142,7 +142,7 @@ TEST(what_was_changed_is_newer_than_what_was_made_before_in_the_same_second)
   for (int i = 0; i < 3; i++) { /* one of them is within a second */
     csn_stage *s = NULL;
     SAYS(&w, "echo old >source; echo old >built", "");
-    OK(csn_stage_open(&s, NULL, w.sb, w.dir, "1", paths, &err), &err);
+    OK(csn_stage_open(&s, NULL, w.sb, w.dir, "1", paths, 1 << 20, &err), &err);
     write_at(csn_stage_fd(s), "source", "new");
     OK(csn_stage_send(s, NULL, &err), &err);
     csn_stage_free(s);
@@ -160,7 +160,7 @@ TEST(a_stage_that_was_sealed_is_sent_after_a_crash_and_another_is_dropped)
   const char *const paths[] = {"file", NULL};
   for (int sealed = 0; sealed < 2; sealed++) {
     csn_stage *s = NULL; /* never freed by hand: the process "died" */
-    OK(csn_stage_open(&s, NULL, w.sb, w.dir, "1", paths, &err), &err);
+    OK(csn_stage_open(&s, NULL, w.sb, w.dir, "1", paths, 1 << 20, &err), &err);
     write_at(csn_stage_fd(s), "file", "new\n");
     if (sealed)
       OK(csn_stage_seal(s, &err), &err);
@@ -169,6 +169,28 @@ TEST(a_stage_that_was_sealed_is_sent_after_a_crash_and_another_is_dropped)
     assert_int_equal(csn_stage_recover(NULL, w.sb, w.dir, "1", &err), 0);
     csn_stage_free(s);
   }
+  world_close(&w);
+}
+
+TEST(no_more_is_fetched_than_may_be)
+{
+  struct world w;
+  csn_err err;
+  world_open(&w);
+  SAYS(&w,
+       "head -c 300000 /dev/zero >fits; head -c 40000000 /dev/zero >big; mkdir many; cd many;"
+       "i=0; while [ $i -lt 40 ]; do head -c 100000 ../fits >$i; i=$((i + 1)); done",
+       "");
+  static const char *const asked[] = {"fits", "big", "many"};
+  for (size_t i = 0; i < CSN_COUNT(asked); i++) {
+    const char *const paths[] = {asked[i], NULL};
+    csn_stage *s = NULL;
+    int rc = csn_stage_open(&s, NULL, w.sb, w.dir, "1", paths, 1 << 20, &err);
+    assert_int_equal(rc, i == 0 ? 0 : CSN_E_LIMIT);
+    csn_stage_free(s);
+    assert_int_equal(faccessat(w.dir, "1", F_OK, 0), -1);
+  }
+  SAYS(&w, "echo on", "on\n");
   world_close(&w);
 }
 
@@ -224,7 +246,7 @@ unpack(struct world *w, const struct tar_item *items, csn_err *err)
   csn_auto(csn_closep) int fd = csn_tarball_file(w->dir, err);
   OK(csn_fd_write_all(fd, csn_buf_str(&bytes), err), err);
   assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
-  return csn_tarball_read(NULL, fd, to, err);
+  return csn_tarball_read(NULL, fd, to, 1 << 20, err);
 }
 
 TEST(an_archive_from_a_sandbox_stays_in_its_folder)
@@ -264,6 +286,7 @@ RUN_TESTS("sandbox/stage", RUN(a_folder_goes_in_whole_and_comes_back_the_same),
           RUN(only_what_was_changed_on_a_stage_is_sent),
           RUN(what_was_changed_is_newer_than_what_was_made_before_in_the_same_second),
           RUN(a_stage_that_was_sealed_is_sent_after_a_crash_and_another_is_dropped),
+          RUN(no_more_is_fetched_than_may_be),
           RUN(paths_that_lead_out_are_refused_before_anything_runs),
           RUN(removing_takes_folders_and_does_not_mind_what_is_missing),
           RUN(an_archive_from_a_sandbox_stays_in_its_folder),
