@@ -65,7 +65,7 @@ struct docker_proc {
   bool is_pumped, is_written; /* by a thread, without the lock */
   bool ended, lost;
   csn_engine_stream stream;
-  csn_buf out[2];
+  csn_buf out[2], piece; /* piece: the pumping thread's */
   csn_exit exit;
 };
 
@@ -220,16 +220,16 @@ pump(struct docker_proc *p, csn_scope *sc, csn_err *err)
 {
   if (p->is_pumped)
     return csn_scope_wait(sc, &p->changed, &p->lock, err);
-  csn_auto(csn_buf_finip) csn_buf piece = CSN_BUF(PIECE);
   p->is_pumped = true;
   pthread_mutex_unlock(&p->lock);
-  int rc = csn_link_read(p->link, sc, &piece, PIECE, err);
+  csn_buf_clear(&p->piece);
+  int rc = csn_link_read(p->link, sc, &p->piece, PIECE, err);
   if (rc == 0 || rc == CSN_E_IO)
     rc = ask_end(p, sc, err);
   pthread_mutex_lock(&p->lock);
   p->is_pumped = false;
-  if (rc >= 0 && piece.n)
-    rc = csn_engine_stream_feed(&p->stream, csn_buf_str(&piece), p->out, err);
+  if (rc >= 0 && p->piece.n)
+    rc = csn_engine_stream_feed(&p->stream, csn_buf_str(&p->piece), p->out, err);
   else if (rc == 0)
     csn_engine_stream_flush(&p->stream, p->out);
   if (rc >= 0 && !p->ended && csn_engine_stream_is_over(&p->stream))
@@ -387,6 +387,7 @@ docker_proc_close(csn_proc *base)
   csn_link_close(p->link);
   csn_buf_fini(&p->out[0]);
   csn_buf_fini(&p->out[1]);
+  csn_buf_fini(&p->piece);
   pthread_cond_destroy(&p->changed);
   pthread_mutex_destroy(&p->lock);
   free(p);
@@ -502,6 +503,7 @@ csn_docker_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **o
   pthread_mutex_init(&p->lock, NULL);
   csn_cond_init(&p->changed);
   p->out[0] = p->out[1] = CSN_BUF(PENDING + PIECE + CSN_ENGINE_SAYING_MAX);
+  p->piece = CSN_BUF(PIECE);
   csn_engine_stream_init(&p->stream, !x->tty, x->split_output);
   int rc = exec_create(d, sc, x, launch_argv(a, p, x), p->exec, err);
   if (rc == 0 && x->claim_fd >= 0)
