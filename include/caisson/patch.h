@@ -29,8 +29,8 @@ CSN_API void csn_patch_free(csn_patch *p);
 
 /* Every path that its operations name, clean and relative to the folder whose
  * name is root, as in csn_patch_plan(); NULL-terminated, the patch's. */
-CSN_API int csn_patch_paths(csn_patch *p, const char *root, const char *const **paths,
-                            csn_err *err) CSN_MUST;
+CSN_API int csn_patch_paths(csn_patch *p, const char *root, const char *cwd,
+                            const char *const **paths, csn_err *err) CSN_MUST;
 /* Before the plan: paths that are not in the scope's `write` are refused.
  * Borrowed as long as the patch. */
 CSN_API void csn_patch_scope(csn_patch *p, const csn_file_scope *files);

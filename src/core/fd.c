@@ -165,8 +165,9 @@ csn_open_beneath(int dir, const char *path, int flags, mode_t mode, csn_err *err
   }
 }
 
-int
-csn_file_read(int dir, const char *path, csn_buf *out, csn_err *err)
+/* Never blocks; anything but a regular file is CSN_E_INVALID. */
+static int
+open_regular(int dir, const char *path, struct stat *st, csn_err *err)
 {
   csn_err why;
   csn_auto(csn_closep) int fd =
@@ -178,15 +179,51 @@ csn_file_read(int dir, const char *path, csn_buf *out, csn_err *err)
       *err = why;
     return fd;
   }
-  struct stat st;
-  if (fstat(fd, &st) < 0)
+  if (fstat(fd, st) < 0)
     return csn_fail_errno(err, "%s", path);
-  if (!S_ISREG(st.st_mode))
+  if (!S_ISREG(st->st_mode))
     return csn_fail(err, CSN_E_INVALID, "%s is not a regular file", path);
+  int got = fd;
+  fd = -1;
+  return got;
+}
+
+int
+csn_file_read(int dir, const char *path, csn_buf *out, csn_err *err)
+{
+  struct stat st;
+  csn_auto(csn_closep) int fd = open_regular(dir, path, &st, err);
+  if (fd < 0)
+    return fd;
   if (st.st_size > 0 && (uint64_t)st.st_size > out->cap - out->n)
     return csn_fail(err, CSN_E_LIMIT, "%s has %lld bytes, more than %zu", path,
                     (long long)st.st_size, out->cap - out->n);
   return csn_wrap(err, csn_fd_read_all(fd, out, err), "%s", path);
+}
+
+int
+csn_file_head(int dir, const char *path, csn_buf *out, csn_err *err)
+{
+  struct stat st;
+  csn_auto(csn_closep) int fd = open_regular(dir, path, &st, err);
+  if (fd < 0)
+    return fd;
+  size_t want = out->cap - out->n;
+  char *room = csn_buf_room(out, want), more;
+  for (size_t got = 0; room;) {
+    bool is_full = got == want;
+    ssize_t k = is_full ? read(fd, &more, 1) : read(fd, room + got, want - got);
+    if (k < 0 && again(fd, POLLIN))
+      continue;
+    if (k < 0)
+      return csn_fail_errno(err, "%s", path);
+    if (k == 0 || is_full)
+      return k > 0;
+    got += (size_t)k;
+    out->n += (size_t)k;
+    out->p[out->n] = '\0';
+  }
+  return csn_fail(err, CSN_E_LIMIT, "%s: there is no room for it", path);
 }
 
 int

@@ -25,6 +25,8 @@ int csn_open_beneath(int dir, const char *path, int flags, mode_t mode, csn_err 
 /* A regular file beneath `dir`, read whole; anything else (FIFO, device,
  * folder) is CSN_E_INVALID and never blocks. */
 int csn_file_read(int dir, const char *path, csn_buf *out, csn_err *err) CSN_MUST;
+/* The beginning of such a file, as much as out has room for; 1: there is more. */
+int csn_file_head(int dir, const char *path, csn_buf *out, csn_err *err) CSN_MUST;
 /* Replaces a file beneath `dir` by a new one in one rename; fsync when
  * `durable`. */
 int csn_file_write(int dir, const char *path, csn_str bytes, mode_t mode, bool durable,

@@ -34,6 +34,12 @@ count_in(csn_str text, const csn_json *list)
 }
 
 static bool
+has_all(csn_str text, const csn_json *list)
+{
+  return count_in(text, list) == (csn_json_is(list, CSN_JSON_ARRAY) ? list->n : list != NULL);
+}
+
+static bool
 output_holds(struct csn_found *f, const csn_seen *s)
 {
   const struct csn_rule *r = f->rule;
@@ -45,8 +51,7 @@ output_holds(struct csn_found *f, const csn_seen *s)
     return false;
   if (r->exit == CSN_EXIT_RUNNING && s->session < 0)
     return false;
-  size_t want = csn_json_is(r->contains, CSN_JSON_ARRAY) ? r->contains->n : r->contains != NULL;
-  if (count_in(s->text, r->contains) != want || count_in(s->text, r->not_contains) != 0)
+  if (!has_all(s->text, r->contains) || count_in(s->text, r->not_contains) != 0)
     return false;
   for (size_t i = 0; i < r->n_patterns; i++)
     if (!csn_pattern_match(&r->pattern[i], f->views[s - f->t->seen], &f->hit[i]))
@@ -239,7 +244,8 @@ csn_playbook_answer(const csn_playbook *p, csn_arena *a, const csn_model_request
     views[i] = csn_pattern_view(a, t->seen[i].text);
   views[t->n_seen] = csn_pattern_view(a, t->task);
   for (size_t i = 0; i < p->n_rules && !found; i++)
-    found = rule_holds(&p->rules[i], t, views, &f);
+    found = has_all(rq->instructions, p->rules[i].instructions) &&
+            rule_holds(&p->rules[i], t, views, &f);
   if (!found)
     f = (struct csn_found){.t = t};
   *out = (csn_model_reply){0};

@@ -18,6 +18,7 @@ struct csn_rule {
   enum { CSN_EXIT_ANY, CSN_EXIT_CODE, CSN_EXIT_NONZERO, CSN_EXIT_RUNNING } exit;
   int64_t exit_code;
   const csn_json *contains, *not_contains; /* text or a list of texts; NULL: none */
+  const csn_json *instructions;            /* likewise, in what the model is told first */
   int64_t turn_from, turn_to, times;
   csn_pattern pattern[CSN_RULE_PATTERNS + 1]; /* of the output; behind them that of the task */
   size_t n_patterns;

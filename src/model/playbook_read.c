@@ -170,8 +170,9 @@ read_turn(const struct reader *r, const csn_json *when)
 static int
 read_when(struct reader *r, const csn_json *v)
 {
-  static const char *const keys[] = {"first",    "after",        "task", "tool",  "exit", "matches",
-                                     "contains", "not_contains", "turn", "times", NULL};
+  static const char *const keys[] = {"first", "after",   "task",         "tool",
+                                     "exit",  "matches", "contains",     "not_contains",
+                                     "turn",  "times",   "instructions", NULL};
   struct csn_rule *rule = r->rule;
   const csn_json *when, *first = NULL;
   int rc = member(r, v, "when", CSN_JSON_OBJECT, &when);
@@ -195,6 +196,8 @@ read_when(struct reader *r, const csn_json *v)
     rc = read_texts(r, when, "contains", &rule->contains);
   if (rc == 0)
     rc = read_texts(r, when, "not_contains", &rule->not_contains);
+  if (rc == 0)
+    rc = read_texts(r, when, "instructions", &rule->instructions);
   if (rc == 0)
     rc = read_turn(r, when);
   if (rc == 0)

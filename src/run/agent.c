@@ -2,11 +2,11 @@
  * agent.c - an agent made by a program; agent_file.c makes one from a file. */
 #include <stdio.h>
 
-#include "run/agent_impl.h"
+#include "run/instructions.h"
 #include "run/project.h"
-#include "sandbox/shell.h"
+#include "run/skills.h"
 
-enum { TREE_MAX_BYTES = 64 << 10, INSTRUCTIONS_MAX_BYTES = 16 << 20, SCHEMA_MAX_BYTES = 1 << 20 };
+enum { INSTRUCTIONS_MAX_BYTES = 16 << 20, SCHEMA_MAX_BYTES = 1 << 20 };
 
 csn_agent *
 csn_agent_new(const char *name)
@@ -133,36 +133,20 @@ csn_agent_add_tool(csn_agent *a, const csn_tool *tool, csn_err *err)
 }
 
 int
-csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out, csn_err *err)
-{
-  csn_buf_add(out, instructions);
-  if (a->has_shell)
-    csn_buf_addf(out, "%s%s", out->n ? "\n\n" : "", csn_shell_instructions());
-  bool has_workspace = !a->parent || a->has_shell || a->has_files;
-  const csn_manifest *manifest = a->parent ? a->parent->manifest : a->manifest;
-  if (manifest && has_workspace) {
-    csn_auto(csn_buf_finip) csn_buf tree = CSN_BUF(TREE_MAX_BYTES);
-    csn_manifest_describe(manifest, &tree);
-    csn_buf_addf(out, "%sThe workspace:\n\n", out->n ? "\n\n" : "");
-    csn_buf_add(out, csn_buf_str(&tree));
-  }
-  csn_agent_tell_scopes(a, out);
-  return csn_buf_done(out, "the agent's instructions", err);
-}
-
-int
 csn_agent_finish(csn_agent *a, csn_err *err)
 {
   size_t n = a->n_tools;
   int rc = a->has_files ? csn_capability_files(a, err) : 0;
   if (rc == 0 && a->has_shell)
     rc = csn_capability_shell(a, err);
+  if (rc == 0 && csn_agent_has_capability(a, CSN_CAPABILITY_SKILLS))
+    rc = csn_capability_skills(a, err);
   for (; n < a->n_tools; n++)
     a->tools[n].is_builtin = true;
   if (rc < 0)
     return rc;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(INSTRUCTIONS_MAX_BYTES);
-  rc = csn_agent_compose(a, a->instructions, &text, err);
+  rc = csn_instructions_write(a, a->instructions, NULL, &text, err);
   a->full_instructions = csn_arena_dup(a->arena, csn_buf_str(&text));
   return rc;
 }
@@ -175,6 +159,8 @@ csn_agent_set_sandbox(csn_agent *a, const char *backend)
   if (a->has_shell)
     return;
   a->has_shell = a->has_files = true;
+  a->capabilities[a->n_capabilities++] = CSN_CAPABILITY_FILES;
+  a->capabilities[a->n_capabilities++] = CSN_CAPABILITY_SHELL;
   csn_err err;
   if (csn_agent_finish(a, &err) < 0) { /* only when a program took one of the four names */
     fprintf(stderr, "caisson: %s\n", err.msg);
@@ -290,15 +276,11 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
     csn_jw_key(w, "settings");
     csn_jw_value(w, a->settings);
   }
-  csn_jw_key(w, "capabilities");
-  csn_jw_arr(w);
-  if (a->has_files)
-    csn_jw_strz(w, "filesystem");
-  if (a->has_shell)
-    csn_jw_strz(w, "shell");
-  if (a->compaction)
-    csn_jw_value(w, a->compaction);
-  csn_jw_end(w);
+  if (a->base_instructions.p) {
+    csn_jw_key(w, "base_instructions");
+    csn_jw_str(w, a->base_instructions);
+  }
+  csn_agent_write_capabilities(a, w);
   if (a->parent) { /* the rest belongs to the run */
     csn_jw_key(w, "bound_tools");
     csn_jw_arr(w);
@@ -309,6 +291,10 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
     csn_agent_write_sections(a, w);
     csn_jw_end(w);
     return;
+  }
+  if (a->ignores_agents_md) {
+    csn_jw_key(w, "agents_md");
+    csn_jw_bool(w, false);
   }
   if (a->manifest) {
     csn_jw_key(w, "manifest");

@@ -15,35 +15,6 @@
 enum { INSTRUCTIONS_MAX_BYTES = 1 << 20 };
 
 static int
-read_capabilities(const struct csn_agent_reader *r, const csn_json *v)
-{
-  const csn_json *m = csn_json_get(v, "capabilities");
-  const csn_agent *parent = r->a->parent;
-  if (!m) {
-    r->a->has_files = !parent || parent->has_files;
-    r->a->has_shell = !parent || parent->has_shell;
-    return 0;
-  }
-  int rc = csn_agent_want(r, m, "capabilities", CSN_JSON_ARRAY);
-  if (rc < 0)
-    return rc;
-  csn_json_each (c, m) {
-    if (csn_str_eq(c->text, CSN_STR("filesystem")) && c->kind == CSN_JSON_STRING)
-      r->a->has_files = true;
-    else if (csn_str_eq(c->text, CSN_STR("shell")) && c->kind == CSN_JSON_STRING)
-      r->a->has_shell = true;
-    else if (csn_str_eq(csn_json_str(c, "type", CSN_STR("")), CSN_STR("compaction")))
-      rc = csn_agent_read_compaction(r, c);
-    else if (!csn_str_eq(c->text, CSN_STR("compaction")) || c->kind != CSN_JSON_STRING)
-      return csn_agent_complain(
-          r, c, "capabilities: unknown capability; there are filesystem, shell and compaction");
-    if (rc < 0)
-      return rc;
-  }
-  return 0;
-}
-
-static int
 read_outputs(const struct csn_agent_reader *r, const csn_json *v)
 {
   static const char *const keys[] = {"path", "to", NULL};
@@ -72,6 +43,19 @@ read_outputs(const struct csn_agent_reader *r, const csn_json *v)
   return 0;
 }
 
+/* What stands around the agent's own text. */
+static int
+read_around(const struct csn_agent_reader *r, const csn_json *v)
+{
+  const csn_json *agents_md = csn_json_get(v, "agents_md");
+  int rc = csn_agent_text(r, v, "base_instructions", &r->a->base_instructions);
+  if (rc == 0 && agents_md)
+    rc = csn_agent_want(r, agents_md, "agents_md", CSN_JSON_BOOL);
+  if (rc == 0 && agents_md)
+    r->a->ignores_agents_md = !agents_md->truth;
+  return rc;
+}
+
 static int
 read_instructions(const struct csn_agent_reader *r, const csn_json *v)
 {
@@ -90,6 +74,8 @@ read_instructions(const struct csn_agent_reader *r, const csn_json *v)
   } else {
     rc = csn_agent_text(r, v, "instructions", &a->instructions);
   }
+  if (rc == 0)
+    rc = read_around(r, v);
   if (rc == 0)
     rc = csn_agent_text(r, v, "instructions_file", &file);
   if (rc < 0 || !file.n)
@@ -150,8 +136,8 @@ read_bound(const struct csn_agent_reader *r, const csn_json *v)
 static int
 check_member(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const shared[] = {"manifest", "sandbox",   "outputs", "folder",
-                                       "limits",   "approvals", "agents",  "untrusted"};
+  static const char *const shared[] = {"manifest",  "sandbox", "outputs",   "folder",   "limits",
+                                       "approvals", "agents",  "untrusted", "agents_md"};
   for (size_t i = 0; i < CSN_COUNT(shared); i++) {
     const csn_json *m = csn_json_get(v, shared[i]);
     if (m)
@@ -164,10 +150,11 @@ check_member(const struct csn_agent_reader *r, const csn_json *v)
 static int
 read_agent(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const keys[] = {
-      "name",         "description", "model",   "instructions", "instructions_file",
-      "capabilities", "manifest",    "sandbox", "outputs",      "folder",
-      ".bound_tools", ".parent",     NULL};
+  static const char *const keys[] = {"name",         "description",       "model",
+                                     "instructions", "instructions_file", "base_instructions",
+                                     "agents_md",    "capabilities",      "manifest",
+                                     "sandbox",      "outputs",           "folder",
+                                     ".bound_tools", ".parent",           NULL};
   const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
   size_t n = CSN_COUNT(keys) - 1;
   memcpy(all, keys, sizeof keys);
@@ -205,8 +192,8 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   if (rc < 0)
     return rc;
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
-      read_instructions,      read_capabilities, read_manifest,
-      csn_agent_read_sandbox, read_outputs,      csn_agent_read_sections};
+      read_instructions, csn_agent_read_capabilities, read_manifest, csn_agent_read_sandbox,
+      read_outputs,      csn_agent_read_sections};
   for (size_t i = 0; i < CSN_COUNT(parts); i++) {
     bool is_shared = parts[i] == csn_agent_read_sandbox;
     rc = is_shared && a->parent ? 0 : parts[i](r, v);

@@ -25,11 +25,21 @@ struct csn_agent_tool {
   bool is_builtin; /* of a capability */
 };
 
+/* What an agent can be given beside its tools: agent_capabilities.c */
+enum csn_capability {
+  CSN_CAPABILITY_FILES,
+  CSN_CAPABILITY_SHELL,
+  CSN_CAPABILITY_SKILLS,
+  CSN_CAPABILITY_COMPACTION
+};
+enum { CSN_CAPABILITIES = 4 };
+
 /* The section `sandbox`; agent_sandbox.c reads and writes it. */
 struct csn_agent_sandbox {
   const char *backend, *level, *rootfs, *run_as; /* level: NULL for the native one */
-  const char *const *devices;                    /* may be NULL */
-  const char *const *environment;                /* NAME=VALUE, NULL-terminated */
+  const char *cwd;            /* folder of the workspace in which commands start; NULL: its top */
+  const char *const *devices; /* may be NULL */
+  const char *const *environment; /* NAME=VALUE, NULL-terminated */
   csn_sandbox_limits limits;
   const csn_json *network, *secrets; /* as in the file, without values; may be NULL */
   uint16_t *expose;
@@ -60,9 +70,14 @@ struct csn_agent {
   csn_str full_instructions;         /* with what the capabilities and the manifest add */
   const char *instructions_callback; /* gives them in the place of the text; NULL: none */
   const csn_json *settings;
-  bool keeps_tool_choice; /* also once it has used a tool */
+  bool keeps_tool_choice;    /* also once it has used a tool */
+  csn_str base_instructions; /* in the place of ours; p NULL: ours */
+  bool ignores_agents_md;    /* of the workspace; of the first agent */
   bool has_shell, has_files;
+  enum csn_capability capabilities[CSN_CAPABILITIES]; /* in the file's order */
+  size_t n_capabilities;
   const csn_json *compaction; /* the capability's entry; NULL: as it is for all */
+  const csn_json *skills;     /* likewise, resolved: skills.h; NULL: none */
   bool has_sandbox;
   struct csn_agent_sandbox sandbox;
   csn_manifest *manifest;
@@ -140,9 +155,9 @@ int csn_agent_change_backend(csn_agent *a, const char *name, csn_err *err) CSN_M
 /* The section `sandbox` of the resolved form: agent_sandbox.c */
 void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);
 
-/* The instructions with what the capabilities and the manifest add. */
-int csn_agent_compose(const csn_agent *a, csn_str instructions, csn_buf *out,
-                      csn_err *err) CSN_MUST;
+/* The list `capabilities` of the resolved form: agent_capabilities.c */
+void csn_agent_write_capabilities(const csn_agent *a, csn_jw *w);
+bool csn_agent_has_capability(const csn_agent *a, enum csn_capability which);
 /* The callback of that name, or NULL: agent_callbacks.c */
 const csn_callback *csn_agent_callback(const csn_agent *a, csn_str name);
 /* Whether all that the sections name is bound. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * agent_sandbox.c - the section `sandbox` of agent.yaml: a table of its keys,
  * each with how it is read and how the resolved form writes it. */
+#include "core/fd.h"
 #include "run/agent_read.h"
 #include "sandbox/devices.h"
 #include "sandbox/rootfs_word.h"
@@ -131,6 +132,31 @@ write_run_as(const csn_agent *a, csn_jw *w)
   csn_jw_strz(w, a->sandbox.run_as);
 }
 
+/* ---- cwd ---- */
+
+static int
+read_cwd(const struct csn_agent_reader *r, const csn_json *m)
+{
+  csn_auto(csn_buf_finip) csn_buf clean = CSN_BUF(4000);
+  int rc = csn_agent_want(r, m, "sandbox.cwd", CSN_JSON_STRING);
+  if (rc < 0)
+    return rc;
+  if (!m->text.n || m->text.p[0] == '/' || memchr(m->text.p, '\0', m->text.n) ||
+      memchr(m->text.p, '\\', m->text.n) || !csn_path_add(&clean, m->text) || clean.over)
+    return csn_agent_complain(r, m, "sandbox.cwd: expected a folder of the workspace, as in repo");
+  r->a->sandbox.cwd = clean.n ? csn_arena_dup(r->a->arena, csn_buf_str(&clean)).p : NULL;
+  return 0;
+}
+
+static void
+write_cwd(const csn_agent *a, csn_jw *w)
+{
+  if (!a->sandbox.cwd)
+    return;
+  csn_jw_key(w, "cwd");
+  csn_jw_strz(w, a->sandbox.cwd);
+}
+
 /* ---- devices ---- */
 
 static int
@@ -239,6 +265,7 @@ static const struct part parts[] = {
     {"level", read_level, write_level},
     {"rootfs", read_rootfs, write_rootfs},
     {"run_as", read_run_as, write_run_as},
+    {"cwd", read_cwd, write_cwd},
     {"devices", read_devices, write_devices},
     {"environment", read_environment, write_environment},
     {"limits", csn_agent_read_limits, csn_agent_write_limits},
@@ -257,7 +284,7 @@ csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
   const char *keys[CSN_COUNT(parts) + CSN_OPTIONS_MAX + 1] = {NULL};
   const csn_json *m = csn_json_get(v, "sandbox");
   csn_agent *a = r->a;
-  a->has_sandbox = m || a->has_shell || a->has_files || a->manifest;
+  a->has_sandbox = m || a->has_shell || a->has_files || a->skills || a->manifest;
   a->sandbox.backend = "jail";
   if (!m)
     return 0;

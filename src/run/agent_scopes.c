@@ -96,7 +96,7 @@ csn_agent_tell_scopes(const csn_agent *a, csn_buf *out)
 {
   if (!a->has_scopes)
     return;
-  csn_buf_addf(out, "%sOf the workspace you may change: ", out->n ? "\n\n" : "");
+  csn_buf_addz(out, "Of the workspace you may change: ");
   tell_list(out, a->scopes.write);
   if (a->scopes.read) {
     csn_buf_addz(out, ". And read: ");

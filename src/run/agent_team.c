@@ -3,6 +3,7 @@
  * run.  They share its workspace, limits and rules; each has a model,
  * instructions, tools and guardrails of its own. */
 #include "run/agent_read.h"
+#include "run/instructions.h"
 
 /* "Spanish agent" -> "transfer_to_spanish_agent" */
 static csn_str
@@ -56,7 +57,7 @@ csn_agent_add_agent(csn_agent *a, csn_agent *member, csn_err *err)
   a->agents[a->n_agents++] = member;
   member->parent = a;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(16 << 20); /* now with the workspace */
-  rc = csn_agent_compose(member, member->instructions, &text, err);
+  rc = csn_instructions_write(member, member->instructions, NULL, &text, err);
   member->full_instructions = csn_arena_dup(member->arena, csn_buf_str(&text));
   if (!a->has_sandbox && (member->has_shell || member->has_files)) {
     a->has_sandbox = true;

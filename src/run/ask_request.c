@@ -50,17 +50,22 @@ collect_tools(struct csn_ask_job *a)
   return n;
 }
 
-/* What a callback gave, with what the capabilities and the manifest add. */
+/* What a callback gave, and what was found when the run began, with what the
+ * capabilities and the manifest add. */
 int
 csn_ask_compose(struct csn_ask_job *a, csn_err *err)
 {
-  const csn_json *text;
-  if (!a->instructions.n)
+  const csn_json *text = NULL;
+  const struct csn_told *told = csn_run_told(a->base.run);
+  csn_str own = a->agent->instructions;
+  if (!a->instructions.n && !told->workspace)
     return 0;
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
-  int rc = csn_json_parse(arena, a->instructions, &text, err);
+  int rc = a->instructions.n ? csn_json_parse(arena, a->instructions, &text, err) : 0;
+  if (text)
+    own = text->text;
   a->composed = CSN_BUF(INSTRUCTIONS_MAX_BYTES);
-  return rc < 0 ? rc : csn_agent_compose(a->agent, text->text, &a->composed, err);
+  return rc < 0 ? rc : csn_instructions_write(a->agent, own, told, &a->composed, err);
 }
 
 static bool
@@ -159,7 +164,7 @@ csn_ask_collect(struct csn_ask_job *a)
   const csn_agent *ag = a->agent;
   a->rq = (csn_model_request){
       .model = a->route.model,
-      .instructions = a->instructions.n ? csn_buf_str(&a->composed) : ag->full_instructions,
+      .instructions = a->composed.n ? csn_buf_str(&a->composed) : ag->full_instructions,
       .items = a->items,
       .n_items = n,
       .tools = a->tools,

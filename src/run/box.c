@@ -193,6 +193,7 @@ csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err)
     return rc;
   b->opened_ns = csn_now_ns();
   b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
+  csn_shell_set_cwd(b->shell, a->sandbox.cwd);
   if (r->redact) {
     csn_output_filter filter = csn_redact_filter(r->redact);
     csn_shell_set_filter(b->shell, &filter);

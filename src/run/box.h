@@ -53,6 +53,10 @@ void csn_box_init(struct csn_box *b);
 /* Makes folder and workspace anew, applies the manifest, opens the sandbox.
  * What could not be made whole is removed again. */
 int csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MUST;
+/* What the new workspace tells the model (workspace_look.h); nothing when it tells
+ * nothing.  *untrusted: why that is not to be trusted, or NULL. */
+int csn_box_context(csn_run *r, csn_scope *sc, csn_buf *context, const char **untrusted,
+                    csn_err *err) CSN_MUST;
 /* Whose box a run uses: a child its parent's. */
 csn_run *csn_box_owner(csn_run *r);
 /* The open sandbox and its shell, opened over the kept workspace if need be. */

@@ -113,6 +113,13 @@ place_send(csn_call *c, struct place *p, csn_err *err)
   return rc;
 }
 
+/* What relative paths start from; NULL: the workspace. */
+static const char *
+cwd_of(csn_call *c)
+{
+  return csn_box_owner(csn_call_run(c))->agent->sandbox.cwd;
+}
+
 static void
 at_rename(void *user, int rename)
 {
@@ -153,14 +160,14 @@ apply_patch(csn_call *c, void *user, csn_err *err)
   const char *const *paths = NULL;
   rc = csn_patch_parse(&p, csn_call_input(c), &why);
   if (rc == 0)
-    rc = csn_patch_paths(p, at.sb->root, &paths, &why);
+    rc = csn_patch_paths(p, at.sb->root, cwd_of(c), &paths, &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
   rc = place_stage(c, &at, paths, CSN_PATCH_PLAN_MAX, err);
   if (rc < 0)
     return rc == CSN_E_LIMIT ? tell_model(c, rc, err) : rc;
   csn_patch_scope(p, csn_call_files(c));
-  rc = csn_patch_plan(p, at.fd, at.sb->root, NULL, &why);
+  rc = csn_patch_plan(p, at.fd, at.sb->root, cwd_of(c), &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
   rc = note_plan(c, p, err);
@@ -210,7 +217,12 @@ view_image(csn_call *c, void *user, csn_err *err)
   if (rc < 0)
     return rc;
   csn_str path = csn_json_str(csn_call_args(c), "path", CSN_STR(""));
-  csn_auto(csn_buf_finip) csn_buf clean = CSN_BUF(4096);
+  csn_auto(csn_buf_finip) csn_buf clean = CSN_BUF(4096), full = CSN_BUF(1 << 20);
+  if (path.n && path.p[0] != '/' && cwd_of(c)) {
+    csn_buf_addf(&full, "%s/", cwd_of(c));
+    csn_buf_add(&full, path);
+    path = csn_buf_str(&full);
+  }
   const char *paths[2] = {NULL};
   if (csn_image_path(path, at.sb->root, &clean))
     paths[0] = clean.p;

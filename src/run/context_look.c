@@ -170,10 +170,13 @@ perform(csn_job *j)
 
 /* What a request holds beside the conversation. */
 static void
-measure_around(const csn_agent *a, struct csn_context_question *q)
+measure_around(const csn_agent *a, const struct csn_told *told, struct csn_context_question *q)
 {
-  q->around = csn_tokens_estimate(q->spec.family, a->full_instructions);
-  q->around_bytes = (int64_t)a->full_instructions.n;
+  csn_str around[] = {a->full_instructions, told->workspace ? told->workspace->raw : CSN_STR("")};
+  for (size_t i = 0; i < CSN_COUNT(around); i++) {
+    q->around += csn_tokens_estimate(q->spec.family, around[i]);
+    q->around_bytes += (int64_t)around[i].n;
+  }
   for (size_t i = 0; i < a->n_tools; i++) {
     const csn_tool_decl *d = &a->tools[i].decl;
     csn_str texts[] = {d->name, d->description, d->schema, d->format};
@@ -201,6 +204,6 @@ csn_context_job_new(csn_run *r)
                                        .counted = st->budget.context_tokens,
                                        .counted_to = st->context.counted_to,
                                        .spec = csn_context_spec(r)};
-  measure_around(csn_run_agent(r), &l->q);
+  measure_around(csn_run_agent(r), csn_run_told(r), &l->q);
   return &l->base;
 }

@@ -60,6 +60,23 @@ keep_items(csn_run *r, int64_t seq, const csn_json *data)
   }
 }
 
+/* A tree of its own: `data` may live for one step only, its text does not. */
+static void
+keep_told(csn_run *r, const csn_json *data)
+{
+  const csn_json *workspace = csn_json_get(data, "context");
+  if (workspace && csn_json_parse(r->keep, workspace->raw, &r->told.workspace, NULL) < 0)
+    r->told.workspace = NULL;
+}
+
+const struct csn_told *
+csn_run_told(const csn_run *r)
+{
+  while (r->box_run)
+    r = r->box_run;
+  return &r->told;
+}
+
 void
 csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
 {
@@ -75,6 +92,7 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
     r->base = view->raw;
   if (csn_json_get(data, "session"))
     r->session = data->raw;
+  keep_told(r, data);
   r->history = csn_json_int(data, "history", r->history);
   csn_box_saw(r, data);
   if (!csn_json_bool(data, "held", false)) {
@@ -159,7 +177,8 @@ has_items(enum csn_event_kind kind)
 {
   return kind == CSN_EV_INPUT || kind == CSN_EV_MODEL_REPLIED || kind == CSN_EV_TOOL_RETURNED ||
          kind == CSN_EV_CHILD_DONE || kind == CSN_EV_DECIDED || kind == CSN_EV_CALLBACK_RETURNED ||
-         kind == CSN_EV_SESSION_LOADED || kind == CSN_EV_RESUMED || kind == CSN_EV_SANDBOX_LOST;
+         kind == CSN_EV_SESSION_LOADED || kind == CSN_EV_RESUMED || kind == CSN_EV_SANDBOX_LOST ||
+         kind == CSN_EV_SANDBOX_READY;
 }
 
 /* What guardrails have passed is given out, if text was streamed at all: the

@@ -38,14 +38,13 @@
 #include "base/loop.h"
 #include "base/pool.h"
 #include "caisson/manifest.h"
-#include "caisson/run.h"
 #include "core/cancel.h"
-#include "run/agent_impl.h"
 #include "run/box.h"
 #include "run/context.h"
 #include "run/decision.h"
 #include "run/fault.h"
 #include "run/input.h"
+#include "run/instructions.h"
 #include "run/ports.h"
 #include "run/result_cache.h"
 #include "run/statedir.h"
@@ -149,6 +148,7 @@ struct csn_run {
   int64_t history;        /* items that the session had before this run */
   int64_t untrusted_from; /* items of records from here on are; INT64_MAX: none */
   csn_str instructions;   /* what a callback gave last */
+  struct csn_told told;   /* found when it began; from then on as it is */
   csn_str summary;        /* what a model summed up last, a JSON string */
   csn_str base;           /* what a filter of a hand-off gave last, a JSON list */
   struct csn_view view;   /* what requests hold of the items */

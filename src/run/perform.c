@@ -57,11 +57,22 @@ open_sandbox(csn_job *j)
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf ready = CSN_BUF(1 << 20);
   csn_pool_wait_begin(j->run->rt->pool);
-  int rc = csn_box_make(j->run, &((struct plain_job *)j)->scope, &ready, &err);
+  csn_auto(csn_buf_finip) csn_buf context = CSN_BUF(8 << 20), b = CSN_BUF(16 << 20);
+  const char *untrusted = NULL;
+  csn_scope *sc = &((struct plain_job *)j)->scope;
+  int rc = csn_box_make(j->run, sc, &ready, &err);
+  if (rc == 0)
+    rc = csn_box_context(j->run, sc, &context, &untrusted, &err);
   csn_pool_wait_end(j->run->rt->pool);
   if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_SANDBOX_LOST, j->seq, &err, true);
-  return deliver_with(j, CSN_EV_SANDBOX_READY, "sandbox", csn_buf_str(&ready));
+  csn_buf_addf(&b, "{\"effect\":%lld,\"sandbox\":%s", (long long)j->seq, ready.p);
+  if (context.n)
+    csn_buf_addf(&b, ",\"context\":%s", context.p);
+  if (untrusted)
+    csn_buf_addf(&b, ",\"untrusted\":\"%s\"", untrusted);
+  csn_buf_addc(&b, '}');
+  return csn_run_deliver(j->run, CSN_EV_SANDBOX_READY, csn_buf_str(&b), true);
 }
 
 static csn_job *

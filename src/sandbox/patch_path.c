@@ -77,11 +77,13 @@ csn_patch_normalise(csn_patch *p, csn_str path, csn_str *out, csn_str *shown, cs
 }
 
 int
-csn_patch_paths(csn_patch *p, const char *root, const char *const **paths, csn_err *err)
+csn_patch_paths(csn_patch *p, const char *root, const char *cwd, const char *const **paths,
+                csn_err *err)
 {
   const char **list = csn_arena_alloc(p->arena, (2 * p->n_ops + 1) * sizeof *list);
   size_t n = 0;
   p->root = csn_arena_dup(p->arena, csn_cstr(root));
+  p->cwd = csn_arena_dup(p->arena, csn_cstr(cwd));
   for (size_t i = 0; i < p->n_ops; i++) {
     const csn_str named[] = {p->ops[i].path, p->ops[i].to};
     for (size_t k = 0; k < CSN_COUNT(named); k++) {

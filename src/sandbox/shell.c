@@ -30,6 +30,7 @@ struct csn_shell {
   csn_session_table *sessions;
   int64_t ceiling;
   csn_output_filter filter; /* begin NULL: none */
+  char *cwd;                /* or NULL */
 };
 
 csn_shell *
@@ -51,11 +52,19 @@ csn_shell_set_filter(csn_shell *sh, const csn_output_filter *f)
 }
 
 void
+csn_shell_set_cwd(csn_shell *sh, const char *cwd)
+{
+  free(sh->cwd);
+  sh->cwd = cwd ? csn_dupz(csn_cstr(cwd)) : NULL;
+}
+
+void
 csn_shell_free(csn_shell *sh)
 {
   if (!sh)
     return;
   csn_session_table_free(sh->sessions);
+  free(sh->cwd);
   free(sh);
 }
 
@@ -254,12 +263,26 @@ is_ours(int rc)
          rc == CSN_E_TIMEOUT || rc == CSN_E_UNSUPPORTED;
 }
 
+/* On the heap; NULL: the workspace. */
+static char *
+folder_of(const csn_shell *sh, csn_str workdir)
+{
+  if (!workdir.n)
+    return sh->cwd ? csn_dupz(csn_cstr(sh->cwd)) : NULL;
+  if (workdir.p[0] == '/' || !sh->cwd)
+    return csn_dupz(workdir);
+  csn_buf path = CSN_BUF(1 << 20);
+  csn_buf_addf(&path, "%s/", sh->cwd);
+  csn_buf_add(&path, workdir);
+  return path.p;
+}
+
 static int
 spawn(csn_shell *sh, csn_scope *sc, const csn_shell_caller *who, const struct command *c,
       int claim_fd, csn_proc **out, csn_err *err)
 {
   csn_auto(csn_freep) char *cmd = csn_dupz(c->cmd);
-  csn_auto(csn_freep) char *cwd = c->workdir.n ? csn_dupz(c->workdir) : NULL;
+  csn_auto(csn_freep) char *cwd = folder_of(sh, c->workdir);
   csn_auto(csn_freep) char *shell = csn_dupz(c->shell.n ? c->shell : CSN_STR("sh"));
   const char *argv[] = {shell, c->login ? "-lc" : "-c", cmd, NULL};
   csn_exec x = {.argv = argv, .cwd = cwd, .tty = c->tty, .claim_fd = claim_fd, .files = who->files};

@@ -22,6 +22,9 @@ typedef struct csn_shell csn_shell;
 /* output_tokens: the ceiling of every result, whatever the model asks for;
  * 0 or less: 10,000.  The sandbox is borrowed. */
 csn_shell *csn_shell_new(csn_sandbox *sb, int64_t output_tokens);
+/* Where commands start that name no folder, and what relative ones start from:
+ * a folder of the workspace; before the first one.  Copied; NULL: its top. */
+void csn_shell_set_cwd(csn_shell *sh, const char *cwd);
 /* For the output of every command; before the first one.  Copied. */
 void csn_shell_set_filter(csn_shell *sh, const csn_output_filter *f);
 /* Kills the commands of all sessions. */

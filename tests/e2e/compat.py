@@ -157,7 +157,7 @@ def check_responses(bodies, custom, stream):
     same(first["temperature"], 0.25)
     same(first["max_output_tokens"], 900)
     same(first.get("stream", False), stream)
-    assert first["instructions"].startswith("Be \u201cbrief\u201d."), first["instructions"]
+    assert "# Agent instructions\n\nBe \u201cbrief\u201d." in first["instructions"], first["instructions"]
     tools = {t["name"]: t for t in first["tools"]}
     same(sorted(tools), ["apply_patch", "exec_command", "view_image", "write_stdin"])
     same(tools["exec_command"]["type"], "function")

@@ -86,7 +86,7 @@ def the_gemini_api():
         first, last = bodies[0], bodies[2]
         same(first["generationConfig"], {"temperature": 0.25, "maxOutputTokens": 900,
                                          "thinkingConfig": {"includeThoughts": True, "thinkingBudget": 512}})
-        assert first["systemInstruction"]["parts"][0]["text"].startswith("Be \u201cbrief\u201d."), first["systemInstruction"]
+        assert "# Agent instructions\n\nBe \u201cbrief\u201d." in first["systemInstruction"]["parts"][0]["text"], first["systemInstruction"]
         same(sorted(t["name"] for t in first["tools"][0]["functionDeclarations"]),
              ["apply_patch", "exec_command", "view_image", "write_stdin"])
         said = last["contents"]
