@@ -109,6 +109,12 @@ CSN_API int csn_run_resume(csn_rt *rt, csn_str id, const csn_run_options *o, csn
 /* Waits until it has ended or waits for a human.  When the scope ends first
  * the run is cancelled and its end awaited. */
 CSN_API int csn_run_wait(csn_run *r, csn_scope *sc, csn_result *out, csn_err *err) CSN_MUST;
+/* After csn_run_wait(), of an agent with the capability memory: what the run taught
+ * becomes a part of its memory (docs/memory.md), by runs of their own that this
+ * waits for.  Nothing happens for other agents, and for runs that have not ended.
+ * It may fail without any harm to the run; what was not done is done by a later
+ * call for that memory. */
+CSN_API int csn_run_remember(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
 /* Any thread.  Now: what is pending is cancelled.  After the turn: the tools
  * of this turn still finish. */
 CSN_API void csn_run_cancel(csn_run *r, bool after_turn);

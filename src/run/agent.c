@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "run/instructions.h"
+#include "run/memory.h"
 #include "run/project.h"
 #include "run/skills.h"
 
@@ -141,6 +142,8 @@ csn_agent_finish(csn_agent *a, csn_err *err)
     rc = csn_capability_shell(a, err);
   if (rc == 0 && csn_agent_has_capability(a, CSN_CAPABILITY_SKILLS))
     rc = csn_capability_skills(a, err);
+  if (rc == 0 && csn_agent_has_capability(a, CSN_CAPABILITY_MEMORY))
+    rc = csn_capability_memory(a, err);
   for (; n < a->n_tools; n++)
     a->tools[n].is_builtin = true;
   if (rc < 0)

@@ -2,7 +2,7 @@
  * agent_capabilities.c - the list `capabilities` of agent.yaml: words, or objects
  * with a `type` where there is more to say.
  *
- * Settings of skills and compaction are the run's: they stand in the first
+ * Settings of skills, memory and compaction are the run's: they stand in the first
  * agent, and the others say by the word whether they have them. */
 #include "run/agent_read.h"
 
@@ -14,6 +14,7 @@ static const struct capability {
     [CSN_CAPABILITY_FILES] = {"filesystem", NULL},
     [CSN_CAPABILITY_SHELL] = {"shell", NULL},
     [CSN_CAPABILITY_SKILLS] = {"skills", csn_agent_read_skills},
+    [CSN_CAPABILITY_MEMORY] = {"memory", csn_agent_read_memory},
     [CSN_CAPABILITY_COMPACTION] = {"compaction", csn_agent_read_compaction},
 };
 
@@ -43,13 +44,13 @@ read_one(const struct csn_agent_reader *r, const csn_json *m)
   for (size_t i = 0; i < CSN_COUNT(known); i++) {
     if (!csn_str_eq(word, csn_cstr(known[i].word)) || (!is_word && !known[i].read))
       continue;
-    bool is_shared = r->a->parent && i == CSN_CAPABILITY_SKILLS;
+    bool is_shared = r->a->parent && (i == CSN_CAPABILITY_SKILLS || i == CSN_CAPABILITY_MEMORY);
     if (is_shared && !is_word)
       return csn_agent_complain(r, m,
                                 "agents: %s is shared; write its settings in the first agent and "
                                 "the word `%s` here",
                                 known[i].word, known[i].word);
-    if (is_shared && !r->a->parent->skills)
+    if (is_shared && !(i == CSN_CAPABILITY_SKILLS ? r->a->parent->skills : r->a->parent->memory))
       return csn_agent_complain(r, m, "agents: the first agent does not have the capability %s",
                                 known[i].word);
     int rc = known[i].read && !is_shared && (!is_word || i != CSN_CAPABILITY_COMPACTION)
@@ -61,7 +62,7 @@ read_one(const struct csn_agent_reader *r, const csn_json *m)
   }
   return csn_agent_complain(r, m,
                             "capabilities: unknown capability; there are filesystem, shell, "
-                            "skills and compaction");
+                            "skills, memory and compaction");
 }
 
 /* Without a list an agent has what the first one has, and that one a workspace. */
@@ -102,6 +103,7 @@ csn_agent_write_capabilities(const csn_agent *a, csn_jw *w)
   for (size_t i = 0; i < a->n_capabilities; i++) {
     enum csn_capability which = a->capabilities[i];
     const csn_json *settings = which == CSN_CAPABILITY_SKILLS       ? a->skills
+                               : which == CSN_CAPABILITY_MEMORY     ? a->memory
                                : which == CSN_CAPABILITY_COMPACTION ? a->compaction
                                                                     : NULL;
     if (settings)

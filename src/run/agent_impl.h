@@ -30,9 +30,10 @@ enum csn_capability {
   CSN_CAPABILITY_FILES,
   CSN_CAPABILITY_SHELL,
   CSN_CAPABILITY_SKILLS,
+  CSN_CAPABILITY_MEMORY,
   CSN_CAPABILITY_COMPACTION
 };
-enum { CSN_CAPABILITIES = 4 };
+enum { CSN_CAPABILITIES = 5 };
 
 /* The section `sandbox`; agent_sandbox.c reads and writes it. */
 struct csn_agent_sandbox {
@@ -78,6 +79,7 @@ struct csn_agent {
   size_t n_capabilities;
   const csn_json *compaction; /* the capability's entry; NULL: as it is for all */
   const csn_json *skills;     /* likewise, resolved: skills.h; NULL: none */
+  const csn_json *memory;     /* likewise: memory.h */
   bool has_sandbox;
   struct csn_agent_sandbox sandbox;
   csn_manifest *manifest;

@@ -43,8 +43,10 @@ void csn_agent_write_options(const csn_agent *a, csn_jw *w);
 
 /* `capabilities` of the agent v, also when it is absent: agent_capabilities.c */
 int csn_agent_read_capabilities(const struct csn_agent_reader *r, const csn_json *v);
-/* An entry {type: skills, ...} of it, or the plain word: agent_skills.c */
+/* An entry {type: skills, ...} or {type: memory, ...} of it, or the plain word:
+ * agent_skills.c, agent_memory.c */
 int csn_agent_read_skills(const struct csn_agent_reader *r, const csn_json *m);
+int csn_agent_read_memory(const struct csn_agent_reader *r, const csn_json *m);
 /* An entry {type: compaction, ...} of `capabilities`: agent_compaction.c */
 int csn_agent_read_compaction(const struct csn_agent_reader *r, const csn_json *m);
 

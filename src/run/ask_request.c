@@ -58,7 +58,7 @@ csn_ask_compose(struct csn_ask_job *a, csn_err *err)
   const csn_json *text = NULL;
   const struct csn_told *told = csn_run_told(a->base.run);
   csn_str own = a->agent->instructions;
-  if (!a->instructions.n && !told->workspace)
+  if (!a->instructions.n && !told->workspace && !told->memory.n)
     return 0;
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
   int rc = a->instructions.n ? csn_json_parse(arena, a->instructions, &text, err) : 0;

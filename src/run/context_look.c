@@ -172,7 +172,8 @@ perform(csn_job *j)
 static void
 measure_around(const csn_agent *a, const struct csn_told *told, struct csn_context_question *q)
 {
-  csn_str around[] = {a->full_instructions, told->workspace ? told->workspace->raw : CSN_STR("")};
+  csn_str around[] = {a->full_instructions, told->workspace ? told->workspace->raw : CSN_STR(""),
+                      told->memory};
   for (size_t i = 0; i < CSN_COUNT(around); i++) {
     q->around += csn_tokens_estimate(q->spec.family, around[i]);
     q->around_bytes += (int64_t)around[i].n;

@@ -5,6 +5,7 @@
 
 #include "run/box_save.h"
 #include "run/label.h"
+#include "run/memory.h"
 
 enum { STATE_MAX_BYTES = 64 << 20, TASK_MAX_BYTES = 1 << 20, MAX_RECORDS_ON_STACK = 8 };
 
@@ -67,6 +68,8 @@ keep_told(csn_run *r, const csn_json *data)
   const csn_json *workspace = csn_json_get(data, "context");
   if (workspace && csn_json_parse(r->keep, workspace->raw, &r->told.workspace, NULL) < 0)
     r->told.workspace = NULL;
+  if (csn_json_get(data, "memory"))
+    r->told.memory = csn_memory_recall(r->rt->store, csn_json_get(data, "memory"), r->keep);
 }
 
 const struct csn_told *
@@ -145,6 +148,10 @@ commit(csn_run *r, const csn_event *ev, csn_str data, csn_err *err)
   if (r->zero.n)
     recs[n++] = (csn_record){.ts_ms = ts, .kind = CSN_STR("run"), .data = r->zero};
   recs[n++] = (csn_record){.ts_ms = ts, .kind = csn_cstr(csn_event_name(ev->kind)), .data = data};
+  if (ev->kind == CSN_EV_INPUT && r->has_memory) {
+    recs[n - 1].blobs = &r->memory;
+    recs[n - 1].n_blobs = 1;
+  }
   for (size_t i = 0; i < r->effects.n; i++)
     recs[n++] = (csn_record){.ts_ms = ts,
                              .kind = csn_cstr(csn_effect_name(r->effects.v[i].kind)),

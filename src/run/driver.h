@@ -148,13 +148,15 @@ struct csn_run {
   int64_t history;        /* items that the session had before this run */
   int64_t untrusted_from; /* items of records from here on are; INT64_MAX: none */
   csn_str instructions;   /* what a callback gave last */
-  struct csn_told told;   /* found when it began; from then on as it is */
-  csn_str summary;        /* what a model summed up last, a JSON string */
-  csn_str base;           /* what a filter of a hand-off gave last, a JSON list */
-  struct csn_view view;   /* what requests hold of the items */
-  bool holds_text;        /* it was streamed, and no guardrail has passed it yet */
-  csn_str zero;           /* record 0 until it is committed */
-  csn_buf request;        /* the last request's body, for the next; empty while one is used */
+  csn_digest memory;      /* of the blob that it was told, if has_memory */
+  bool has_memory;
+  struct csn_told told; /* found when it began; from then on as it is */
+  csn_str summary;      /* what a model summed up last, a JSON string */
+  csn_str base;         /* what a filter of a hand-off gave last, a JSON list */
+  struct csn_view view; /* what requests hold of the items */
+  bool holds_text;      /* it was streamed, and no guardrail has passed it yet */
+  csn_str zero;         /* record 0 until it is committed */
+  csn_buf request;      /* the last request's body, for the next; empty while one is used */
   csn_kept_body request_kept;
   uint64_t request_form; /* which items, and as whose: another form shares none of that body */
   csn_buf state_text;    /* of the last `state` record */

@@ -2,6 +2,7 @@
  * instructions.c - see instructions.h. */
 #include "run/instructions.h"
 
+#include "run/memory.h"
 #include "run/skills.h"
 #include "sandbox/manifest_int.h"
 #include "sandbox/manifest_mount.h"
@@ -81,6 +82,9 @@ tell_capability(const struct source *s, enum csn_capability which, csn_buf *out)
     break;
   case CSN_CAPABILITY_SKILLS:
     csn_skills_tell(s->root->skills, csn_json_get(s->told->workspace, "skills"), out);
+    break;
+  case CSN_CAPABILITY_MEMORY:
+    csn_memory_tell(s->told->memory, out);
     break;
   case CSN_CAPABILITY_FILES:
   case CSN_CAPABILITY_COMPACTION:
@@ -180,7 +184,7 @@ csn_instructions_write(const csn_agent *a, csn_str own, const struct csn_told *t
 {
   static part_fn *const parts[] = {tell_base,  tell_own,    tell_capabilities, tell_mounts,
                                    tell_files, tell_scopes, tell_project};
-  static const struct csn_told nothing = {NULL};
+  static const struct csn_told nothing = {0};
   struct source s = {a, a->parent ? a->parent : a, own, told ? told : &nothing};
   csn_auto(csn_buf_finip) csn_buf around = CSN_BUF(out->cap);
   bool is_plain = true;

@@ -8,13 +8,13 @@
  *   how to work                    csn_base_instructions(), or `base_instructions`
  *   # Agent instructions           the agent's own text, or what its callback gave
  *   # Sandbox capability instructions
- *                                  shell, skills, in the file's order
+ *                                  shell, skills, memory, in the file's order
  *   # Sandbox remote mount policy  what is mounted, and how to treat it
  *   # Filesystem                   where commands start, what the workspace holds
  *   # Project instructions         AGENTS.md of the workspace
  *
  * What differs from run to run stands behind what does not, so that requests of an
- * agent share their beginning as far as can be.  What the workspace says
+ * agent share their beginning as far as can be.  What the workspace and the memory say
  * is read once, when the run begins, and stands in its journal: all requests
  * of a run begin with the same bytes, also after it was resumed.
  */
@@ -27,6 +27,7 @@
 /* What was found when the run began; may be NULL. */
 struct csn_told {
   const csn_json *workspace; /* `context` of sandbox_ready: {agents_md?, skills?} */
+  csn_str memory;            /* text of the blob that `memory` of the input names */
 };
 
 /* A child's is its parent's. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/fd.h"
+#include "run/memory.h"
 #include "run/workspace_look.h"
 
 void
@@ -33,15 +34,17 @@ take_record(void *user, const csn_record *rec, csn_err *err)
   const csn_json *workspace = csn_json_get(v, "context"), *text = csn_json_get(v, "text");
   if (workspace)
     t->told.workspace = workspace;
+  if (csn_json_get(v, "memory"))
+    t->told.memory = csn_memory_recall(t->store, csn_json_get(v, "memory"), t->arena);
   if (text)
     t->own = text->text;
   return rc;
 }
 
 int
-csn_telling_read(struct csn_telling *t, csn_journal *j, csn_err *err)
+csn_telling_read(struct csn_telling *t, csn_store *store, csn_journal *j, csn_err *err)
 {
-  *t = (struct csn_telling){.arena = csn_arena_new(0)};
+  *t = (struct csn_telling){.arena = csn_arena_new(0), .store = store};
   int rc = csn_journal_read(j, 0, take_record, t, err);
   if (rc == 0 && !t->agent)
     rc = csn_fail(err, CSN_E_REPLAY, "the run has no records");
@@ -90,12 +93,19 @@ look(struct csn_telling *t, csn_scope *sc, int top, csn_err *err)
 }
 
 int
-csn_telling_try(struct csn_telling *t, csn_scope *sc, const char *file, csn_err *err)
+csn_telling_try(struct csn_telling *t, csn_scope *sc, const char *file, int state_fd, csn_err *err)
 {
   *t = (struct csn_telling){.arena = csn_arena_new(0)};
+  csn_auto(csn_buf_finip) csn_buf memory = CSN_BUF(1 << 20);
+  bool untrusted;
   int rc = csn_agent_load(&t->agent, file, err);
-  if (rc < 0 || !t->agent->has_sandbox)
+  if (rc == 0 && t->agent->memory && state_fd >= 0)
+    rc = csn_memory_read(t->agent, state_fd, &memory, &untrusted, err);
+  if (rc < 0)
     return rc;
+  t->told.memory = csn_arena_dup(t->arena, csn_buf_str(&memory));
+  if (!t->agent->has_sandbox)
+    return 0;
   const char *folder = getenv("TMPDIR");
   csn_str name = csn_arena_printf(t->arena, "%s/caisson-XXXXXX", folder ? folder : "/tmp");
   char *path = (char *)(uintptr_t)name.p;

@@ -2,6 +2,7 @@
  * zero.c - record 0, what a run is, and the input with which it is committed. */
 #include "run/box_save.h"
 #include "run/items.h"
+#include "run/memory.h"
 
 enum { RUN_FORMAT = 1 };
 
@@ -153,6 +154,9 @@ csn_run_begin(csn_run *r, csn_str items, csn_err *err)
     csn_jw_key(&w, "untrusted");
     csn_jw_strz(&w, "agent");
   }
+  rc = csn_memory_write_input(r, &w, err);
+  if (rc < 0)
+    return rc;
   if (r->agent->limits.tokens || r->agent->limits.cost_usd > 0 || z.models) {
     csn_jw_key(&w, "request_bytes");
     csn_jw_int(&w, request_bytes(r->agent));

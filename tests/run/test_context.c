@@ -519,7 +519,7 @@ TEST(mistakes_in_the_policy_are_told)
        "a part like 0.9"},
       {"{\"type\":\"compaction\",\"policy\":{\"type\":\"dynamic\",\"model_info\":{}}}",
        "context_window: expected"},
-      {"{\"type\":\"flight\"}", "there are filesystem, shell, skills and compaction"},
+      {"{\"type\":\"flight\"}", "there are filesystem, shell, skills, memory and compaction"},
   };
   for (size_t i = 0; i < CSN_COUNT(rows); i++) {
     char json[300];

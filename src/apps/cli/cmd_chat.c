@@ -239,6 +239,7 @@ say(struct chat *h, csn_str text, csn_err *err)
   }
   set_now(h, NULL);
   note_place(h, h->last);
+  cli_remember(h->c, NULL, h->agent, r);
   if (rc < 0)
     return rc;
   tell_end(h, &res);
@@ -326,6 +327,8 @@ chat_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   cli_note(c, "%s, model %s; /help lists the commands, Ctrl-D leaves", csn_agent_name(agent),
            csn_agent_model(agent));
   rc = talk(&h, err);
+  if (h.messages)
+    cli_remember(c, rt, agent, NULL);
   csn_buf_fini(&h.said);
   csn_buf_fini(&h.parts);
   if (h.messages)

@@ -154,13 +154,16 @@ show_told(cli *c, const struct show_opts *v, const char *what, csn_err *err)
   csn_journal *j = NULL;
   cli_stored s = {.fd = -1};
   bool is_file = cli_is_agent_file(what);
+  csn_auto(csn_closep) int state = -1;
+  if (is_file)
+    (void)!cli_state_open(c, false, &state, NULL, NULL);
   int rc = is_file ? cli_catch_signals(c, err) : cli_stored_open(c, &s, err);
   if (rc == 0 && is_file)
-    rc = csn_telling_try(&t, &c->scope, what, err);
+    rc = csn_telling_try(&t, &c->scope, what, state, err);
   else if (rc == 0)
     rc = csn_journal_open(s.store, csn_cstr(what), false, &j, err);
   if (rc == 0 && j)
-    rc = csn_telling_read(&t, j, err);
+    rc = csn_telling_read(&t, s.store, j, err);
   if (rc == 0 && v->skills)
     print_skills(c, &t, v->json);
   else if (rc == 0)

@@ -15,6 +15,7 @@ const cli_cmd *const cli_cmds[] = { /* in the order in which help lists them */
     &cmd_apply,
     &cmd_audit,
     &cmd_session,
+    &cmd_memory,
     &cmd_sandbox,
     &cmd_image,
     &cmd_snapshot,

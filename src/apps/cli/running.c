@@ -6,6 +6,10 @@
 #include <signal.h>
 #include <stdio_ext.h>
 
+#include "run/box_network.h"
+#include "run/driver.h"
+#include "run/memory.h"
+
 enum { SHOWN_MAX = 160 };
 
 int
@@ -250,6 +254,26 @@ on_signal(void *user)
   csn_run_interrupt(user);
 }
 
+void
+cli_remember(cli *c, csn_rt *rt, const csn_agent *a, csn_run *r)
+{
+  struct csn_memory_made made = {0};
+  csn_err err;
+  if (!csn_memory_is_made(a))
+    return;
+  cli_status(c, "memory: drawing notes");
+  int rc = r ? csn_memory_note(r, &err) : 0;
+  if (rc == 0 && rt && (!r || r->state.phase == CSN_PHASE_ENDED))
+    rc = csn_memory_make(rt, &c->scope, a, r ? csn_box_secrets(r) : NULL, &made, &err);
+  cli_status(c, NULL);
+  if (made.rollouts)
+    cli_note(c, "memory: notes of %lld rollout%s, %lld entries, %lld tokens",
+             (long long)made.rollouts, made.rollouts == 1 ? "" : "s", (long long)made.entries,
+             (long long)made.tokens);
+  if (rc < 0)
+    cli_note(c, "%s; it is done after the next run", err.msg);
+}
+
 int
 cli_await(cli_show *s, csn_run *r, csn_err *err)
 {
@@ -294,5 +318,7 @@ cli_await(cli_show *s, csn_run *r, csn_err *err)
   cli_note(c, "run %s: %s (%.*s), %lld turns, %lld tool calls, %lld tokens,%s %.1f s", res.run,
            csn_run_state_name(res.state), (int)res.reason.n, res.reason.p, (long long)res.turns,
            (long long)res.tool_calls, (long long)res.usage.total_tokens, cost, seconds);
-  return cli_exit_of_result(&res);
+  int status = cli_exit_of_result(&res);
+  cli_remember(c, r->rt, r->agent, r);
+  return status;
 }

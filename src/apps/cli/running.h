@@ -27,6 +27,9 @@ void cli_call_brief(csn_buf *out, csn_str tool, csn_str input, bool is_custom);
 /* The calls that wait for a decision, one a line on stderr. */
 void cli_list_asks(cli *c, csn_run *r);
 int cli_exit_of_result(const csn_result *r);
+/* Of an agent with a memory: notes what the run taught, and with `rt` makes the
+ * memory anew; r NULL: of what was noted.  What fails is told. */
+void cli_remember(cli *c, csn_rt *rt, const csn_agent *a, csn_run *r);
 /* Waits (Ctrl-C stops the run so that it can be resumed), prints the final
  * answer and the last line; returns the exit status. */
 int cli_await(cli_show *s, csn_run *r, csn_err *err) CSN_MUST;
