@@ -2,8 +2,6 @@
  * http_tool.c - see http_tool.h. */
 #include "run/http_tool.h"
 
-#include <ctype.h>
-
 #include "core/hash.h"
 #include "run/command_tool.h"
 #include "run/driver.h"
@@ -20,18 +18,6 @@ enum {
 };
 
 /* ---- the address ---- */
-
-static void
-add_escaped(csn_buf *to, csn_str s)
-{
-  for (size_t i = 0; i < s.n; i++) {
-    unsigned char c = (unsigned char)s.p[i];
-    if (isalnum(c) || (c && strchr("-_.~", c)))
-      csn_buf_addc(to, (char)c);
-    else
-      csn_buf_addf(to, "%%%02X", c);
-  }
-}
 
 /* An argument as text: what is no text is its JSON. */
 static csn_str
@@ -77,7 +63,7 @@ csn_http_tool_url(const struct csn_http_tool *t, const csn_json *args, csn_buf *
     if (!text.n || csn_str_eq(text, CSN_STR(".")) || csn_str_eq(text, CSN_STR("..")))
       return csn_fail(err, CSN_E_INVALID, "the argument %s is missing, or no part of an address",
                       name);
-    add_escaped(url, text);
+    csn_url_add(url, text);
     i = end;
   }
   csn_jw w;
@@ -92,9 +78,9 @@ csn_http_tool_url(const struct csn_http_tool *t, const csn_json *args, csn_buf *
       csn_jw_value(&w, m);
     } else if (m->kind != CSN_JSON_NULL) {
       csn_buf_addc(url, mark);
-      add_escaped(url, m->key);
+      csn_url_add(url, m->key);
       csn_buf_addc(url, '=');
-      add_escaped(url, text_of(m));
+      csn_url_add(url, text_of(m));
       mark = '&';
     }
   }

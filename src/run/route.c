@@ -7,6 +7,7 @@
 #include "run/project.h"
 #include "run/provider.h"
 #include "run/trust.h"
+#include "wire/http.h"
 
 /* Providers that need no caisson.yaml, by the prefix of the model's name.  The
  * first variable that is set counts.  Those of one `group` share their limits. */
@@ -333,27 +334,14 @@ csn_route_hide_key(const struct csn_route *r, csn_err *err)
 
 /* ---- a request ---- */
 
-/* A model's name as one part of a path: it may hold nothing that ends it. */
-static void
-add_escaped(csn_buf *to, csn_str s)
-{
-  for (size_t i = 0; i < s.n; i++) {
-    unsigned char c = (unsigned char)s.p[i];
-    if (isalnum(c) || strchr("-_.~", c))
-      csn_buf_addc(to, (char)c);
-    else
-      csn_buf_addf(to, "%%%02X", c);
-  }
-}
-
 static void
 add_param(csn_buf *url, csn_str name, csn_str value)
 {
   bool has_query = csn_str_find(csn_buf_str(url), CSN_STR("?"), 0) != SIZE_MAX;
   csn_buf_addc(url, has_query ? '&' : '?');
-  add_escaped(url, name);
+  csn_url_add(url, name);
   csn_buf_addc(url, '=');
-  add_escaped(url, value);
+  csn_url_add(url, value);
 }
 
 int
@@ -365,7 +353,7 @@ csn_route_url(const struct csn_route *r, const csn_json *settings, csn_str path,
   csn_buf_add(url, r->endpoint.base_url);
   if (is_below) {
     csn_buf_addz(url, "/deployments/");
-    add_escaped(url, r->model);
+    csn_url_add(url, r->model);
   }
   csn_buf_add(url, path);
   if (r->api_version.n)

@@ -6,7 +6,7 @@
 #include "caisson/sandbox.h"
 
 extern const csn_sandbox_ops csn_sandbox_jail, csn_sandbox_local, csn_sandbox_fake,
-    csn_sandbox_docker;
+    csn_sandbox_docker, csn_sandbox_e2b;
 /* The jail at level gvisor. */
 extern const csn_sandbox_ops csn_sandbox_gvisor;
 

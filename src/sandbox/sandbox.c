@@ -19,6 +19,7 @@ static const csn_sandbox_ops *const backends[] = {
     &csn_sandbox_local,
     &csn_sandbox_fake,
     &csn_sandbox_docker,
+    &csn_sandbox_e2b,
 };
 
 enum { MOST_STRINGS = 4096, MOST_PORTS = 64 };
@@ -379,6 +380,6 @@ csn_proc_close(csn_proc *p)
 const char *const *
 csn_sandbox_backends(void)
 {
-  static const char *const words[] = {"jail", "local", "fake", "docker", NULL};
+  static const char *const words[] = {"jail", "local", "fake", "docker", "e2b", NULL};
   return words;
 }

@@ -3,6 +3,8 @@
  * http.c - the door to the network module: opens caisson-net.so at the first
  * request and passes calls on.
  */
+#include <ctype.h>
+
 #include "wire/module.h"
 #include "wire/net.h"
 
@@ -113,4 +115,22 @@ void
 csn_http_cancel(csn_http *h, csn_http_call *c)
 {
   h->module->cancel(h->net, c);
+}
+
+void
+csn_http_resume(csn_http *h, csn_http_call *c)
+{
+  h->module->resume(h->net, c);
+}
+
+void
+csn_url_add(csn_buf *to, csn_str s)
+{
+  for (size_t i = 0; i < s.n; i++) {
+    unsigned char c = (unsigned char)s.p[i];
+    if (isalnum(c) || (c && strchr("-_.~", c)))
+      csn_buf_addc(to, (char)c);
+    else
+      csn_buf_addf(to, "%%%02X", c);
+  }
 }

@@ -41,12 +41,14 @@ typedef struct csn_http_req {
   bool is_ws;
 } csn_http_req;
 
-enum { CSN_HTTP_ENOUGH = 1 };
+enum { CSN_HTTP_ENOUGH = 1, CSN_HTTP_LATER = 2 };
 
 typedef struct csn_http_sink {
   /* Head of the final response.  Header names are lower case. */
   void (*head)(void *user, int status, const csn_header *headers, size_t n);
-  /* Body bytes, decoded.  A negative return ends the call with that code. */
+  /* Body bytes, decoded.  A negative return ends the call with that code.
+   * CSN_HTTP_LATER: not now; nothing more is read, and these bytes are given
+   * again, after csn_http_resume().  (Not over a WebSocket.) */
   int (*body)(void *user, csn_str bytes);
   /* err is NULL on success (any HTTP status); else CSN_E_UNAVAILABLE for
    * network failures, CSN_E_DENIED for a certificate that does not verify,
@@ -72,5 +74,10 @@ int csn_http_start(csn_http *h, const csn_http_req *req, const csn_http_sink *si
  * CSN_E_CANCELLED.  Callers that race with `done` hold the lock that their
  * `done` takes. */
 void csn_http_cancel(csn_http *h, csn_http_call *c);
+/* The same way: goes on with a body that was put off with CSN_HTTP_LATER. */
+void csn_http_resume(csn_http *h, csn_http_call *c);
+
+/* As a part of an address: all but letters, digits and "-_.~" percent-encoded. */
+void csn_url_add(csn_buf *to, csn_str s);
 
 #endif

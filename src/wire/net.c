@@ -95,7 +95,8 @@ on_body(char *p, size_t size, size_t count, void *user)
   int rc = s->call->sink.body(s->call->user, csn_strn(p, n));
   if (rc < 0)
     s->stop = rc;
-  return rc < 0 ? 0 : n;
+  s->call->is_put_off = rc == CSN_HTTP_LATER;
+  return rc < 0 ? 0 : rc == CSN_HTTP_LATER ? CURL_WRITEFUNC_PAUSE : n;
 }
 
 /* ---- where a guarded call may go ---- */
@@ -322,7 +323,7 @@ on_idle_timer(uv_timer_t *t)
   uint64_t now = uv_now(n->uv), next = UINT64_MAX;
   for (csn_http_call *c = n->calls, *then; c; c = then) {
     then = c->next;
-    if (c->idle_ms <= 0)
+    if (c->idle_ms <= 0 || c->is_put_off)
       continue;
     uint64_t due = c->heard_ms + (uint64_t)c->idle_ms;
     due = c->due_ms && c->due_ms < due ? c->due_ms : due;
@@ -416,6 +417,21 @@ cancel_in_loop(void *user)
   csn_http_call *c = user;
   if (!c->is_done)
     csn_net_fail(c, CSN_E_CANCELLED, "cancelled");
+  unref(c);
+}
+
+static void
+resume_in_loop(void *user)
+{
+  csn_http_call *c = user;
+  csn_net *n = c->net;
+  if (!c->is_done && c->is_put_off && c->slot) {
+    c->is_put_off = false;
+    c->heard_ms = uv_now(n->uv);
+    watch_idle(n, c);
+    curl_easy_pause(c->slot->easy, CURLPAUSE_CONT); /* which may give bytes at once */
+    csn_net_kick(n);
+  }
   unref(c);
 }
 
@@ -526,6 +542,13 @@ cancel(csn_net *n, csn_http_call *c)
 }
 
 static void
+resume(csn_net *n, csn_http_call *c)
+{
+  atomic_fetch_add(&c->refs, 1);
+  n->host.loop_post(n->host.loop, resume_in_loop, c);
+}
+
+static void
 open_in_loop(void *user)
 {
   csn_net *n = user;
@@ -580,4 +603,5 @@ const csn_net_module csn_net_entry = {
     .close = close_net,
     .start = start,
     .cancel = cancel,
+    .resume = resume,
 };

@@ -11,7 +11,7 @@
 #include "wire/module.h"
 
 /* Raised with every change of the tables below. */
-enum { CSN_NET_ABI = 4 };
+enum { CSN_NET_ABI = 5 };
 
 /* What the program lends to the module. */
 typedef struct csn_net_host {
@@ -35,6 +35,7 @@ typedef struct csn_net_module {
   int (*start)(csn_net *n, const csn_http_req *req, const csn_http_sink *sink, void *user,
                csn_http_call **out, csn_err *err);
   void (*cancel)(csn_net *n, csn_http_call *c);
+  void (*resume)(csn_net *n, csn_http_call *c);
 } csn_net_module;
 
 /* The one symbol that the module exports. */

@@ -22,8 +22,8 @@ struct csn_http_call {
   csn_net *net;
   csn_http_call *next, **link; /* in net->calls */
   atomic_int refs;             /* the loop, and each cancel on its way */
-  bool is_done;
-  struct slot *slot; /* while it runs, unless over a WebSocket: */
+  bool is_done, is_put_off;    /* put off: its body waits for resume */
+  struct slot *slot;           /* while it runs, unless over a WebSocket: */
   csn_net_ws *ws;
   bool is_ws, is_second; /* second: over a connection of its own, as the first was lost */
   uint64_t due_ms;       /* of uv_now: its end; 0: none */

@@ -17,10 +17,10 @@
 #include "check.h"
 
 /* One row per back-end and test; the back-end's word is the test's state. */
-#ifdef CSN_TEST_DOCKER /* the same tests, with a real daemon: slower, so on their own */
+#ifdef CSN_TEST_REMOTE /* one that needs a server beside it: on its own */
 #define ON_ALL(f)                                                                                  \
   {                                                                                                \
-    "docker: " #f, f, NULL, NULL, "docker"                                                         \
+    CSN_TEST_REMOTE ": " #f, f, NULL, NULL, CSN_TEST_REMOTE                                        \
   }
 #else
 #define ON_ALL(f)                                                                                  \
@@ -31,7 +31,7 @@
 #endif
 #define BACKEND ((const char *)*state)
 /* Its workspace is not a folder of this machine. */
-#define IS_REMOTE (strcmp(BACKEND, "docker") == 0)
+#define IS_REMOTE csn_sandbox_is_remote(BACKEND)
 
 /* Processes that are marked can be seen on this machine. */
 #define NEEDS_HOST_PROCESSES                                                                       \
@@ -101,6 +101,7 @@ machine_open(struct machine *m, const char *backend, const char *const *environm
   csn_auto(csn_closep) int fd = open(m->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   csn_sandbox_spec spec = machine_spec(backend);
   spec.workspace_fd = csn_sandbox_is_remote(spec.backend) ? -1 : fd;
+  spec.root = strcmp(backend, "e2b") == 0 ? m->folder : NULL; /* its processes are this machine's */
   spec.environment = all;
   int rc = csn_sandbox_open(&m->sb, &m->sc, &spec, &m->err);
   if (rc == CSN_E_UNSUPPORTED) {

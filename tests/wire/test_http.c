@@ -7,7 +7,7 @@
 
 #include "server.h"
 
-static char big_head[80000];
+static char big_head[80000], big_body[100100];
 
 static const struct page pages[] = {
     {"/hello",
@@ -30,6 +30,7 @@ static const struct page pages[] = {
     {"/silence", "", CLOSE},
     {"/garbage", "SSH-2.0-OpenSSH_9.2\r\n", CLOSE},
     {"/big-head", big_head, CLOSE},
+    {"/big-body", big_body, KEEP},
     {"/hang", "", HOLD},
     {"/half", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nonly this", HOLD},
 };
@@ -40,7 +41,8 @@ struct result {
   pthread_cond_t *cond;
   int refuse; /* what the body callback returns */
   bool is_done;
-  int heads, status, code;
+  bool is_full; /* every second piece is put off */
+  int heads, status, code, put_off;
   csn_buf headers, body;
   char message[480];
 };
@@ -68,8 +70,16 @@ static int
 on_body(void *user, csn_str bytes)
 {
   struct result *r = user;
-  csn_buf_add(&r->body, bytes);
-  return r->refuse;
+  pthread_mutex_lock(r->lock);
+  r->is_full = r->put_off && !r->is_full;
+  if (r->is_full) {
+    r->put_off++;
+    pthread_cond_broadcast(r->cond);
+  } else {
+    csn_buf_add(&r->body, bytes);
+  }
+  pthread_mutex_unlock(r->lock);
+  return r->is_full ? CSN_HTTP_LATER : r->refuse;
 }
 
 static void
@@ -93,6 +103,9 @@ start_all(void **state)
 {
   struct fixture *f = csn_alloc(sizeof *f);
   csn_err err;
+  int n = snprintf(big_body, 100, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+  for (int i = 0; i < 100000; i++)
+    big_body[n + i] = (char)('a' + i % 26);
   server_start(&f->server, pages, CSN_COUNT(pages));
   pthread_mutex_init(&f->lock, NULL);
   csn_cond_init(&f->cond);
@@ -420,11 +433,46 @@ a_client_that_only_warmed_up_closes(void **state)
   csn_http_warm(f->http);
 }
 
+static void
+a_body_that_was_put_off_is_given_again(void **state)
+{
+  struct fixture *f = *state;
+  struct result r;
+  csn_err err;
+  csn_http_call *call;
+  csn_scope sc;
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_http_req rq = request(f, a, "/big-body");
+  rq.idle_ms = 2000; /* which counts only while something is wanted */
+  result_init(f, &r);
+  csn_scope_init(&sc, NULL, 20000);
+  r.put_off = 1;
+  pthread_mutex_lock(&f->lock);
+  OK(csn_http_start(f->http, &rq, &sink, &r, &call, &err), &err);
+  for (int seen = 1; !r.is_done;) {
+    OK(csn_scope_wait(&sc, &f->cond, &f->lock, &err), &err);
+    if (r.put_off > seen && !r.is_done)
+      csn_http_resume(f->http, call);
+    seen = r.put_off;
+  }
+  pthread_mutex_unlock(&f->lock);
+  assert_int_equal(r.code, 0);
+  assert_true(r.put_off > 5);
+  assert_int_equal(r.body.n, 100000);
+  STR_EQ(csn_buf_str(&r.body), big_body + strlen(big_body) - 100000);
+  result_fini(&r);
+  fetch(f, "/hello", &r); /* over the same connection */
+  STR_EQ(csn_buf_str(&r.body), "hello");
+  result_fini(&r);
+  csn_scope_fini(&sc);
+}
+
 #define WITH(fn) cmocka_unit_test_setup_teardown(fn, start_all, stop_all)
 RUN_TESTS("wire/http", WITH(a_request_and_its_reply_arrive_whole),
           WITH(a_large_body_is_sent_without_waiting), WITH(replies_of_every_kind_are_told_apart),
           WITH(one_connection_serves_calls_one_after_the_other), WITH(many_calls_run_at_once),
           WITH(waiting_is_bounded), WITH(a_call_is_cancelled_from_any_thread),
-          WITH(a_sink_can_refuse_the_body), WITH(what_cannot_be_sent_is_refused_at_once),
+          WITH(a_sink_can_refuse_the_body), WITH(a_body_that_was_put_off_is_given_again),
+          WITH(what_cannot_be_sent_is_refused_at_once),
           WITH(an_address_where_nobody_listens_is_unavailable),
           WITH(closing_the_client_ends_what_runs), WITH(a_client_that_only_warmed_up_closes))
