@@ -10,12 +10,16 @@
 #include "run/workspace_look.h"
 #include "sandbox/stage.h"
 
+/* Of the files that are told, each of which is cut far below that. */
+enum { LOOK_MAX_BYTES = 64 << 20 };
+
 static int
 stage(csn_run *r, csn_scope *sc, csn_stage **out, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   const char *const *paths = csn_workspace_paths(r->agent, a);
-  return csn_stage_open(out, sc, r->box.sb, r->box.folder_fd, "looked-at", paths, err);
+  return csn_stage_open(out, sc, r->box.sb, r->box.folder_fd, "looked-at", paths, LOOK_MAX_BYTES,
+                        err);
 }
 
 int
