@@ -59,7 +59,7 @@ no_orphans() { # what the command leaves behind dies with the sandbox
   is $? 3 && ! pgrep -f "sleep 1234[.]$$" >/dev/null
 }
 
-for backend in $("$CAISSON" help sandbox run | sed -n 's/.*--backend \([a-z|]*\).*/\1/p' | tr '|' ' '); do
+for backend in jail local; do
   if ! run -- true </dev/null 2>.why; then
     skip "$backend" "$(cat .why)"
     continue

@@ -5,6 +5,7 @@
 #include "caisson/remote.h"
 #include "cli.h"
 #include "commands.h"
+#include "kept.h"
 #include "run/box_remote.h"
 
 struct gc_opts {
@@ -22,6 +23,7 @@ static const cli_opt opts[] = {
 };
 
 struct sweeping {
+  cli *c;
   int state;
   bool all;
 };
@@ -30,7 +32,8 @@ static bool
 is_wanted(void *user, const char *label)
 {
   const struct sweeping *s = user;
-  return !s->all && s->state >= 0 && csn_box_wants(s->state, label);
+  return !s->all && s->state >= 0 &&
+         (csn_box_wants(s->state, label) || cli_kept_wants(s->c, s->state, label));
 }
 
 static void
@@ -76,7 +79,7 @@ gc_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
     rc = csn_box_label(path.p, NULL, &owner, err);
   if (rc < 0 && rc != CSN_E_NOT_FOUND)
     return rc;
-  struct sweeping s = {.state = state, .all = o->all};
+  struct sweeping s = {.c = c, .state = state, .all = o->all};
   /* Without a state folder only those that belong to none. */
   csn_sandbox_sweep how = {.owner = o->all    ? NULL
                                     : owner.n ? owner.p
