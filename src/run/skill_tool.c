@@ -60,7 +60,7 @@ fetch(csn_call *c, csn_sandbox *sb, const csn_json *entry, csn_stage **out, csn_
   if (csn_str_starts(file, root) && file.n > root.n)
     file = csn_strn(file.p + root.n + 1, file.n - root.n - 1);
   csn_auto(csn_freep) char *path = csn_dupz(file);
-  return csn_call_stage(c, sb, (const char *const[]){path, NULL}, out, err);
+  return csn_call_stage(c, sb, (const char *const[]){path, NULL}, CSN_SKILL_FILE_MAX, out, err);
 }
 
 static int

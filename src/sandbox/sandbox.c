@@ -15,11 +15,7 @@
 
 /* Every back-end of this build; the first is the default. */
 static const csn_sandbox_ops *const backends[] = {
-    &csn_sandbox_jail,
-    &csn_sandbox_local,
-    &csn_sandbox_fake,
-    &csn_sandbox_docker,
-    &csn_sandbox_e2b,
+    &csn_sandbox_jail, &csn_sandbox_local, &csn_sandbox_fake, &csn_sandbox_docker, &csn_sandbox_e2b,
 };
 
 enum { MOST_STRINGS = 4096, MOST_PORTS = 64 };

@@ -10,6 +10,7 @@
 #include "importing.h"
 #include "kept.h"
 #include "sandbox/snapshots.h"
+#include "sandbox/stage.h"
 #include "streams.h"
 
 /* ---- create ---- */
