@@ -87,5 +87,5 @@ wait
 check 'one that nobody uses is' box rm one two
 check 'with all its files' is "$(ls state/kept)" ''
 check 'none are an empty list' is "$(box ls --json)" '[]'
-check 'gc ends nothing that is not elsewhere' box gc --backend local
+check 'gc has nothing to look for on this machine' exits 2 box gc --backend local
 finish

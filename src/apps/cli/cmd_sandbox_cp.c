@@ -18,6 +18,7 @@
 #include "sandbox/stage.h"
 
 #define STAGE "copy"
+#define COPY_MAX_BYTES (INT64_C(1) << 40) /* the disk is full before that */
 
 /* "NAME:PATH", or a path of this machine, which has a slash before the colon. */
 static bool
@@ -115,8 +116,8 @@ bring(cli_kept *k, const char *path, const char *word, csn_err *err)
   int rc = clean(k, path, &inside, err);
   const char *const paths[] = {inside, NULL};
   if (rc == 0)
-    rc = csn_stage_open(&s, &k->c->scope, k->sb, k->dir, STAGE, *inside ? paths : NULL, INT64_MAX,
-                        err);
+    rc = csn_stage_open(&s, &k->c->scope, k->sb, k->dir, STAGE, *inside ? paths : NULL,
+                        COPY_MAX_BYTES, err);
   if (rc == 0 && *inside && faccessat(csn_stage_fd(s), inside, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
     rc = csn_fail(err, CSN_E_NOT_FOUND, "%s:%s: there is no such file", k->name, inside);
   if (rc == 0)
