@@ -385,7 +385,7 @@ read_members(struct zip *z, csn_err *err)
   uint64_t at = 0;
   int rc = 0;
   for (uint64_t i = 0; rc == 0 && i < z->members; i++) {
-    struct member m;
+    struct member m = {0};
     rc = csn_scope_check(z->sc, err);
     if (rc == 0)
       rc = read_member(z, &at, &m, err);

@@ -256,6 +256,32 @@ def what_nobody_has_is_refused_before_the_run():
 
 
 @test
+def a_manifest_is_checked_and_shown_without_a_run():
+    p = Place(files={"src/a": "1\n", "m.yaml": "entries:\n  a: {type: local_dir, src: src}\n  b:\n    type: local_file\n    src: missing\n"
+                                            "  c: {type: url, url: 'https://example.com/x', ephemeral: true}\n  d: {type: file, content: hey}\n"})
+    done = expect(p.call("manifest", "check", "m.yaml"), 2, "m.yaml:3: entries.b: src: ", "note: m.yaml:6: entries.c: without `sha256`", "4 entries, 1 problem")
+    same([line.split() for line in done.stdout.splitlines()][0], ["a", "local_dir", "a", "copy", "of", "src"])
+    assert "(ephemeral)" in done.stdout and "d " in done.stdout and "3 bytes" in done.stdout, done.stdout
+    got = json.loads(expect(p.call("manifest", "check", "--json", "m.yaml"), 2).stdout)
+    same((got["problems"], got["root"], [e["path"] for e in got["entries"]], got["entries"][1]["line"]), (1, "/workspace", ["a", "b", "c", "d"], 3))
+    assert "problem" in got["entries"][1] and "problem" not in got["entries"][0], got
+
+    p.write("m.yaml", "entries:\n  a: {type: dir}\n  ./a: {type: dir}\n")
+    expect(p.call("manifest", "check", "m.yaml"), 2, "entries../a (line 3): the same place as entries.a (line 2)")
+    got = json.loads(expect(p.call("manifest", "check", "--json", "m.yaml"), 2).stdout)
+    assert "the same place as" in got["error"] and got["problems"] == 1, got
+
+    p.write("agent.yaml", json.dumps({"name": "a", **agent({"f": {"type": "file", "content": "x"}})}))
+    expect(p.call("manifest", "check", "agent.yaml"), 0, "1 entry, 0 problems")
+    shown = json.loads(expect(p.call("manifest", "show", "agent.yaml"), 0).stdout)
+    same(list(shown)[:3], ["version", "root", "entries"])
+    same(shown["entries"]["f"]["content"], "x")
+    p.write("again.json", json.dumps(shown))
+    same(json.loads(expect(p.call("manifest", "show", "again.json"), 0).stdout), shown)
+    expect(p.call("manifest", "check", "no.yaml"), 2, "cannot open no.yaml")
+
+
+@test
 def values_of_the_environment_are_found_and_written_nowhere():
     shows = [{"name": "first", "when": {"turn": 1}, "reply": [{"exec_command": {"cmd": "echo $A-$B | tr a-z A-Z"}}]}, {"name": "end", "reply": "Done."}]
     env = {"A": {"type": "env", "name": "THE_A"}, "B": {"value": {"type": "file", "path": "b.txt"}}}

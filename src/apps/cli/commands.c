@@ -19,6 +19,7 @@ const cli_cmd *const cli_cmds[] = { /* in the order in which help lists them */
     &cmd_sandbox,
     &cmd_image,
     &cmd_snapshot,
+    &cmd_manifest,
     &cmd_patch,
     &cmd_doctor,
     &cmd_trust,

@@ -16,6 +16,7 @@ extern const cli_cmd cmd_help;
 extern const cli_cmd cmd_image;
 extern const cli_cmd cmd_init;
 extern const cli_cmd cmd_memory;
+extern const cli_cmd cmd_manifest;
 extern const cli_cmd cmd_patch;
 extern const cli_cmd cmd_resume;
 extern const cli_cmd cmd_run;
