@@ -67,7 +67,7 @@ ask(struct making *k, int phase, csn_str prompt, const csn_json **answer, csn_st
   csn_auto(csn_buf_finip) csn_buf json = CSN_BUF(1 << 20), text = CSN_BUF(ANSWER_MAX);
   csn_auto(csn_agent_freep) csn_agent *a = NULL;
   csn_auto(csn_run_freep) csn_run *r = NULL;
-  const csn_json *v;
+  const csn_json *v = NULL;
   csn_result res;
   csn_jw w;
   if (k->tokens <= 0 || (k->has_cost && k->cost_usd <= 0))

@@ -38,7 +38,7 @@ csn_memory_read(const csn_agent *a, int state_fd, csn_buf *text, bool *untrusted
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
   csn_auto(csn_memory_close) csn_memory_store m = {-1, -1, -1};
   csn_auto(csn_buf_finip) csn_buf all = CSN_BUF(CSN_MEMORY_FILE_MAX);
-  const csn_json *index;
+  const csn_json *index = NULL;
   csn_err why;
   if (!csn_json_bool(a->memory, "read", false))
     return 0;

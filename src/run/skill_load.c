@@ -26,7 +26,7 @@ csn_skill_lay_out(int into, const char *path, csn_str entry, int source_fd, csn_
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_auto(csn_buf_finip) csn_buf json = CSN_BUF(64u << 20);
   const csn_json *v;
-  csn_manifest *m;
+  csn_manifest *m = NULL;
   csn_jw w;
   csn_jw_init(&w, &json);
   csn_jw_obj(&w);

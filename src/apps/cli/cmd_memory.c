@@ -44,7 +44,12 @@ open_memory(cli *c, const char *name, int *state, csn_memory_store *m, csn_err *
   if (rc == 0 && !name && names.n > 1)
     rc = csn_fail(err, CSN_E_INVALID,
                   "there are several memories; say --store NAME (`caisson memory ls` lists them)");
-  return rc < 0 ? rc : csn_memory_open(m, *state, name ? name : names.p[0], false, err);
+  return rc < 0 ? rc
+                : csn_memory_open(m, *state,
+                                  name      ? name
+                                  : names.n ? names.p[0]
+                                            : "",
+                                  false, err);
 }
 
 /* ---- ls ---- */
@@ -252,7 +257,7 @@ forget_one(cli *c, cli_stored *s, int state, csn_memory_store *m, const char *id
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_auto(csn_buf_finip) csn_buf said = CSN_BUF(OUT_MAX);
-  const csn_json *gone;
+  const csn_json *gone = NULL;
   int rc = csn_memory_lock(m, err);
   if (rc == 0)
     rc = csn_memory_forget(m, csn_cstr(id), &said, err);

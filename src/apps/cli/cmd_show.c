@@ -168,7 +168,7 @@ show_told(cli *c, const struct show_opts *v, const char *what, csn_err *err)
     print_skills(c, &t, v->json);
   else if (rc == 0)
     rc = print_instructions(&t, v->agent, err);
-  if (rc == 0 && !v->skills && t.agent->instructions_callback && !t.own.n)
+  if (rc == 0 && !v->skills && t.agent && t.agent->instructions_callback && !t.own.n)
     cli_note(c, "the agent's own part is given by the callback %s before each call",
              t.agent->instructions_callback);
   if (j)
