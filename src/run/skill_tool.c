@@ -3,10 +3,13 @@
  *
  * It answers {status, skill_name, path, content}: the last is the body of SKILL.md,
  * so that a skill needs no second call.  What is wrong is for the model to read. */
+#include <fcntl.h>
+
 #include "core/fd.h"
 #include "run/driver.h"
 #include "run/skill.h"
 #include "run/skills.h"
+#include "sandbox/file_scope.h"
 #include "sandbox/stage.h"
 
 enum { BYTES_A_TOKEN = 4, AROUND_BYTES = 400 };
@@ -52,15 +55,35 @@ answer(csn_call *c, csn_str name, bool was_there, csn_str path, csn_str body)
   csn_jw_end(&w);
 }
 
-/* Of a workspace that is elsewhere: what is there of the skill already. */
-static int
-fetch(csn_call *c, csn_sandbox *sb, const csn_json *entry, csn_stage **out, csn_err *err)
+/* Of SKILL.md in the workspace, on the heap. */
+static char *
+path_of(const csn_sandbox *sb, const csn_json *entry)
 {
   csn_str file = csn_json_str(entry, "file", CSN_STR("")), root = csn_cstr(sb->root);
   if (csn_str_starts(file, root) && file.n > root.n)
     file = csn_strn(file.p + root.n + 1, file.n - root.n - 1);
-  csn_auto(csn_freep) char *path = csn_dupz(file);
+  return csn_dupz(file);
+}
+
+/* Of a workspace that is elsewhere: what is there of the skill already. */
+static int
+fetch(csn_call *c, csn_sandbox *sb, const csn_json *entry, csn_stage **out, csn_err *err)
+{
+  csn_auto(csn_freep) char *path = path_of(sb, entry);
   return csn_call_stage(c, sb, (const char *const[]){path, NULL}, CSN_SKILL_FILE_MAX, out, err);
+}
+
+/* What the workspace has is read for an agent only where it may read, where links
+ * have led. */
+static bool
+is_closed(csn_call *c, int workspace, const csn_sandbox *sb, const csn_json *entry)
+{
+  const csn_file_scope *files = csn_call_files(c);
+  csn_auto(csn_buf_finip) csn_buf real = CSN_BUF(8192);
+  csn_auto(csn_freep) char *path = path_of(sb, entry);
+  csn_auto(csn_closep) int fd = files ? csn_open_beneath(workspace, path, O_PATH, 0, NULL) : -1;
+  return fd >= 0 && (csn_file_scope_name(workspace, fd, &real, NULL) < 0 ||
+                     !csn_file_scope_reads(files, csn_buf_str(&real)));
 }
 
 static int
@@ -83,7 +106,10 @@ load(csn_call *c, const csn_json *entry, csn_err *err)
     return rc;
   if (stage)
     p.workspace_fd = csn_stage_fd(stage);
-  rc = csn_skill_load(owner->agent->skills, entry, csn_call_scope(c), &p, &path, &body, &why);
+  rc = is_closed(c, p.workspace_fd, sb, entry)
+           ? csn_fail(&why, CSN_E_DENIED,
+                      "its file is in a part of the workspace that is closed to you")
+           : csn_skill_load(owner->agent->skills, entry, csn_call_scope(c), &p, &path, &body, &why);
   if (rc == 0 && stage)
     rc = csn_stage_send(stage, csn_call_scope(c), &why);
   if (rc < 0 && csn_scope_check(csn_call_scope(c), err) < 0)

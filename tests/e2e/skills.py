@@ -133,6 +133,20 @@ def skills_come_from_all_sources_and_into_the_workspace_when_they_are_loaded():
 
 
 @test
+def a_skill_of_the_workspace_is_read_only_where_the_agent_may_read():
+    if backend() != "jail":
+        return "no jail here, and nothing else holds scopes"
+    p = Place(agent(capabilities=["shell", {"type": "skills", "sources": ["workspace", {"workspace": "open"}]}],
+                    scopes={"read": ["open"], "write": ["open"]},
+                    manifest={"entries": {".agents/shut/SKILL.md": {"type": "file", "content": skill("shut", body="SHUT")},
+                                          "open/free/SKILL.md": {"type": "file", "content": skill("free", body="FREE")}}}),
+              [load("shut"), load("free", 2), END])
+    expect(p.run(), 0)
+    shut, free = outputs(p)
+    assert "closed to you" in shut and "SHUT" not in shut and "FREE" in free, (shut, free)
+
+
+@test
 def show_lists_skills_and_what_is_none():
     p = Place(agent(capabilities=["shell", {"type": "skills", "sources": ["workspace", {"local": "mine"}]}],
                     manifest={"entries": {".agents": {"type": "local_dir", "src": "./ws"}}}),
