@@ -125,7 +125,7 @@ csn_conversation_add(csn_conversation *c, csn_str items, const char *untrusted, 
     rc = csn_json_parse(a, csn_buf_str(&list), &v, err);
   if (rc < 0)
     return rc;
-  texts = csn_alloc((v->n + 1) * sizeof *texts);
+  texts = csn_alloc(((v ? v->n : 0) + 1) * sizeof *texts);
   csn_json_each (item, v)
     texts[n++] = csn_mark_put(a, item, csn_cstr(untrusted));
   rc = csn_session_append(c->sessions, csn_cstr(c->name), CSN_STR(""), texts, n, err);
