@@ -206,13 +206,7 @@ csn_agent_read_settings(const struct csn_agent_reader *r, const csn_json *m)
     rc = read_more(r, m, false);
   if (rc == 0 && csn_retry_from_json(&policy, csn_json_get(m, "retry"), &why) < 0)
     rc = csn_agent_complain(r, csn_json_get(m, "retry"), "settings.%s", why.msg);
-  if (rc < 0)
-    return rc;
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_value(&w, m);
-  return csn_agent_keep(r, &w, &r->a->settings);
+  return rc < 0 ? rc : csn_agent_keep_value(r, m, &r->a->settings);
 }
 
 /* ---- whether the model's API has them ---- */
