@@ -251,9 +251,9 @@ sum_up(csn_conversation *c, csn_scope *sc, const csn_agent *a, struct kept *k, c
   csn_auto(csn_freep) csn_str *fresh = csn_alloc((view.n + 1) * sizeof *fresh);
   size_t n = view.n;
   rc = write_past(k->arena, p, &view, fresh, err);
-  csn_view_fini(&view);
   if (rc == 0)
     rc = put(c, k, p->stored, fresh, n, err);
+  csn_view_fini(&view); /* it holds the summary */
   return rc < 0 ? rc : (int)(p->stored > n ? p->stored - n : 0);
 }
 

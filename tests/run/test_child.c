@@ -401,7 +401,6 @@ TEST(one_listener_is_told_by_a_run_and_those_it_calls_one_at_a_time)
   csn_tool t;
   csn_err err;
   csn_run *r = NULL;
-  bench_init(&b, BOSS);
   make_twins(&b, &t);
   bench_set(&b, "approvals", "[]");
   csn_run_options o = {.listener = listen_alone, .user = &l};
