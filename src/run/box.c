@@ -239,6 +239,16 @@ csn_box_leave(csn_run *r)
   pthread_mutex_unlock(&b->lock);
 }
 
+int
+csn_box_folder_of(csn_run *r, csn_err *err)
+{
+  struct csn_box *b = &csn_box_owner(r)->box;
+  pthread_mutex_lock(&b->lock);
+  int fd = fcntl(b->folder_fd, F_DUPFD_CLOEXEC, 0);
+  pthread_mutex_unlock(&b->lock);
+  return fd < 0 ? csn_fail_errno(err, "the folder of the run's workspace") : fd;
+}
+
 void
 csn_box_suspect(csn_run *r, const csn_sandbox *sb)
 {
@@ -283,16 +293,37 @@ csn_box_end_processes(csn_run *r)
   csn_box_network_settle(r);
 }
 
-void
-csn_box_let_go(csn_run *r)
+static void
+close_folders(struct csn_box *b)
 {
-  struct csn_box *b = &r->box;
-  csn_box_end_processes(r);
   int *const fds[] = {&b->workspace_fd, &b->layers_fd, &b->folder_fd, &b->lock_fd};
   for (size_t i = 0; i < CSN_COUNT(fds); i++) {
     csn_closep(fds[i]);
     *fds[i] = -1;
   }
+}
+
+void
+csn_box_let_go(csn_run *r)
+{
+  csn_box_end_processes(r);
+  close_folders(&r->box);
+}
+
+int
+csn_box_abandon(csn_run *r, csn_err *err)
+{
+  struct csn_box *b = &r->box;
+  if (b->users <= 1) { /* who calls this has no use for it either */
+    csn_box_let_go(r);
+    return 0;
+  }
+  put_dead_aside(r, b->sb);
+  if (b->sb)
+    return csn_fail(err, CSN_E_CONFLICT, "calls are still at work in %zu lost sandboxes",
+                    CSN_COUNT(b->dead));
+  close_folders(b);
+  return 0;
 }
 
 /* Box locked: ends it; then removes sandboxes/ID with `what` appended, NULL for

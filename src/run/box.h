@@ -64,6 +64,8 @@ int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) 
 /* A call works in it from now on, or has ended. */
 void csn_box_enter(csn_run *r);
 void csn_box_leave(csn_run *r);
+/* A descriptor of the box's folder, the caller's: it may be another one any time. */
+int csn_box_folder_of(csn_run *r, csn_err *err) CSN_MUST;
 /* It could not begin a command: whoever needs one next opens another. */
 void csn_box_suspect(csn_run *r, const csn_sandbox *sb);
 /* Collects the declared outputs; report: a JSON list. */

@@ -199,19 +199,21 @@ restore(csn_run *r, const struct csn_box_saved **used, csn_err *err)
   csn_err why;
   for (size_t i = b->n_saved; i > 0; i--) {
     *used = &b->saved[i - 1];
-    csn_box_let_go(r);
-    int rc = begin_anew(r, *used, &why);
+    int rc = csn_box_abandon(r, &why);
+    if (rc == 0)
+      rc = begin_anew(r, *used, &why);
     if (rc == 0)
       return 0;
     csn_logf(r->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", (*used)->name, why.msg);
-    if (rc == CSN_E_CANCELLED)
+    if (rc == CSN_E_CANCELLED || rc == CSN_E_CONFLICT)
       return csn_fail(err, (enum csn_code)rc, "%s", why.msg);
   }
   *used = NULL;
-  csn_box_let_go(r);
-  int rc = begin_anew(r, NULL, err);
+  int rc = csn_box_abandon(r, err);
+  if (rc == 0)
+    rc = begin_anew(r, NULL, err);
   if (rc < 0)
-    csn_box_let_go(r);
+    (void)!csn_box_abandon(r, NULL);
   return csn_wrap(err, rc, "the workspace was lost and cannot be made anew");
 }
 

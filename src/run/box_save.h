@@ -27,6 +27,8 @@ int csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
 void csn_box_end_processes(csn_run *r);
 /* The same, and lets go of the folder. */
 void csn_box_let_go(csn_run *r);
+/* The same, but what other calls are at work in stays until the run closes it. */
+int csn_box_abandon(csn_run *r, csn_err *err) CSN_MUST;
 
 /* ---- box_begin.c ---- */
 /* Without the box: whether the snapshot that the run begins with is there. */

@@ -195,8 +195,8 @@ csn_call_claim(csn_call *c, csn_err *err)
 {
   char name[CSN_CLAIM_NAME];
   csn_claim_name(c->base.run, c->base.seq, name);
-  int dir = csn_box_owner(c->base.run)->box.folder_fd;
-  int rc = csn_mkdirs(dir, "claims", 0700, err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, err);
+  int rc = dir < 0 ? dir : csn_mkdirs(dir, "claims", 0700, err);
   return rc < 0 ? rc : csn_open_beneath(dir, name, O_WRONLY | O_CREAT | O_APPEND, 0600, err);
 }
 
@@ -207,7 +207,8 @@ csn_call_was_claimed(csn_call *c)
   csn_claim_name(c->base.run, c->base.seq, name);
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64);
   csn_err err;
-  int rc = csn_file_read(csn_box_owner(c->base.run)->box.folder_fd, name, &b, &err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, &err);
+  int rc = dir < 0 ? dir : csn_file_read(dir, name, &b, &err);
   /* What cannot be read proves nothing, so it may have begun. */
   return rc == 0 ? b.n > 0 : rc != CSN_E_NOT_FOUND;
 }
@@ -220,8 +221,8 @@ csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, int64_t m
 {
   char name[CSN_CLAIM_NAME];
   name_in("staged", c->base.run, c->base.seq, name);
-  int dir = csn_box_owner(c->base.run)->box.folder_fd;
-  return csn_stage_open(out, &c->scope, sb, dir, name, paths, most, err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, err);
+  return dir < 0 ? dir : csn_stage_open(out, &c->scope, sb, dir, name, paths, most, err);
 }
 
 int
@@ -229,7 +230,8 @@ csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err)
 {
   char name[CSN_CLAIM_NAME];
   name_in("staged", c->base.run, c->base.seq, name);
-  return csn_stage_recover(&c->scope, sb, csn_box_owner(c->base.run)->box.folder_fd, name, err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, err);
+  return dir < 0 ? dir : csn_stage_recover(&c->scope, sb, dir, name, err);
 }
 
 /* ---- performing ---- */
