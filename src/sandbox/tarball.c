@@ -120,7 +120,7 @@ static int pack_folder(struct packing *p, int at, const char *name, int depth, c
 static int
 pack_entry(struct packing *p, int at, const char *name, int depth, csn_err *err)
 {
-  struct stat st;
+  struct stat st = {0};
   int rc = csn_scope_check(p->sc, err);
   if (rc == 0 && fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
     rc = csn_fail_errno(err, "look at it");
