@@ -4,6 +4,7 @@
  * operations.  Checks that every back-end would make are made here once, and
  * errors get the back-end's name. */
 #include "caisson/freeze.h"
+#include "caisson/remote.h"
 
 #include <signal.h>
 
@@ -164,6 +165,8 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
       keep_ports(sb, spec);
     csn_guard_open(sb, spec->limits);
     rc = csn_limits_strict(sb, spec->limits, err);
+    if (rc < 0 && !spec->state) /* nobody will know of it */
+      (void)!csn_sandbox_destroy(sb, sc, NULL);
   }
   if (rc == 0)
     *out = csn_steal(sb);

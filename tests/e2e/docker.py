@@ -120,7 +120,7 @@ def mistakes_are_told_before_anything_is_made():
     for sandbox, says in (({"backend": "jail", "image": "box"}, "sandbox.image"), ({"image": 3}, "sandbox.image"),
                           ({"network": {"allow": ["example.com"]}}, "sandbox.network: only the back-end jail"),
                           ({"expose": [80]}, "sandbox.expose: only the back-end jail"), ({"host": "ftp://x"}, "expected unix:///PATH"),
-                          ({"run_as": "root"}, "never root"), ({"image": "no such"}, "no name of an image")):
+                          ({"run_as": "root"}, "never root"), ({"limits": {"disk": "1GiB"}, "strict": True}, "disk is absent"), ({"image": "no such"}, "no name of an image")):
         p = place([{"name": "end", "reply": "Done."}], sandbox=sandbox)
         done = p.run()
         said = done.stdout + done.stderr
