@@ -113,6 +113,7 @@ sign(struct s3 *s, csn_scope *sc, csn_http_req *req, csn_sigv4 *rq, csn_buf *out
   csn_aws_keys keys = {csn_buf_str(&s->id), csn_buf_str(&s->secret), csn_buf_str(token)};
   if (rc == 0)
     rc = csn_sigv4_sign(rq, &keys, out, err);
+  rq->headers = NULL; /* they end with this function */
   pthread_mutex_unlock(&s->lock);
   req->headers[req->n_headers++] = (csn_header){CSN_STR("Authorization"), csn_buf_str(out)};
   return rc;
