@@ -196,6 +196,64 @@ TEST(the_published_vectors_are_signed_as_published)
   }
 }
 
+/* The examples of S3's own documentation: a path is signed as it is sent. */
+TEST(requests_of_s3_are_signed_as_its_documentation_shows)
+{
+#define S3 H("host", "examplebucket.s3.amazonaws.com")
+#define NOW H("x-amz-date", "20130524T000000Z")
+#define NOTHING                                                                                    \
+  H("x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+  static const struct {
+    const char *method, *path, *query, *body;
+    csn_header headers[5];
+    size_t n;
+    const char *signature;
+  } examples[] = {
+      {"GET",
+       "/test.txt",
+       "",
+       "",
+       {S3, H("Range", "bytes=0-9"), NOTHING, NOW},
+       4,
+       "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"},
+      {"PUT",
+       "/test%24file.text",
+       "",
+       "Welcome to Amazon S3.",
+       {H("date", "Fri, 24 May 2013 00:00:00 GMT"), S3,
+        H("x-amz-content-sha256",
+          "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"),
+        NOW, H("x-amz-storage-class", "REDUCED_REDUNDANCY")},
+       5,
+       "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"},
+      {"GET",
+       "/",
+       "max-keys=2&prefix=J",
+       "",
+       {S3, NOTHING, NOW},
+       3,
+       "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"},
+  };
+  static const csn_aws_keys own = {CSN_STR_INIT("AKIAIOSFODNN7EXAMPLE"),
+                                   CSN_STR_INIT("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+                                   {NULL, 0}};
+  for (size_t i = 0; i < CSN_COUNT(examples); i++) {
+    csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(4096);
+    csn_err err;
+    csn_sigv4 rq = {.method = csn_cstr(examples[i].method),
+                    .path = csn_cstr(examples[i].path),
+                    .query = csn_cstr(examples[i].query),
+                    .region = CSN_STR("us-east-1"),
+                    .service = CSN_STR("s3"),
+                    .headers = examples[i].headers,
+                    .n_headers = examples[i].n,
+                    .payload = csn_sha256_of(csn_cstr(examples[i].body)),
+                    .date = CSN_STR("20130524T000000Z")};
+    OK(csn_sigv4_sign(&rq, &own, &out, &err), &err);
+    assert_true(csn_str_ends(csn_buf_str(&out), csn_cstr(examples[i].signature)));
+  }
+}
+
 TEST(a_time_is_written_as_aws_wants_it)
 {
   char date[CSN_AWS_DATE];
@@ -222,4 +280,5 @@ TEST(what_cannot_be_signed_is_refused)
 }
 
 RUN_TESTS("wire/sigv4", RUN(the_published_vectors_are_signed_as_published),
+          RUN(requests_of_s3_are_signed_as_its_documentation_shows),
           RUN(a_time_is_written_as_aws_wants_it), RUN(what_cannot_be_signed_is_refused))
