@@ -37,6 +37,7 @@ TEST(texts_are_decoded_and_what_is_none_is_refused)
       {"<K>a", NULL},
       {"<K", NULL},
       {"<Key>a</Key>", NULL},
+      {"<Key>a</Key><K>b</K>", "b"},
       {"", NULL},
   };
   for (size_t i = 0; i < CSN_COUNT(rows); i++) {
