@@ -123,7 +123,7 @@ csn_conversation_add(csn_conversation *c, csn_str items, const char *untrusted, 
     rc = csn_fail(err, CSN_E_INVALID, "untrusted: expected tool, files, web or agent");
   if (rc == 0)
     rc = csn_json_parse(a, csn_buf_str(&list), &v, err);
-  if (rc < 0)
+  if (rc < 0 || !v)
     return rc;
   texts = csn_alloc(((v ? v->n : 0) + 1) * sizeof *texts);
   csn_json_each (item, v)

@@ -175,7 +175,7 @@ read_environment(cli *c, const char *path, bool with_lock, csn_environment **out
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
   csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  const csn_json *file, *section;
+  const csn_json *file = NULL, *section;
   const char *slash = strrchr(path, '/');
   const char *folder =
       slash ? csn_arena_dup(c->arena, csn_strn(path, slash > path ? (size_t)(slash - path) : 1)).p
@@ -199,14 +199,14 @@ build_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   const struct build_opts *o = opt;
   const csn_environment_progress progress = {show_step, c};
   csn_auto(csn_environment_freep) csn_environment *e = NULL;
-  csn_environment_built built;
+  csn_environment_built built = {0};
   int rc = cli_catch_signals(c, err);
   if (rc == 0)
     rc = read_environment(c, argv[0], true, &e, err);
   if (rc == 0)
     rc = csn_environment_build(e, &c->scope, &progress, &built, err);
   cli_status(c, NULL);
-  if (rc < 0)
+  if (rc < 0 || !e)
     return rc;
   if (o->json)
     printf("{\"image\":\"%s\",\"was_there\":%s,\"locked\":%s,\"resolved\":%s}\n", built.image,
@@ -235,17 +235,17 @@ lock_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   const csn_environment_progress progress = {show_step, c};
   csn_auto(csn_environment_freep) csn_environment *e = NULL;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(8 << 20);
-  csn_environment_built built;
+  csn_environment_built built = {0};
   int rc = cli_catch_signals(c, err);
   if (rc == 0)
     rc = read_environment(c, argv[0], false, &e, err);
-  if (rc == 0 && !e->lock.n)
+  if (rc == 0 && e && !e->lock.n)
     rc = csn_fail(err, CSN_E_INVALID,
                   "%s: environment: no lock is named; add `lock: environment.lock`", argv[0]);
   if (rc == 0)
     rc = csn_environment_build(e, &c->scope, &progress, &built, err);
   cli_status(c, NULL);
-  if (rc < 0)
+  if (rc < 0 || !e)
     return rc;
   rc = csn_environment_lock(e, &built, &text, err);
   if (rc == 0)

@@ -112,7 +112,7 @@ bring(cli_kept *k, const char *path, const char *word, csn_err *err)
 {
   csn_auto(csn_stage_freep) csn_stage *s = NULL;
   csn_auto(csn_closep) int to = -1;
-  const char *inside, *name = NULL;
+  const char *inside = "", *name = "";
   int rc = clean(k, path, &inside, err);
   const char *const paths[] = {inside, NULL};
   if (rc == 0)
@@ -144,7 +144,7 @@ static int
 take(cli_kept *k, const char *word, const char *path, csn_err *err)
 {
   struct stat st;
-  const char *inside;
+  const char *inside = "";
   csn_auto(csn_freep) char *source = realpath(word, NULL);
   if (!source || stat(source, &st) < 0)
     return csn_fail_errno(err, "%s", word);

@@ -145,7 +145,7 @@ static int
 read_record(cli_kept *k, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(RECORD_MAX);
-  const csn_json *v;
+  const csn_json *v = NULL;
   int rc = csn_file_read(k->dir, RECORD, &text, err);
   if (rc == 0)
     rc = csn_json_parse(k->c->arena, csn_arena_dup(k->c->arena, csn_buf_str(&text)), &v, err);

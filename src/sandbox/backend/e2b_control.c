@@ -416,7 +416,7 @@ sweep_account(const struct csn_e2b_account *at, csn_scope *sc, const csn_sandbox
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_auto(csn_exchange_finip) csn_exchange x;
-  const csn_json *pages[LIST_PAGES];
+  const csn_json *pages[LIST_PAGES] = {NULL};
   int n = 0, rc = 0, ended = 0;
   csn_str token = {0};
   csn_exchange_init(&x, at->http, CSN_E2B_REPLY_MAX);
@@ -441,7 +441,7 @@ csn_e2b_sweep(csn_scope *sc, const csn_json *options, const csn_sandbox_sweep *h
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(REPLIES_MAX);
   struct csn_e2b_config c;
-  csn_loop *loop;
+  csn_loop *loop = NULL;
   int rc = csn_e2b_config(&c, a, options, err);
   if (rc == 0)
     rc = csn_loop_new(&loop, err);
