@@ -68,7 +68,7 @@ ask(struct making *k, int phase, csn_str prompt, const csn_json **answer, csn_st
   csn_auto(csn_agent_freep) csn_agent *a = NULL;
   csn_auto(csn_run_freep) csn_run *r = NULL;
   const csn_json *v = NULL;
-  csn_result res;
+  csn_result res = {0};
   csn_jw w;
   if (k->tokens <= 0 || (k->has_cost && k->cost_usd <= 0))
     return csn_fail(err, CSN_E_LIMIT, "memory.generate.limits are used up");
