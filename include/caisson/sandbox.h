@@ -174,6 +174,8 @@ typedef struct csn_sandbox_ops {
   /* optional: see csn_sandbox_restrict() */
   int (*restrict_network)(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to,
                           int64_t *reached, csn_err *err);
+  /* optional, beside it: CSN_E_UNSUPPORTED names what of a policy it cannot hold */
+  int (*check_network)(const csn_network *n, csn_err *err);
   /* ---- all optional; see caisson/remote.h ---- */
   bool is_remote; /* workspaces are not folders of this machine: workspace_fd is -1 */
   bool has_users; /* spec.user and csn_exec.user may be given */

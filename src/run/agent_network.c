@@ -5,6 +5,7 @@
  * They are kept as JSON, without the values of secrets, which are read when a
  * sandbox is opened. */
 #include "run/agent_read.h"
+#include "sandbox/backends.h"
 #include "sandbox/network_json.h"
 
 /* Keeps a value; relative files of it become absolute. */
@@ -57,8 +58,11 @@ check(const struct csn_agent_reader *r, const csn_json *network, const csn_json 
   if (csn_network_from_json(tmp, network, secrets, r->a->folder, CSN_SECRETS_NOT_READ, &n, &at,
                             &why) < 0)
     return csn_agent_complain(r, at ? at : otherwise, "sandbox.%s", why.msg);
-  if (n && strcmp(r->a->sandbox.backend, "jail") != 0)
+  const csn_sandbox_ops *ops = csn_sandbox_find(r->a->sandbox.backend);
+  if (n && (!ops || !ops->restrict_network))
     return csn_agent_complain(r, otherwise, "sandbox.network: only the back-end jail can have one");
+  if (n && ops->check_network && ops->check_network(n, &why) < 0)
+    return csn_agent_complain(r, otherwise, "sandbox.network: %s", why.msg);
   return 0;
 }
 

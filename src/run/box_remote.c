@@ -2,8 +2,10 @@
  * box_remote.c - see box_remote.h. */
 #include "run/box_remote.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
@@ -46,7 +48,12 @@ csn_box_wants(int state_fd, const char *label)
   if (!name || !name[1] || strlen(name) > 80 || strchr(name + 1, '/') || name[1] == '.')
     return false;
   snprintf(path, sizeof path, "sandboxes/%s/" STATE, name + 1);
-  return fstatat(state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  if (fstatat(state_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    return true;
+  /* A harness that makes it right now has not written that down yet, but holds its lock. */
+  snprintf(path, sizeof path, "sandboxes/%s/lock", name + 1);
+  csn_auto(csn_closep) int lock = csn_open_beneath(state_fd, path, O_RDWR, 0, NULL);
+  return lock >= 0 && flock(lock, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 }
 
 bool

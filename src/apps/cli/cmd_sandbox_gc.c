@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "kept.h"
 #include "run/box_remote.h"
+#include "sandbox/backends.h"
 
 struct gc_opts {
   const char *backend, *host;
@@ -42,6 +43,16 @@ on_removed(void *user, const char *what)
   (void)user;
   cli_put(stdout, csn_cstr(what));
   fputs(" removed\n", stdout);
+}
+
+static bool
+has_host(const char *backend)
+{
+  const csn_sandbox_ops *ops = csn_sandbox_find(backend);
+  for (const csn_sandbox_option *o = ops ? ops->options : NULL; o && o->name; o++)
+    if (strcmp(o->name, "host") == 0)
+      return true;
+  return false;
 }
 
 /* One back-end; nobody there is told only where that one was asked for. */
@@ -92,7 +103,8 @@ gc_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
     return csn_fail(err, CSN_E_INVALID, "option --backend: '%.60s' leaves no sandboxes behind",
                     o->backend);
   for (const char *const *b = csn_sandbox_backends(); *b && rc >= 0; b++) {
-    if (!csn_sandbox_is_remote(*b) || (o->backend && strcmp(o->backend, *b) != 0))
+    if (!csn_sandbox_is_remote(*b) || (o->backend && strcmp(o->backend, *b) != 0) ||
+        (o->host && !has_host(*b)))
       continue;
     rc = sweep(c, *b, o, &how, err);
     n += rc > 0 ? rc : 0;

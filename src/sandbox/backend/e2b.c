@@ -17,9 +17,27 @@ enum { CLOSE_MS = 20000, REPLY_MEMORY = 4 << 20 };
 
 /* ---- opening ---- */
 
+/* What no template can hold is said before anything is made. */
+static int
+check_limits(const csn_sandbox_limits *asked, csn_err *err)
+{
+  static const enum csn_limit never[] = {CSN_LIMIT_SWAP, CSN_LIMIT_PIDS, CSN_LIMIT_INODES,
+                                         CSN_LIMIT_OPEN_FILES, CSN_LIMIT_FILE_SIZE};
+  for (size_t i = 0; asked && asked->strict && i < CSN_COUNT(never); i++)
+    if (csn_limit_asked(asked, never[i]) > 0)
+      return csn_fail(err, CSN_E_UNSUPPORTED,
+                      "limits.%s: e2b cannot hold it, and strict asks for it; leave it out or set "
+                      "the limit in the template",
+                      csn_limit_name(never[i]));
+  return 0;
+}
+
 static int
 check_spec(const csn_sandbox_spec *spec, csn_err *err)
 {
+  int rc = check_limits(spec->limits, err);
+  if (rc < 0)
+    return rc;
   if (spec->rootfs)
     return csn_fail(err, CSN_E_UNSUPPORTED,
                     "rootfs %.100s: what an e2b sandbox begins with is its template; name it in "
@@ -27,7 +45,10 @@ check_spec(const csn_sandbox_spec *spec, csn_err *err)
                     spec->rootfs);
   if (spec->user && strlen(spec->user) > 100)
     return csn_fail(err, CSN_E_INVALID, "user: expected the name of a user of the template");
-  return csn_e2b_check_network(spec, err);
+  if (spec->n_expose)
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "e2b cannot expose ports; the jail can (backend: jail)");
+  return spec->network ? csn_e2b_check_network(spec->network, err) : 0;
 }
 
 static void
@@ -163,7 +184,7 @@ e2b_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err
   e->base = (csn_sandbox){.ops = &csn_sandbox_e2b, .workspace_fd = -1, .uid = -1, .gid = -1};
   e->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
   e->arena = csn_arena_new(0);
-  e->keep = spec->keep;
+  e->keep = spec->state != NULL; /* until it is whole: what was made for us ends, no other */
   e->user = spec->user ? csn_arena_dup(e->arena, csn_cstr(spec->user)).p : NULL;
   pthread_mutex_init(&e->lock, NULL);
   keep_environment(e, spec->environment);
@@ -181,6 +202,7 @@ e2b_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err
     rc = read_limits(e, sc, spec->limits, err);
   if (rc < 0)
     return rc;
+  e->keep = spec->keep;
   *out = &csn_steal(e)->base;
   return 0;
 }
@@ -237,6 +259,7 @@ const csn_sandbox_ops csn_sandbox_e2b = {
     .spawn = csn_e2b_spawn,
     .describe = e2b_describe,
     .restrict_network = csn_e2b_restrict,
+    .check_network = csn_e2b_check_network,
     .options = csn_e2b_options,
     .is_remote = true,
     .has_users = true,

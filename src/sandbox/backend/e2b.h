@@ -98,7 +98,7 @@ void csn_e2b_renew(struct csn_e2b *e, csn_scope *sc);
 int csn_e2b_restrict(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to,
                      int64_t *reached, csn_err *err) CSN_MUST;
 /* CSN_E_UNSUPPORTED for a policy that the service cannot hold, by its member. */
-int csn_e2b_check_network(const csn_sandbox_spec *spec, csn_err *err) CSN_MUST;
+int csn_e2b_check_network(const csn_network *n, csn_err *err) CSN_MUST;
 int csn_e2b_sweep(csn_scope *sc, const csn_json *options, const csn_sandbox_sweep *how,
                   csn_err *err) CSN_MUST;
 

@@ -215,13 +215,10 @@ lacks(csn_err *err, const char *what, const char *why)
 }
 
 int
-csn_e2b_check_network(const csn_sandbox_spec *spec, csn_err *err)
+csn_e2b_check_network(const csn_network *n, csn_err *err)
 {
-  const csn_network *n = spec->network;
-  if (!n)
-    return 0;
   if (n->n_secrets)
-    return lacks(err, "network.secrets", "they would have to be given to the provider");
+    return lacks(err, "secrets", "they would have to be given to the provider");
   if (n->sees_requests || n->restriction == CSN_NETWORK_NO_WRITES)
     return lacks(err, "rules on requests", "it does not look into them");
   if ((n->allow_private && n->allow_private[0]) || (n->resolve && n->resolve[0]))
