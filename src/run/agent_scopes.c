@@ -5,6 +5,7 @@
  *   scopes: {read: [docs], write: [out]} */
 #include "core/fd.h"
 #include "run/agent_read.h"
+#include "sandbox/strings.h"
 
 enum { PATHS_MAX = 64 };
 
@@ -58,18 +59,6 @@ csn_agent_read_scopes(const struct csn_agent_reader *r, const csn_json *m)
   return rc;
 }
 
-static void
-write_list(csn_jw *w, const char *key, const char *const *list)
-{
-  if (!list)
-    return;
-  csn_jw_key(w, key);
-  csn_jw_arr(w);
-  for (; *list; list++)
-    csn_jw_strz(w, *list);
-  csn_jw_end(w);
-}
-
 void
 csn_agent_write_scopes(const csn_agent *a, csn_jw *w)
 {
@@ -77,8 +66,8 @@ csn_agent_write_scopes(const csn_agent *a, csn_jw *w)
     return;
   csn_jw_key(w, "scopes");
   csn_jw_obj(w);
-  write_list(w, "read", a->scopes.read);
-  write_list(w, "write", a->scopes.write);
+  csn_strings_to_json(w, "read", a->scopes.read);
+  csn_strings_to_json(w, "write", a->scopes.write);
   csn_jw_end(w);
 }
 

@@ -12,6 +12,7 @@
 #include "core/hash.h"
 #include "sandbox/network_json.h"
 #include "sandbox/rootfs_word.h"
+#include "sandbox/strings.h"
 
 enum { WORDS_MAX = 1000, WORD_MAX = 4000, LOCK_MAX = 4 << 20 };
 
@@ -308,18 +309,6 @@ csn_environment_read(csn_environment **out, const csn_json *v, const char *folde
 }
 
 static void
-write_list(csn_jw *w, const char *key, const char *const *list)
-{
-  if (!list[0])
-    return;
-  csn_jw_key(w, key);
-  csn_jw_arr(w);
-  for (; *list; list++)
-    csn_jw_strz(w, *list);
-  csn_jw_end(w);
-}
-
-static void
 write_text(csn_jw *w, const char *key, csn_str text)
 {
   if (!text.n)
@@ -335,14 +324,14 @@ csn_environment_to_json(const csn_environment *e, csn_jw *w)
   write_text(w, "base", e->base);
   csn_jw_key(w, "packages");
   csn_jw_obj(w);
-  write_list(w, "apt", e->apt);
-  write_list(w, "apt_sources", e->apt_sources);
-  write_list(w, "pip", e->pip);
+  csn_strings_to_json(w, "apt", e->apt[0] ? e->apt : NULL);
+  csn_strings_to_json(w, "apt_sources", e->apt_sources[0] ? e->apt_sources : NULL);
+  csn_strings_to_json(w, "pip", e->pip[0] ? e->pip : NULL);
   write_text(w, "pip_index", e->pip_index);
-  write_list(w, "npm", e->npm);
+  csn_strings_to_json(w, "npm", e->npm[0] ? e->npm : NULL);
   write_text(w, "npm_registry", e->npm_registry);
   csn_jw_end(w);
-  write_list(w, "setup", e->setup);
+  csn_strings_to_json(w, "setup", e->setup[0] ? e->setup : NULL);
   if (e->network_json.n) {
     csn_jw_key(w, "build_network");
     csn_jw_raw(w, e->network_json);

@@ -16,6 +16,7 @@
 #include "core/fd.h"
 #include "sandbox/image_source.h"
 #include "sandbox/rootfs_word.h"
+#include "sandbox/strings.h"
 
 enum { RECORD_MAX = 1 << 20, NAME_MAX_BYTES = 200, IMAGES_MAX = 4096 };
 
@@ -93,16 +94,6 @@ name_of_file(csn_str path)
 /* ---- records ---- */
 
 static void
-write_strings(csn_jw *w, const char *key, const char **list)
-{
-  csn_jw_key(w, key);
-  csn_jw_arr(w);
-  for (; *list; list++)
-    csn_jw_strz(w, *list);
-  csn_jw_end(w);
-}
-
-static void
 write_str(csn_jw *w, const char *key, csn_str text)
 {
   csn_jw_key(w, key);
@@ -116,9 +107,9 @@ write_config(csn_jw *w, const csn_image_config *c)
   write_str(w, "os", c->os);
   csn_jw_key(w, "config");
   csn_jw_obj(w);
-  write_strings(w, "Env", c->environment);
-  write_strings(w, "Entrypoint", c->entrypoint);
-  write_strings(w, "Cmd", c->command);
+  csn_strings_to_json(w, "Env", c->environment);
+  csn_strings_to_json(w, "Entrypoint", c->entrypoint);
+  csn_strings_to_json(w, "Cmd", c->command);
   write_str(w, "User", c->user);
   write_str(w, "WorkingDir", c->folder);
   csn_jw_end(w);

@@ -107,18 +107,6 @@ csn_network_variables(csn_arena *a, const csn_network *n, const char *const *pla
 /* ---- the configuration ---- */
 
 static void
-put_list(csn_jw *w, const char *key, const char *const *list)
-{
-  if (!list)
-    return;
-  csn_jw_key(w, key);
-  csn_jw_arr(w);
-  for (; *list; list++)
-    csn_jw_strz(w, *list);
-  csn_jw_end(w);
-}
-
-static void
 put_member(csn_jw *w, const char *key, const char *text)
 {
   csn_jw_key(w, key);
@@ -149,7 +137,7 @@ put_host(csn_jw *w, const csn_network_host *h)
       csn_jw_int(w, h->ports[i]);
     csn_jw_end(w);
   }
-  put_list(w, "methods", h->methods);
+  csn_strings_to_json(w, "methods", h->methods);
   csn_jw_end(w);
 }
 
@@ -227,7 +215,7 @@ csn_network_config(csn_buf *out, const csn_network *n, const char *const *placeh
   for (size_t i = 0; i < n->n_secrets; i++)
     put_secret(w, &n->secrets[i], placeholders[i]);
   csn_jw_end(w);
-  put_list(w, "allow_private", n->allow_private);
+  csn_strings_to_json(w, "allow_private", n->allow_private);
   put_resolve(w, n->resolve);
   if (n->extra_roots)
     put_member(w, "extra_roots", n->extra_roots);

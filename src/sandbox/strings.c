@@ -47,3 +47,15 @@ csn_strings_pack(csn_buf *to, const char *const *list)
     csn_buf_add(to, csn_strn(list[n], strlen(list[n]) + 1));
   return n;
 }
+
+void
+csn_strings_to_json(csn_jw *w, const char *key, const char *const *list)
+{
+  if (!list)
+    return;
+  csn_jw_key(w, key);
+  csn_jw_arr(w);
+  for (; *list; list++)
+    csn_jw_strz(w, *list);
+  csn_jw_end(w);
+}

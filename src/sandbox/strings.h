@@ -3,7 +3,7 @@
 #ifndef CSN_SANDBOX_STRINGS_H
 #define CSN_SANDBOX_STRINGS_H
 
-#include "caisson/str.h"
+#include "caisson/json.h"
 
 size_t csn_strings_count(const char *const *list); /* list may be NULL */
 /* Puts NAME=VALUE strings into `to`, which holds n, each over the one of the
@@ -11,5 +11,7 @@ size_t csn_strings_count(const char *const *list); /* list may be NULL */
 size_t csn_variables_put(const char **to, size_t n, const char *const *more);
 /* Appends each string with its NUL; their number. */
 uint32_t csn_strings_pack(csn_buf *to, const char *const *list);
+/* A member of an open JSON object; NULL adds none. */
+void csn_strings_to_json(csn_jw *w, const char *key, const char *const *list);
 
 #endif

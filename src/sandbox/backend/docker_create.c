@@ -15,6 +15,7 @@
 #include "sandbox/jail_limits.h"
 #include "sandbox/limits.h"
 #include "sandbox/network.h"
+#include "sandbox/strings.h"
 
 enum { USER_MAX = 64 };
 #define DEFAULT_MEMORY (2LL << 30)
@@ -171,16 +172,6 @@ put_bool(csn_jw *w, const char *key, bool b)
 }
 
 static void
-put_list(csn_jw *w, const char *key, const char *const *list)
-{
-  csn_jw_key(w, key);
-  csn_jw_arr(w);
-  for (; *list; list++)
-    csn_jw_strz(w, *list);
-  csn_jw_end(w);
-}
-
-static void
 put_ulimit(csn_jw *w, const char *name, int64_t soft, int64_t hard)
 {
   csn_jw_obj(w);
@@ -261,8 +252,8 @@ put_host(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
   put_bool(w, "Privileged", false);
   put_bool(w, "ReadonlyRootfs", true);
   put_bool(w, "Init", d->has_init);
-  put_list(w, "CapDrop", all);
-  put_list(w, "SecurityOpt", opts);
+  csn_strings_to_json(w, "CapDrop", all);
+  csn_strings_to_json(w, "SecurityOpt", opts);
   if (d->runtime)
     put_text(w, "Runtime", d->runtime);
   csn_jw_key(w, "LogConfig");
@@ -287,8 +278,8 @@ csn_docker_body(struct csn_docker *d, const csn_sandbox_spec *spec, csn_buf *out
   put_text(&w, "User", d->user);
   put_text(&w, "WorkingDir", d->base.root);
   put_text(&w, "Hostname", "sandbox");
-  put_list(&w, "Entrypoint", entry);
-  put_list(&w, "Cmd", none);
+  csn_strings_to_json(&w, "Entrypoint", entry);
+  csn_strings_to_json(&w, "Cmd", none);
   put_text(&w, "StopSignal", "SIGKILL");
   put_bool(&w, "OpenStdin", true);
   put_bool(&w, "StdinOnce", true);
