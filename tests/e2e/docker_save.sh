@@ -20,6 +20,7 @@ daemon=$!
 finish() {
   kill "$daemon" 2>/dev/null && wait "$daemon" 2>/dev/null || true
   umount "$top"/data/* "$top"/exec/* 2>/dev/null || true
+  umount "$top/data" "$top/exec" 2>/dev/null || true # dockerd may make its folder a mount
   rm -rf -- "$top"
 }
 trap finish EXIT
