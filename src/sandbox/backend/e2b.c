@@ -62,6 +62,13 @@ keep_environment(struct csn_e2b *e, const char *const *given)
 }
 
 static void
+forget(csn_str secret)
+{
+  if (secret.n)
+    explicit_bzero((char *)(uintptr_t)secret.p, secret.n);
+}
+
+static void
 free_all(struct csn_e2b *e)
 {
   csn_http_free(e->account.http); /* ends the calls that are left */
@@ -71,8 +78,8 @@ free_all(struct csn_e2b *e)
   }
   if (e->loop)
     csn_loop_free(e->loop);
-  explicit_bzero((char *)(uintptr_t)e->config.key.p, e->config.key.n);
-  explicit_bzero((char *)(uintptr_t)e->token.p, e->token.n);
+  forget(e->config.key);
+  forget(e->token);
   pthread_mutex_destroy(&e->lock);
   free(e->base.root);
   csn_arena_free(e->arena);
