@@ -278,6 +278,22 @@ csn_environment_lock(const csn_environment *e, const csn_environment_built *buil
   return rc;
 }
 
+/* A value may have been YAML, which has no text as JSON. */
+static int
+keep_json(csn_environment *e, const csn_json *v, csn_str *out, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(LOCK_MAX);
+  csn_jw w;
+  *out = CSN_STR("");
+  if (!v)
+    return 0;
+  csn_jw_init(&w, &text);
+  csn_jw_value(&w, v);
+  int rc = csn_jw_done(&w, err);
+  *out = csn_arena_dup(e->arena, csn_buf_str(&text));
+  return rc;
+}
+
 int
 csn_environment_read(csn_environment **out, const csn_json *v, const char *folder, bool with_lock,
                      csn_err *err)
@@ -286,8 +302,9 @@ csn_environment_read(csn_environment **out, const csn_json *v, const char *folde
   csn_auto(csn_environment_freep) csn_environment *e = csn_alloc(sizeof *e);
   const csn_json *at = NULL, *network = csn_json_get(v, "build_network");
   *e = (csn_environment){.arena = csn_arena_new((size_t)64 << 20)};
-  e->network_json = csn_arena_dup(e->arena, network ? network->raw : CSN_STR(""));
   int rc = only(v, "environment", keys, err);
+  if (rc == 0)
+    rc = keep_json(e, network, &e->network_json, err);
   if (rc == 0)
     rc = read_base(e, v, folder, err);
   if (rc == 0)

@@ -88,13 +88,15 @@ def what_setup_changes_is_there_in_every_sandbox_and_built_once():
 def a_run_builds_what_it_needs():
     if WHY_NOT:
         return WHY_NOT
-    p = place({"setup": ["echo from the environment > /etc/new"]},
+    network = {"allow": ["index.test:80"], "resolve": {"index.test": "127.0.0.1"}}
+    p = place({"setup": ["echo from the environment > /etc/new"], "build_network": network},
               [{"name": "look", "when": {"turn": 1}, "reply": [{"exec_command": {"cmd": "cat /etc/new"}}]},
                {"name": "end", "reply": "done"}])
     done = expect(p.run("--json"), 0, "from the environment")
     what = [e["data"]["what"] for e in lines_of(done.stdout) if e["type"] == "progress"]
     assert any("echo from the environment" in w for w in what), what
-    same(p.records()[0]["data"]["agent"]["environment"]["setup"], ["echo from the environment > /etc/new"])
+    kept = p.records()[0]["data"]["agent"]["environment"]
+    same((kept["setup"], kept["build_network"]), (["echo from the environment > /etc/new"], network))
     assert not [e for e in lines_of(expect(p.run("--json"), 0).stdout) if e["type"] == "progress"]
 
 
