@@ -428,6 +428,16 @@ option(csn_environment *e, const char *name, csn_str value)
   return csn_arena_printf(e->arena, "%s=%.*s", name, (int)value.n, value.p).p;
 }
 
+/* HOST[:PORT] of a URL. */
+static csn_str
+host_of(csn_str url)
+{
+  size_t from = csn_str_find(url, CSN_STR("://"), 0) + 3, to = from;
+  while (to < url.n && url.p[to] != '/')
+    to++;
+  return csn_strn(url.p + from, to - from);
+}
+
 size_t
 csn_environment_steps(csn_environment *e, const csn_environment_step **steps)
 {
@@ -435,10 +445,12 @@ csn_environment_steps(csn_environment *e, const csn_environment_step **steps)
   while (e->setup[n - 8])
     n++;
   struct steps s = {e, csn_arena_alloc(e->arena, n * sizeof *s.p), 0};
-  const char *pip[] = {"python3", "-m", "pip", "install", "-q", NULL, NULL};
+  const char *pip[] = {"python3", "-m", "pip", "install", "-q", NULL, NULL, NULL};
   const char *npm[] = {"npm", "install", "-g", "--loglevel=error", NULL, NULL};
   if (e->pip_index.n)
     pip[5] = option(e, "--index-url", e->pip_index);
+  if (csn_str_starts(e->pip_index, CSN_STR("http://"))) /* who writes that means it */
+    pip[6] = option(e, "--trusted-host", host_of(e->pip_index));
   if (e->npm_registry.n)
     npm[4] = option(e, "--registry", e->npm_registry);
   add_apt(&s);
