@@ -180,9 +180,11 @@ add_header(csn_http_req *req, const char *name, csn_str value)
 }
 
 static int
-send_request(struct azure *z, csn_scope *sc, const struct request *q, csn_objects_reply *reply,
+send_request(csn_objects *o, csn_scope *sc, const void *request, csn_objects_reply *reply,
              csn_err *err)
 {
+  struct azure *z = azure_of(o);
+  const struct request *q = request;
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(URL_MAX);
   csn_auto(csn_secret_wipe) csn_buf url = CSN_BUF(URL_MAX), auth = CSN_BUF(URL_MAX);
   char range[64], date[40];
@@ -223,26 +225,11 @@ send_request(struct azure *z, csn_scope *sc, const struct request *q, csn_object
 }
 
 static int
-perform(struct azure *z, csn_scope *sc, const struct request *q, csn_err *err)
-{
-  csn_objects_reply reply;
-  csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(z, sc, q, &reply, err);
-  csn_objects_reply_fini(&reply);
-  return rc;
-}
-
-static int
 azure_get(csn_objects *o, csn_scope *sc, csn_str key, int64_t from, int64_t n, csn_buf *out,
           csn_err *err)
 {
   struct request q = {.method = "GET", .key = key, .from = from, .n = n};
-  csn_objects_reply reply;
-  csn_objects_reply_init(&reply, (n < 0 ? out->cap : (size_t)n) + CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(azure_of(o), sc, &q, &reply, err);
-  rc = csn_objects_take(&reply, rc, n, out, err);
-  csn_objects_reply_fini(&reply);
-  return rc;
+  return csn_objects_get(o, send_request, sc, &q, n, out, err);
 }
 
 static int
@@ -250,14 +237,14 @@ azure_put(csn_objects *o, csn_scope *sc, csn_str key, csn_str bytes, bool is_new
 {
   struct request q = {
       .method = "PUT", .key = key, .body = bytes, .n = -1, .is_new = is_new, .is_blob = true};
-  return perform(azure_of(o), sc, &q, err);
+  return csn_objects_do(o, send_request, sc, &q, err);
 }
 
 static int
 azure_remove(csn_objects *o, csn_scope *sc, csn_str key, csn_err *err)
 {
   struct request q = {.method = "DELETE", .key = key, .n = -1};
-  int rc = perform(azure_of(o), sc, &q, err);
+  int rc = csn_objects_do(o, send_request, sc, &q, err);
   return rc == CSN_E_NOT_FOUND ? 0 : rc;
 }
 
@@ -292,7 +279,7 @@ azure_list(csn_objects *o, csn_scope *sc, csn_str head, csn_buf *next, csn_objec
   add_word(&q, "restype", CSN_STR("container"));
   csn_objects_reply reply;
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(azure_of(o), sc, &q, &reply, err);
+  int rc = send_request(o, sc, &q, &reply, err);
   csn_str rest = csn_buf_str(&reply.body), inside;
   if (rc == 0 && csn_str_find(rest, CSN_STR("<EnumerationResults"), 0) == SIZE_MAX)
     rc = csn_fail(err, CSN_E_PARSE, "the store's list makes no sense");
@@ -335,7 +322,7 @@ azure_upload_put(csn_objects *o, csn_scope *sc, csn_str key, const csn_upload_pa
   block_name(part->id, part->number, tag);
   add_word(&q, "blockid", csn_buf_str(tag));
   add_word(&q, "comp", CSN_STR("block"));
-  int rc = perform(azure_of(o), sc, &q, err);
+  int rc = csn_objects_do(o, send_request, sc, &q, err);
   if (rc < 0)
     csn_buf_clear(tag);
   return rc;
@@ -360,7 +347,7 @@ azure_upload_end(csn_objects *o, csn_scope *sc, csn_str key, csn_str id, const c
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
   int rc = csn_buf_done(&body, "the list of blocks", err);
   if (rc == 0)
-    rc = send_request(azure_of(o), sc, &q, &reply, err);
+    rc = send_request(o, sc, &q, &reply, err);
   if (rc == CSN_E_INVALID && csn_xml_text(csn_buf_str(&reply.body), "Code", &code) &&
       csn_str_starts(csn_buf_str(&code), CSN_STR("InvalidBlock")))
     rc = csn_fail(err, CSN_E_CONFLICT, "the store has forgotten the blocks");

@@ -65,9 +65,15 @@ int csn_objects_send(csn_objects *o, csn_scope *sc, csn_http_req *req, csn_objec
 /* Sends the part of a GET that asks for bytes: adds the header Range when n >= 0,
  * and checks what came. */
 void csn_objects_range(csn_http_req *req, char text[64], int64_t from, int64_t n);
-/* The end of a get: rc is that of the sending. */
-int csn_objects_take(const csn_objects_reply *reply, int rc, int64_t n, csn_buf *out,
-                     csn_err *err) CSN_MUST;
+/* Makes a request of a back-end's own kind and sends it. */
+typedef int csn_objects_sender(csn_objects *o, csn_scope *sc, const void *request,
+                               csn_objects_reply *reply, csn_err *err);
+/* Where nothing of the reply is needed. */
+int csn_objects_do(csn_objects *o, csn_objects_sender *send, csn_scope *sc, const void *request,
+                   csn_err *err) CSN_MUST;
+/* A GET of n bytes (< 0: all) into `out`. */
+int csn_objects_get(csn_objects *o, csn_objects_sender *send, csn_scope *sc, const void *request,
+                    int64_t n, csn_buf *out, csn_err *err) CSN_MUST;
 /* Unix time. */
 int64_t csn_objects_now_ms(void);
 /* "2026-11-21T10:00:00.000Z" or "Sat, 21 Nov 2026 10:00:00 GMT" in Unix milliseconds; 0. */

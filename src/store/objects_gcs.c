@@ -34,9 +34,11 @@ struct request {
 };
 
 static int
-send_request(struct gcs *g, csn_scope *sc, const struct request *q, csn_objects_reply *reply,
+send_request(csn_objects *o, csn_scope *sc, const void *request, csn_objects_reply *reply,
              csn_err *err)
 {
+  struct gcs *g = gcs_of(o);
+  const struct request *q = request;
   csn_auto(csn_secret_wipe) csn_buf auth = CSN_BUF(32 << 10);
   char range[64];
   csn_http_req req = {.method = q->method, .url = q->url, .body = q->body};
@@ -52,16 +54,6 @@ send_request(struct gcs *g, csn_scope *sc, const struct request *q, csn_objects_
     rc = csn_objects_send(&g->base, sc, &req, reply, err);
   if (rc == CSN_E_DENIED && reply->http.status == 401)
     csn_google_token_drop(g->token);
-  return rc;
-}
-
-static int
-perform(struct gcs *g, csn_scope *sc, const struct request *q, csn_err *err)
-{
-  csn_objects_reply reply;
-  csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(g, sc, q, &reply, err);
-  csn_objects_reply_fini(&reply);
   return rc;
 }
 
@@ -100,12 +92,7 @@ gcs_get(csn_objects *o, csn_scope *sc, csn_str key, int64_t from, int64_t n, csn
   csn_auto(csn_buf_finip) csn_buf url = CSN_BUF(URL_MAX);
   struct request q = {
       .method = "GET", .url = object_url(g, key, "?alt=media", &url), .from = from, .n = n};
-  csn_objects_reply reply;
-  csn_objects_reply_init(&reply, (n < 0 ? out->cap : (size_t)n) + CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(g, sc, &q, &reply, err);
-  rc = csn_objects_take(&reply, rc, n, out, err);
-  csn_objects_reply_fini(&reply);
-  return rc;
+  return csn_objects_get(o, send_request, sc, &q, n, out, err);
 }
 
 static int
@@ -115,7 +102,7 @@ gcs_put(csn_objects *o, csn_scope *sc, csn_str key, csn_str bytes, bool is_new, 
   csn_auto(csn_buf_finip) csn_buf url = CSN_BUF(URL_MAX);
   struct request q = {
       .method = "POST", .url = upload_url(g, key, "media", is_new, &url), .body = bytes, .n = -1};
-  return perform(g, sc, &q, err);
+  return csn_objects_do(o, send_request, sc, &q, err);
 }
 
 static int
@@ -124,7 +111,7 @@ gcs_remove(csn_objects *o, csn_scope *sc, csn_str key, csn_err *err)
   struct gcs *g = gcs_of(o);
   csn_auto(csn_buf_finip) csn_buf url = CSN_BUF(URL_MAX);
   struct request q = {.method = "DELETE", .url = object_url(g, key, "", &url), .n = -1};
-  int rc = perform(g, sc, &q, err);
+  int rc = csn_objects_do(o, send_request, sc, &q, err);
   return rc == CSN_E_NOT_FOUND ? 0 : rc;
 }
 
@@ -162,7 +149,7 @@ gcs_list(csn_objects *o, csn_scope *sc, csn_str head, csn_buf *next, csn_object_
   struct request q = {.method = "GET", .url = csn_buf_str(&url), .n = -1};
   csn_objects_reply reply;
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(g, sc, &q, &reply, err);
+  int rc = send_request(o, sc, &q, &reply, err);
   if (rc == 0 && csn_json_parse(a, csn_buf_str(&reply.body), &v, NULL) < 0)
     rc = csn_fail(err, CSN_E_PARSE, "the store's list makes no sense");
   if (rc == 0)
@@ -185,7 +172,7 @@ gcs_upload_begin(csn_objects *o, csn_scope *sc, csn_str key, csn_buf *id, csn_er
       .method = "POST", .url = upload_url(g, key, "resumable", false, &url), .n = -1};
   csn_objects_reply reply;
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(g, sc, &q, &reply, err);
+  int rc = send_request(o, sc, &q, &reply, err);
   csn_str where = csn_objects_header(&reply, "location");
   if (rc == 0 && !where.n)
     rc = csn_fail(err, CSN_E_PARSE, "the store began no upload");
@@ -225,7 +212,7 @@ gcs_upload_put(csn_objects *o, csn_scope *sc, csn_str key, const csn_upload_part
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
   int rc = check_session(g, part->id, err);
   if (rc == 0)
-    rc = send_request(g, sc, &q, &reply, err);
+    rc = send_request(o, sc, &q, &reply, err);
   snprintf(got, sizeof got, "-%lld", (long long)end - 1);
   if (rc == 0 && reply.http.status == 308 &&
       (part->is_last || !csn_str_ends(csn_objects_header(&reply, "range"), csn_cstr(got))))
@@ -259,7 +246,7 @@ gcs_upload_drop(csn_objects *o, csn_scope *sc, csn_str key, csn_str id, csn_err 
   (void)key;
   if (check_session(g, id, NULL) < 0)
     return 0;
-  int rc = perform(g, sc, &q, err);
+  int rc = csn_objects_do(o, send_request, sc, &q, err);
   return rc == CSN_E_NOT_FOUND || rc == CSN_E_INVALID ? 0 : rc; /* 499 is its way to say yes */
 }
 

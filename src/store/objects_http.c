@@ -143,14 +143,31 @@ check_range(const csn_objects_reply *reply, int64_t n, csn_err *err)
 }
 
 int
-csn_objects_take(const csn_objects_reply *reply, int rc, int64_t n, csn_buf *out, csn_err *err)
+csn_objects_do(csn_objects *o, csn_objects_sender *send, csn_scope *sc, const void *request,
+               csn_err *err)
 {
+  csn_objects_reply reply;
+  csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
+  int rc = send(o, sc, request, &reply, err);
+  csn_objects_reply_fini(&reply);
+  return rc;
+}
+
+int
+csn_objects_get(csn_objects *o, csn_objects_sender *send, csn_scope *sc, const void *request,
+                int64_t n, csn_buf *out, csn_err *err)
+{
+  csn_objects_reply reply;
+  csn_objects_reply_init(&reply, (n < 0 ? out->cap : (size_t)n) + CSN_OBJECTS_REPLY_MAX);
+  int rc = send(o, sc, request, &reply, err);
   if (rc == 0)
-    rc = check_range(reply, n, err);
-  if (rc < 0)
-    return rc;
-  csn_buf_add(out, csn_buf_str(&reply->body));
-  return csn_buf_done(out, "an object", err);
+    rc = check_range(&reply, n, err);
+  if (rc == 0) {
+    csn_buf_add(out, csn_buf_str(&reply.body));
+    rc = csn_buf_done(out, "an object", err);
+  }
+  csn_objects_reply_fini(&reply);
+  return rc;
 }
 
 int64_t

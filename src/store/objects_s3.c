@@ -120,9 +120,11 @@ sign(struct s3 *s, csn_scope *sc, csn_http_req *req, csn_sigv4 *rq, csn_buf *out
 }
 
 static int
-send_request(struct s3 *s, csn_scope *sc, const struct request *q, csn_objects_reply *reply,
+send_request(csn_objects *o, csn_scope *sc, const void *request, csn_objects_reply *reply,
              csn_err *err)
 {
+  struct s3 *s = s3_of(o);
+  const struct request *q = request;
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(URL_MAX), url = CSN_BUF(URL_MAX),
                                   auth = CSN_BUF(16 << 10);
   csn_auto(csn_secret_wipe) csn_buf token = CSN_BUF(16 << 10);
@@ -159,38 +161,22 @@ send_request(struct s3 *s, csn_scope *sc, const struct request *q, csn_objects_r
   return rc;
 }
 
-/* Where nothing of the reply is needed. */
-static int
-perform(struct s3 *s, csn_scope *sc, const struct request *q, csn_err *err)
-{
-  csn_objects_reply reply;
-  csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(s, sc, q, &reply, err);
-  csn_objects_reply_fini(&reply);
-  return rc;
-}
-
 static int
 s3_get(csn_objects *o, csn_scope *sc, csn_str key, int64_t from, int64_t n, csn_buf *out,
        csn_err *err)
 {
   struct request q = {.method = "GET", .key = key, .from = from, .n = n};
-  csn_objects_reply reply;
-  csn_objects_reply_init(&reply, (n < 0 ? out->cap : (size_t)n) + CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(s3_of(o), sc, &q, &reply, err);
-  rc = csn_objects_take(&reply, rc, n, out, err);
-  csn_objects_reply_fini(&reply);
-  return rc;
+  return csn_objects_get(o, send_request, sc, &q, n, out, err);
 }
 
 static int
 s3_put(csn_objects *o, csn_scope *sc, csn_str key, csn_str bytes, bool is_new, csn_err *err)
 {
   struct request q = {.method = "PUT", .key = key, .body = bytes, .n = -1, .is_new = is_new};
-  int rc = perform(s3_of(o), sc, &q, err);
+  int rc = csn_objects_do(o, send_request, sc, &q, err);
   if (rc == CSN_E_UNSUPPORTED && is_new) { /* it knows no conditions */
     q.is_new = false;
-    rc = perform(s3_of(o), sc, &q, err);
+    rc = csn_objects_do(o, send_request, sc, &q, err);
   }
   return rc;
 }
@@ -199,7 +185,7 @@ static int
 s3_remove(csn_objects *o, csn_scope *sc, csn_str key, csn_err *err)
 {
   struct request q = {.method = "DELETE", .key = key, .n = -1};
-  int rc = perform(s3_of(o), sc, &q, err);
+  int rc = csn_objects_do(o, send_request, sc, &q, err);
   return rc == CSN_E_NOT_FOUND ? 0 : rc;
 }
 
@@ -235,7 +221,7 @@ s3_list(csn_objects *o, csn_scope *sc, csn_str head, csn_buf *next, csn_object_f
   struct request q = {.method = "GET", .query = query.p, .n = -1};
   csn_objects_reply reply;
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(s3_of(o), sc, &q, &reply, err);
+  int rc = send_request(o, sc, &q, &reply, err);
   csn_str rest = csn_buf_str(&reply.body), inside;
   if (rc == 0 && csn_str_find(rest, CSN_STR("<ListBucketResult"), 0) == SIZE_MAX)
     rc = csn_fail(err, CSN_E_PARSE, "the store's list makes no sense");
@@ -255,7 +241,7 @@ s3_upload_begin(csn_objects *o, csn_scope *sc, csn_str key, csn_buf *id, csn_err
   struct request q = {.method = "POST", .key = key, .query = "uploads=", .n = -1};
   csn_objects_reply reply;
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(s3_of(o), sc, &q, &reply, err);
+  int rc = send_request(o, sc, &q, &reply, err);
   if (rc == 0 && (!csn_xml_text(csn_buf_str(&reply.body), "UploadId", id) || !id->n))
     rc = csn_fail(err, CSN_E_PARSE, "the store began no upload");
   csn_objects_reply_fini(&reply);
@@ -272,7 +258,7 @@ s3_upload_put(csn_objects *o, csn_scope *sc, csn_str key, const csn_upload_part 
   struct request q = {.method = "PUT", .key = key, .query = query.p, .body = part->bytes, .n = -1};
   csn_objects_reply reply;
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
-  int rc = send_request(s3_of(o), sc, &q, &reply, err);
+  int rc = send_request(o, sc, &q, &reply, err);
   csn_str etag = csn_objects_header(&reply, "etag");
   if (rc == 0 && (!etag.n || etag.n > CSN_OBJECT_TAG_MAX))
     rc = csn_fail(err, CSN_E_PARSE, "the store has no ETag for a part");
@@ -304,7 +290,7 @@ s3_upload_end(csn_objects *o, csn_scope *sc, csn_str key, csn_str id, const csn_
   csn_objects_reply_init(&reply, CSN_OBJECTS_REPLY_MAX);
   int rc = csn_buf_done(&body, "the list of parts", err);
   if (rc == 0)
-    rc = send_request(s3_of(o), sc, &q, &reply, err);
+    rc = send_request(o, sc, &q, &reply, err);
   csn_str said = csn_buf_str(&reply.body);
   if (rc == 0 && csn_str_find(said, CSN_STR("CompleteMultipartUploadResult"), 0) == SIZE_MAX)
     rc = csn_fail(err, CSN_E_UNAVAILABLE, "the store did not put the parts together");
@@ -322,7 +308,7 @@ s3_upload_drop(csn_objects *o, csn_scope *sc, csn_str key, csn_str id, csn_err *
   csn_buf_addz(&query, "uploadId=");
   csn_objects_escape(&query, id, false);
   struct request q = {.method = "DELETE", .key = key, .query = query.p, .n = -1};
-  int rc = perform(s3_of(o), sc, &q, err);
+  int rc = csn_objects_do(o, send_request, sc, &q, err);
   return rc == CSN_E_NOT_FOUND ? 0 : rc;
 }
 
