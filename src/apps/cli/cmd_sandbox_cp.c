@@ -59,8 +59,8 @@ copy(cli *c, int from, const char *entry, int to, const char *name, csn_err *err
   if (fstatat(from, entry, &st, AT_SYMLINK_NOFOLLOW) < 0)
     return csn_fail_errno(err, "%s", entry);
   if (!S_ISDIR(st.st_mode)) {
-    char whole[] = ".caisson-copy-XXXXXXXXXXXXXXXX";
-    csn_random_name(whole + strlen(".caisson-copy-"), 16);
+    char whole[40] = ".caisson-copy-";
+    csn_random_name(whole + strlen(whole), 16);
     if (mkdirat(to, whole, 0700) < 0)
       return csn_fail_errno(err, "%s", name);
     csn_auto(csn_closep) int at = openat(to, whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -184,9 +184,7 @@ cp_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
                     "expected a path of this machine and NAME:PATH of a sandbox, in either order");
   cli_kept kept;
   csn_auto(cli_kept_closep) cli_kept *k = &kept;
-  int rc = cli_kept_init(c, k, err);
-  if (rc == 0)
-    rc = cli_kept_find(k, name, true, err);
+  int rc = cli_kept_use(c, k, name, true, err);
   if (rc == 0)
     rc = cli_kept_open(k, err);
   if (rc < 0)

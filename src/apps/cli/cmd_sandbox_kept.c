@@ -7,10 +7,10 @@
 
 #include "caisson/remote.h"
 #include "commands.h"
-#include "importing.h"
 #include "kept.h"
 #include "sandbox/snapshots.h"
 #include "sandbox/stage.h"
+#include "snapshotting.h"
 #include "streams.h"
 
 /* ---- create ---- */
@@ -196,9 +196,7 @@ exec_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(cli_kept_closep) cli_kept *k = &kept;
   csn_auto(cli_ports_close) cli_ports *ports = &kept.box.ports; /* before the sandbox */
   cli_no_sigpipe();
-  int rc = cli_kept_init(c, k, err);
-  if (rc == 0)
-    rc = cli_kept_find(k, argv[0], false, err);
+  int rc = cli_kept_use(c, k, argv[0], false, err);
   if (rc == 0)
     rc = cli_kept_open(k, err);
   if (rc == 0)
@@ -231,9 +229,7 @@ rest(cli *c, char **argv, bool goes_on, csn_err *err)
 {
   cli_kept kept;
   csn_auto(cli_kept_closep) cli_kept *k = &kept;
-  int rc = cli_kept_init(c, k, err);
-  if (rc == 0)
-    rc = cli_kept_find(k, argv[0], false, err);
+  int rc = cli_kept_use(c, k, argv[0], false, err);
   if (rc == 0 && !csn_sandbox_is_remote(k->opts.backend))
     rc = csn_fail(err, CSN_E_UNSUPPORTED,
                   "%s is a %s: its processes end with the command that started them, so there is "
@@ -284,19 +280,14 @@ snapshot_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(csn_buf_finip) csn_buf told = CSN_BUF(1 << 20);
   const csn_snapshot_saving how = {.name = argv[1], .told = &told};
   csn_snapshot r = {0};
-  int rc = cli_kept_init(c, k, err);
-  if (rc == 0)
-    rc = cli_kept_find(k, argv[0], true, err);
+  int rc = cli_kept_use(c, k, argv[0], true, err);
   int folder = rc < 0 ? rc : cli_kept_files(k, err);
   rc = folder < 0 ? folder : open_snapshots(k, &s, err);
   if (rc == 0)
     rc = csn_snapshot_save(s, &c->scope, &how, folder, &r, err);
   if (rc < 0)
     return rc;
-  if (told.n)
-    cli_put(stderr, csn_buf_str(&told));
-  cli_note(c, "snapshot %s: %lld files, %s", r.name, (long long)r.files,
-           cli_size(c->arena, (uint64_t)r.bytes).p);
+  cli_snapshot_saved(c, &r, &told);
   return CLI_DONE;
 }
 
@@ -372,9 +363,7 @@ rm_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   for (int i = 0; rc == 0 && i < argc; i++) {
     cli_kept kept;
     csn_auto(cli_kept_closep) cli_kept *k = &kept;
-    rc = cli_kept_init(c, k, err);
-    if (rc == 0)
-      rc = cli_kept_find(k, argv[i], true, err);
+    rc = cli_kept_use(c, k, argv[i], true, err);
     if (rc == 0)
       rc = cli_kept_remove(k, err);
   }

@@ -339,3 +339,10 @@ cli_kept_remove(cli_kept *k, csn_err *err)
   snprintf(path, sizeof path, FOLDER "/%s", k->name);
   return rc < 0 ? rc : csn_jail_remove(k->state, path, err);
 }
+
+int
+cli_kept_use(cli *c, cli_kept *k, const char *name, bool alone, csn_err *err)
+{
+  int rc = cli_kept_init(c, k, err);
+  return rc < 0 ? rc : cli_kept_find(k, name, alone, err);
+}

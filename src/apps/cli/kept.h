@@ -44,6 +44,8 @@ int cli_kept_make(cli_kept *k, const char *name, const cli_box_opts *o, csn_err 
  * CSN_E_CONFLICT while somebody uses it. */
 int cli_kept_find(cli_kept *k, const char *name, bool alone, csn_err *err) CSN_MUST;
 int cli_kept_open(cli_kept *k, csn_err *err) CSN_MUST;
+/* cli_kept_init() and cli_kept_find(). */
+int cli_kept_use(cli *c, cli_kept *k, const char *name, bool alone, csn_err *err) CSN_MUST;
 /* The descriptor of a folder with its files; of one elsewhere they are brought
  * into a folder that goes with k. */
 int cli_kept_files(cli_kept *k, csn_err *err) CSN_MUST;

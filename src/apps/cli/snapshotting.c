@@ -65,6 +65,15 @@ cli_layered_opened(cli_layered *l)
   csn_snapshots_free(csn_steal(l->store));
 }
 
+void
+cli_snapshot_saved(cli *c, const csn_snapshot *r, const csn_buf *told)
+{
+  if (told->n)
+    cli_put(stderr, csn_buf_str(told));
+  cli_note(c, "snapshot %s: %lld files, %s", r->name, (long long)r->files,
+           cli_size(c->arena, (uint64_t)r->bytes).p);
+}
+
 int
 cli_layered_save(cli *c, cli_layered *l, int folder, csn_err *err)
 {
@@ -80,10 +89,7 @@ cli_layered_save(cli *c, cli_layered *l, int folder, csn_err *err)
                       : csn_snapshot_save(l->store, &c->scope, &how, folder, &r, err);
   if (rc < 0)
     return rc;
-  if (told.n)
-    cli_put(stderr, csn_buf_str(&told));
-  cli_note(c, "snapshot %s: %lld files, %s", r.name, (long long)r.files,
-           cli_size(c->arena, (uint64_t)r.bytes).p);
+  cli_snapshot_saved(c, &r, &told);
   return 0;
 }
 

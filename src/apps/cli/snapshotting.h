@@ -23,6 +23,8 @@ int cli_layered_open(cli *c, cli_layered *l, csn_sandbox_spec *spec, csn_err *er
 void cli_layered_opened(cli_layered *l);
 /* The sandbox is closed: saves its workspace, or the folder if that is not -1. */
 int cli_layered_save(cli *c, cli_layered *l, int folder, csn_err *err) CSN_MUST;
+/* Says what was saved, and of what was not (csn_snapshot_saving.told). */
+void cli_snapshot_saved(cli *c, const csn_snapshot *r, const csn_buf *told);
 /* Removes the workspace. */
 void cli_layered_close(cli_layered *l);
 static inline void
