@@ -60,7 +60,9 @@ check(const struct csn_agent_reader *r, const csn_json *network, const csn_json 
     return csn_agent_complain(r, at ? at : otherwise, "sandbox.%s", why.msg);
   const csn_sandbox_ops *ops = csn_sandbox_find(r->a->sandbox.backend);
   if (n && (!ops || !ops->restrict_network))
-    return csn_agent_complain(r, otherwise, "sandbox.network: only the back-end jail can have one");
+    return csn_agent_complain(
+        r, otherwise, "sandbox.network: the back-end %s cannot hold a policy; jail and e2b can",
+        r->a->sandbox.backend ? r->a->sandbox.backend : "jail");
   if (n && ops->check_network && ops->check_network(n, &why) < 0)
     return csn_agent_complain(r, otherwise, "sandbox.network: %s", why.msg);
   return 0;

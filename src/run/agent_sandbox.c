@@ -27,8 +27,11 @@ read_backend(const struct csn_agent_reader *r, const csn_json *m)
       r->a->sandbox.backend = *b;
       return 0;
     }
-  return csn_agent_complain(r, m, "sandbox.backend: unknown back-end '%.*s'; the default is jail",
-                            (int)(m->text.n & 0xff), m->text.p);
+  csn_auto(csn_buf_finip) csn_buf all = CSN_BUF(500);
+  for (const char *const *b = csn_sandbox_backends(); *b; b++)
+    csn_buf_addf(&all, "%s%s", all.n ? ", " : "", *b);
+  return csn_agent_complain(r, m, "sandbox.backend: unknown back-end '%.*s'; there are %s",
+                            m->text.n < 100 ? (int)m->text.n : 100, m->text.p, all.p);
 }
 
 int

@@ -504,7 +504,7 @@ def a_policy_is_read_strictly():
         expect(p.run(), 2, wanted)
     for back in "local", "fake":
         p = Place({"sandbox": {"backend": back, "network": "open"}}, [{"name": "r", "reply": "done"}])
-        expect(p.run(), 2, "only the back-end jail")
+        expect(p.run(), 2, "cannot hold a policy")
 
 
 sys.exit(finish())
