@@ -3,7 +3,7 @@
 """Runs whose journal is in PostgreSQL: harnesses that die, take over from each other and lose
 their connection; who may own what; what is wrong is said. Prints TAP.
 
-usage: postgres.py CAISSON [SEED]"""
+usage: postgres.py CAISSON [KILLS [SEED]]"""
 import pathlib, random, sys
 
 sys.dont_write_bytecode = True
@@ -11,8 +11,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from lib import *
 import with_server
 
-KILLS, TURNS = 50, 6
-SEED = int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 32)
+KILLS, TURNS = int(sys.argv[2]) if len(sys.argv) > 2 else 50, 6
+SEED = int(sys.argv[3]) if len(sys.argv) > 3 else random.SystemRandom().randrange(1 << 32)
 server = with_server.Postgres()
 if server.missing:
     print(f"1..0 # SKIP {server.missing}")
@@ -57,7 +57,7 @@ def kinds(p, url, run):
 
 
 @test
-def fifty_kills_and_no_command_runs_twice():
+def kills_and_no_command_runs_twice():
     """One of two harnesses on one database is killed at a random moment; two others want its
     run at the same time. Each run ends once, and no command ran twice."""
     url, dice = database("kills"), random.Random(SEED)
@@ -99,7 +99,8 @@ def fifty_kills_and_no_command_runs_twice():
                      "WHERE next > 0").split("|")
     same(ended, [str(KILLS + began)] * 2 + ["0"])
     print(f"# {began} of {KILLS} had begun, {resumed} were resumed, {unknown} had a command with an unknown outcome", flush=True)
-    assert resumed > KILLS // 4 and unknown > 0, (resumed, unknown)
+    assert resumed > KILLS // 4, resumed
+    assert unknown > 0 or KILLS < 50, unknown  # of a dozen it may be none
 
 
 @test
