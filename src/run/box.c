@@ -28,14 +28,21 @@
 enum { LOCK_WAIT_MS = 10000, FETCH_MS = 300000 };
 
 void
-csn_box_init(struct csn_box *b)
+csn_box_init(struct csn_box *b, csn_run *r)
 {
-  *b = (struct csn_box){.told = {.folder = -1, .fd = -1},
+  *b = (struct csn_box){.run = r,
+                        .told = {.folder = -1, .fd = -1},
                         .folder_fd = -1,
                         .workspace_fd = -1,
                         .lock_fd = -1,
                         .layers_fd = -1};
   pthread_mutex_init(&b->lock, NULL);
+}
+
+const char *
+csn_box_id(const struct csn_box *b)
+{
+  return csn_journal_id(b->run->journal);
 }
 
 int
@@ -55,14 +62,13 @@ csn_box_folder(csn_rt *rt, const char *id, csn_err *err)
 
 /* Waits until every process of an earlier life of this sandbox has ended. */
 static int
-take_lock(csn_run *r, csn_err *err)
+take_lock(struct csn_box *b, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   b->lock_fd = csn_open_beneath(b->folder_fd, "lock", O_RDWR | O_CREAT, 0600, err);
   if (b->lock_fd < 0)
     return b->lock_fd;
   csn_scope sc;
-  csn_scope_init(&sc, &r->scope, LOCK_WAIT_MS);
+  csn_scope_init(&sc, &b->run->scope, LOCK_WAIT_MS);
   int rc = 0;
   while (rc == 0 && flock(b->lock_fd, LOCK_EX | LOCK_NB) < 0) {
     if (errno != EWOULDBLOCK && errno != EINTR)
@@ -77,32 +83,31 @@ take_lock(csn_run *r, csn_err *err)
 }
 
 int
-csn_box_lock_folder(csn_run *r, csn_err *err)
+csn_box_lock_folder(struct csn_box *b, csn_err *err)
 {
-  if (r->box.folder_fd >= 0)
+  if (b->folder_fd >= 0)
     return 0;
   char path[64];
-  snprintf(path, sizeof path, "sandboxes/%s", csn_journal_id(r->journal));
-  int rc = csn_mkdirs(r->rt->state_fd, path, 0700, err);
+  snprintf(path, sizeof path, "sandboxes/%s", csn_box_id(b));
+  int rc = csn_mkdirs(b->run->rt->state_fd, path, 0700, err);
   if (rc < 0)
     return rc;
-  r->box.folder_fd = csn_box_open_folder(r->rt->state_fd, path, err);
-  if (r->box.folder_fd < 0)
-    return r->box.folder_fd;
-  rc = take_lock(r, err);
+  b->folder_fd = csn_box_open_folder(b->run->rt->state_fd, path, err);
+  if (b->folder_fd < 0)
+    return b->folder_fd;
+  rc = take_lock(b, err);
   if (rc < 0) { /* the folder stands for the lock: whoever comes next waits for it, too */
-    csn_closep(&r->box.lock_fd);
-    csn_closep(&r->box.folder_fd);
-    r->box.lock_fd = r->box.folder_fd = -1;
+    csn_closep(&b->lock_fd);
+    csn_closep(&b->folder_fd);
+    b->lock_fd = b->folder_fd = -1;
   }
   return rc;
 }
 
 /* The folder that the back-end gets, and what of it is layers. */
 static int
-open_workspace(csn_run *r, csn_sandbox_spec *spec, csn_layers *layers, csn_err *err)
+open_workspace(struct csn_box *b, csn_sandbox_spec *spec, csn_layers *layers, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   struct stat st;
   bool is_layered = fstatat(b->folder_fd, "stack/layers", &st, AT_SYMLINK_NOFOLLOW) == 0;
   if (b->workspace_fd < 0)
@@ -113,7 +118,7 @@ open_workspace(csn_run *r, csn_sandbox_spec *spec, csn_layers *layers, csn_err *
   if (!is_layered)
     return 0;
   if (b->layers_fd < 0)
-    b->layers_fd = csn_frozen_layers_open(r->rt->state_fd, err);
+    b->layers_fd = csn_frozen_layers_open(b->run->rt->state_fd, err);
   *layers = (csn_layers){.store_fd = b->layers_fd};
   spec->layers = layers;
   return b->layers_fd < 0 ? b->layers_fd : 0;
@@ -121,11 +126,11 @@ open_workspace(csn_run *r, csn_sandbox_spec *spec, csn_layers *layers, csn_err *
 
 /* NAME=VALUE of the manifest and of the section `sandbox`. */
 static int
-environment_of(const csn_run *r, csn_scope *sc, csn_arena *to, const char *const **out,
+environment_of(const struct csn_box *b, csn_scope *sc, csn_arena *to, const char *const **out,
                csn_err *err)
 {
-  const char *const *lists[] = {NULL, r->agent->sandbox.environment};
-  int rc = csn_box_environment(r, sc, to, &lists[0], err);
+  const char *const *lists[] = {NULL, b->agent->sandbox.environment};
+  int rc = csn_box_environment(b, sc, to, &lists[0], err);
   size_t n = 0, k = 0;
   if (rc < 0)
     return rc;
@@ -141,10 +146,9 @@ environment_of(const csn_run *r, csn_scope *sc, csn_arena *to, const char *const
 }
 
 int
-csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err)
+csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
 {
-  const csn_agent *a = r->agent;
-  struct csn_box *b = &r->box;
+  const csn_agent *a = b->agent;
   csn_layers layers;
   csn_sandbox_spec spec = {
       .backend = a->sandbox.backend,
@@ -159,34 +163,34 @@ csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err)
       .has_scopes = csn_agent_any_scopes(a),
       .options = a->sandbox.options,
   };
-  bool is_remote = csn_box_is_remote(r);
-  int rc = csn_box_lock_folder(r, err);
+  bool is_remote = csn_box_is_remote(b);
+  int rc = csn_box_lock_folder(b, err);
   if (rc == 0 && !is_remote)
-    rc = open_workspace(r, &spec, &layers, err);
+    rc = open_workspace(b, &spec, &layers, err);
   if (rc == 0)
-    rc = csn_box_network_need(r, err);
+    rc = csn_box_network_need(b, err);
   if (rc < 0)
     return rc;
   csn_arena *tmp = csn_arena_new(0);
-  spec.network = csn_box_network_policy(r);
+  spec.network = csn_box_network_policy(b);
   spec.lock_fd = b->lock_fd;
   if (is_remote)
-    rc = csn_box_remote_spec(r, tmp, &spec, err);
+    rc = csn_box_remote_spec(b, tmp, &spec, err);
   if (a->manifest)
     csn_manifest_accounts(a->manifest, tmp, &spec);
   if (rc == 0)
-    rc = environment_of(r, sc, tmp, &spec.environment, err);
+    rc = environment_of(b, sc, tmp, &spec.environment, err);
   if (rc == 0)
-    rc = csn_box_rootfs(r, sc, tmp, &spec.rootfs, err);
+    rc = csn_box_rootfs(b, sc, tmp, &spec.rootfs, err);
   if (rc == 0)
     rc = csn_sandbox_open(&b->sb, sc, &spec, err);
   csn_arena_free(tmp);
   if (rc == 0 && is_remote)
-    rc = csn_box_remote_opened(r, err);
+    rc = csn_box_remote_opened(b, err);
   if (rc == 0)
-    rc = csn_box_ports_open(r, err);
+    rc = csn_box_ports_open(b, err);
   if (rc < 0 && b->sb) {
-    csn_box_ports_close(r);
+    csn_box_ports_close(b);
     csn_sandbox_close(csn_steal(b->sb));
   }
   if (rc < 0)
@@ -194,8 +198,8 @@ csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err)
   b->opened_ns = csn_now_ns();
   b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
   csn_shell_set_cwd(b->shell, a->sandbox.cwd);
-  if (r->redact) {
-    csn_output_filter filter = csn_redact_filter(r->redact);
+  if (b->run->redact) {
+    csn_output_filter filter = csn_redact_filter(b->run->redact);
     csn_shell_set_filter(b->shell, &filter);
   }
   return 0;
@@ -212,37 +216,33 @@ csn_box_owner(csn_run *r)
 /* A sandbox that died under the run is put aside: calls in it hear of it, the
  * next ones get a new one over the same workspace. */
 static void
-put_dead_aside(csn_run *r, const csn_sandbox *suspect)
+put_dead_aside(struct csn_box *b, const csn_sandbox *suspect)
 {
-  struct csn_box *b = &r->box;
   if (!b->sb || b->n_dead == CSN_COUNT(b->dead) || (b->sb != suspect && !csn_guard_is_dead(b->sb)))
     return;
-  csn_box_ports_close(r); /* the next one has its own */
+  csn_box_ports_close(b); /* the next one has its own */
   b->dead[b->n_dead++] = (struct csn_dead_box){csn_steal(b->sb), csn_steal(b->shell)};
 }
 
 void
-csn_box_enter(csn_run *r)
+csn_box_enter(struct csn_box *b)
 {
-  struct csn_box *b = &csn_box_owner(r)->box;
   pthread_mutex_lock(&b->lock);
   b->users++;
   pthread_mutex_unlock(&b->lock);
 }
 
 void
-csn_box_leave(csn_run *r)
+csn_box_leave(struct csn_box *b)
 {
-  struct csn_box *b = &csn_box_owner(r)->box;
   pthread_mutex_lock(&b->lock);
   b->users--;
   pthread_mutex_unlock(&b->lock);
 }
 
 int
-csn_box_folder_of(csn_run *r, csn_err *err)
+csn_box_folder_of(struct csn_box *b, csn_err *err)
 {
-  struct csn_box *b = &csn_box_owner(r)->box;
   pthread_mutex_lock(&b->lock);
   int fd = fcntl(b->folder_fd, F_DUPFD_CLOEXEC, 0);
   pthread_mutex_unlock(&b->lock);
@@ -250,37 +250,34 @@ csn_box_folder_of(csn_run *r, csn_err *err)
 }
 
 void
-csn_box_suspect(csn_run *r, const csn_sandbox *sb)
+csn_box_suspect(struct csn_box *b, const csn_sandbox *sb)
 {
-  r = csn_box_owner(r);
-  pthread_mutex_lock(&r->box.lock);
-  put_dead_aside(r, sb);
-  pthread_mutex_unlock(&r->box.lock);
+  pthread_mutex_lock(&b->lock);
+  put_dead_aside(b, sb);
+  pthread_mutex_unlock(&b->lock);
 }
 
 int
-csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err)
+csn_box_need(struct csn_box *b, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
   int rc = 0;
-  r = csn_box_owner(r);
-  pthread_mutex_lock(&r->box.lock);
-  put_dead_aside(r, NULL);
-  if (!r->agent->has_sandbox)
-    rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(r->agent));
+  pthread_mutex_lock(&b->lock);
+  put_dead_aside(b, NULL);
+  if (!b->agent->has_sandbox)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(b->agent));
   else
-    rc = csn_box_open_again(r, err);
-  *sb = r->box.sb;
-  *shell = r->box.shell;
-  pthread_mutex_unlock(&r->box.lock);
+    rc = csn_box_open_again(b, err);
+  *sb = b->sb;
+  *shell = b->shell;
+  pthread_mutex_unlock(&b->lock);
   return rc;
 }
 
 /* Box locked: ends every process. */
 void
-csn_box_end_processes(csn_run *r)
+csn_box_end_processes(struct csn_box *b)
 {
-  struct csn_box *b = &r->box;
-  csn_box_ports_close(r);
+  csn_box_ports_close(b);
   while (b->n_dead) {
     struct csn_dead_box *dead = &b->dead[--b->n_dead];
     csn_shell_free(dead->shell);
@@ -290,7 +287,7 @@ csn_box_end_processes(csn_run *r)
     csn_shell_free(csn_steal(b->shell));
   if (b->sb)
     csn_sandbox_close(csn_steal(b->sb));
-  csn_box_network_settle(r);
+  csn_box_network_settle(b);
 }
 
 static void
@@ -304,21 +301,20 @@ close_folders(struct csn_box *b)
 }
 
 void
-csn_box_let_go(csn_run *r)
+csn_box_let_go(struct csn_box *b)
 {
-  csn_box_end_processes(r);
-  close_folders(&r->box);
+  csn_box_end_processes(b);
+  close_folders(b);
 }
 
 int
-csn_box_abandon(csn_run *r, csn_err *err)
+csn_box_abandon(struct csn_box *b, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   if (b->users <= 1) { /* who calls this has no use for it either */
-    csn_box_let_go(r);
+    csn_box_let_go(b);
     return 0;
   }
-  put_dead_aside(r, b->sb);
+  put_dead_aside(b, b->sb);
   if (b->sb)
     return csn_fail(err, CSN_E_CONFLICT, "calls are still at work in %zu lost sandboxes",
                     CSN_COUNT(b->dead));
@@ -329,26 +325,25 @@ csn_box_abandon(csn_run *r, csn_err *err)
 /* Box locked: ends it; then removes sandboxes/ID with `what` appended, NULL for
  * nothing.  Whoever comes next waits for the lock until that is done. */
 static void
-end_box(csn_run *r, const char *what)
+end_box(struct csn_box *b, const char *what)
 {
-  struct csn_box *b = &r->box;
-  if (what && csn_box_is_remote(r) && !csn_box_remote_end(r))
+  if (what && csn_box_is_remote(b) && !csn_box_remote_end(b))
     what = NULL; /* its state stays, so that it can be ended later */
-  csn_box_end_processes(r);
+  csn_box_end_processes(b);
   csn_auto(csn_buf_finip) csn_buf layers = CSN_BUF(1 << 16);
   int lock = b->lock_fd;
   if (what && !*what && b->folder_fd >= 0)
     (void)!csn_file_read(b->folder_fd, "stack/layers", &layers, NULL);
   b->lock_fd = -1;
-  csn_box_let_go(r);
+  csn_box_let_go(b);
   if (what) {
     char path[64];
     csn_err err;
-    snprintf(path, sizeof path, "sandboxes/%s%s", csn_journal_id(r->journal), what);
-    if (csn_jail_remove(r->rt->state_fd, path, &err) < 0)
-      csn_logf(r->rt->log, CSN_LOG_WARN, "%s: %s", path, err.msg);
-    csn_box_drop_saved(r);
-    csn_frozen_drop_layers(r->rt->state_fd, csn_buf_str(&layers));
+    snprintf(path, sizeof path, "sandboxes/%s%s", csn_box_id(b), what);
+    if (csn_jail_remove(b->run->rt->state_fd, path, &err) < 0)
+      csn_logf(b->run->rt->log, CSN_LOG_WARN, "%s: %s", path, err.msg);
+    csn_box_drop_saved(b);
+    csn_frozen_drop_layers(b->run->rt->state_fd, csn_buf_str(&layers));
   }
   csn_closep(&lock);
 }
@@ -371,95 +366,94 @@ tell_ready(csn_sandbox *sb, csn_buf *ready, csn_err *err)
 }
 
 int
-csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err)
+csn_box_make(struct csn_box *b, csn_scope *sc, csn_buf *ready, csn_err *err)
 {
-  struct csn_box *b = &r->box;
-  bool is_new = !r->opts.after;
+  bool is_new = !b->run->opts.after;
   pthread_mutex_lock(&b->lock);
-  int rc = csn_box_lock_folder(r, err);
+  int rc = csn_box_lock_folder(b, err);
   if (rc == 0 && is_new) {
-    rc = csn_box_begin(r, sc, NULL, err);
+    rc = csn_box_begin(b, sc, NULL, err);
   } else if (rc == 0) {
-    if (!csn_box_remote_is_there(r)) /* else it was in an earlier life of this run */
-      rc = csn_box_take_over(r, err);
+    if (!csn_box_remote_is_there(b)) /* else it was in an earlier life of this run */
+      rc = csn_box_take_over(b, err);
     if (rc == 0)
-      rc = csn_box_open_machine(r, sc, err);
-    if (rc == 0 && csn_box_is_remote(r))
-      rc = csn_box_remote_send(r, sc, err);
+      rc = csn_box_open_machine(b, sc, err);
+    if (rc == 0 && csn_box_is_remote(b))
+      rc = csn_box_remote_send(b, sc, err);
   }
   if (rc == 0)
     rc = tell_ready(b->sb, ready, err);
   if (rc < 0) /* half a workspace would look like one whose files were removed */
-    end_box(r, is_new ? "" : NULL);
+    end_box(b, is_new ? "" : NULL);
   pthread_mutex_unlock(&b->lock);
   return rc;
 }
 
 static bool
-is_worth_keeping(const csn_run *r)
+is_worth_keeping(const struct csn_box *b)
 {
   const char *path, *src;
-  if (r->agent->manifest && csn_manifest_local_dir(r->agent->manifest, 0, &path, &src))
+  if (b->agent->manifest && csn_manifest_local_dir(b->agent->manifest, 0, &path, &src))
     return true;
-  return r->opts.keep_workspace || (r->agent->n_outputs && !r->opts.out_dir);
+  return b->run->opts.keep_workspace || (b->agent->n_outputs && !b->run->opts.out_dir);
 }
 
 /* Of a run that is over: what is wanted of a workspace elsewhere comes here.
  * False when it did not, so that it stays where it is. */
 static bool
-fetch_workspace(csn_run *r)
+fetch_workspace(struct csn_box *b)
 {
   csn_err err = {0};
   csn_scope sc; /* the run's may be over as well */
-  if (!csn_box_remote_is_there(r) || !(r->opts.snapshot || is_worth_keeping(r)))
+  if (!csn_box_remote_is_there(b) || !(b->run->opts.snapshot || is_worth_keeping(b)))
     return true;
   csn_scope_init(&sc, NULL, FETCH_MS);
-  int rc = r->box.sb ? 0 : csn_box_open_machine(r, &sc, &err);
+  int rc = b->sb ? 0 : csn_box_open_machine(b, &sc, &err);
   if (rc == 0)
-    rc = csn_box_remote_fetch(r, &sc, &err);
+    rc = csn_box_remote_fetch(b, &sc, &err);
   csn_scope_fini(&sc);
   if (rc < 0)
-    csn_logf(r->rt->log, CSN_LOG_WARN, "%s", err.msg);
+    csn_logf(b->run->rt->log, CSN_LOG_WARN, "%s", err.msg);
   return rc == 0;
 }
 
 static void
-save_workspace(csn_run *r, bool is_over)
+save_workspace(struct csn_box *b, bool is_over)
 {
-  if (!is_over || !r->opts.snapshot || r->box.folder_fd < 0)
+  if (!is_over || !b->run->opts.snapshot || b->folder_fd < 0)
     return;
-  csn_box_end_processes(r);
-  csn_box_snapshot_save(r);
+  csn_box_end_processes(b);
+  csn_box_snapshot_save(b);
 }
 
 void
-csn_box_close(csn_run *r, bool is_over)
+csn_box_close(struct csn_box *b, bool is_over)
 {
-  pthread_mutex_lock(&r->box.lock);
+  pthread_mutex_lock(&b->lock);
   if (!is_over) /* nobody asks any more */
-    free(csn_steal(r->box.news));
-  is_over = is_over && fetch_workspace(r);
-  save_workspace(r, is_over);
-  end_box(r, !is_over ? NULL : is_worth_keeping(r) ? "/claims" : "");
-  pthread_mutex_unlock(&r->box.lock);
+    free(csn_steal(b->news));
+  is_over = is_over && fetch_workspace(b);
+  save_workspace(b, is_over);
+  end_box(b, !is_over ? NULL : is_worth_keeping(b) ? "/claims" : "");
+  pthread_mutex_unlock(&b->lock);
 }
 
 void
-csn_box_sweep(csn_run *r)
+csn_box_sweep(struct csn_box *b)
 {
   csn_err err;
-  if (!r->agent->has_sandbox)
+  if (!b->agent->has_sandbox)
     return;
-  int folder = csn_box_folder(r->rt, csn_journal_id(r->journal), &err);
+  int folder = csn_box_folder(b->run->rt, csn_box_id(b), &err);
   if (folder < 0)
     return; /* it was removed */
   csn_closep(&folder);
-  pthread_mutex_lock(&r->box.lock);
-  bool is_open = csn_box_lock_folder(r, &err) == 0, is_here = is_open && fetch_workspace(r);
-  save_workspace(r, is_here);
+  pthread_mutex_lock(&b->lock);
+  bool is_open = csn_box_lock_folder(b, &err) == 0, is_here = is_open && fetch_workspace(b);
+  save_workspace(b, is_here);
   if (is_open)
-    end_box(r, !is_here ? NULL : is_worth_keeping(r) ? "/claims" : "");
+    end_box(b, !is_here ? NULL : is_worth_keeping(b) ? "/claims" : "");
   else
-    csn_logf(r->rt->log, CSN_LOG_WARN, "%s", err.msg);
-  pthread_mutex_unlock(&r->box.lock);
+    csn_logf(b->run->rt->log, CSN_LOG_WARN, "%s", err.msg);
+  pthread_mutex_unlock(&b->lock);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * box.h - the sandbox of a run, as the driver uses it: its folder, its
- * workspace, its processes.  A run has one box and makes it when it needs it.
+ * box.h - a sandbox of a run, as the driver uses it: its folder, its workspace,
+ * its processes.  The run makes it when it begins; a child uses its parent's.
  */
 #ifndef CSN_RUN_BOX_H
 #define CSN_RUN_BOX_H
@@ -23,9 +23,11 @@ struct csn_box_saved {
   bool is_frozen; /* layers, else a snapshot */
 };
 
-/* The run's sandbox, see box.c. */
+/* A sandbox of a run, see box.c. */
 struct csn_box {
-  pthread_mutex_t lock; /* guards sb and shell while one is being opened */
+  csn_run *run;           /* that owns it */
+  const csn_agent *agent; /* whose sections say what it is */
+  pthread_mutex_t lock;   /* guards sb and shell while one is being opened */
   csn_sandbox *sb;
   csn_shell *shell;
   /* Those that died under the run; calls may still use them. */
@@ -41,7 +43,9 @@ struct csn_box {
   int layers_fd;                        /* where those are kept; -1: it has none */
   int users;                            /* calls that are at work in it */
   int64_t opened_ns;                    /* when sb was */
-  csn_digest from;                      /* the tree of opts.from */
+  const char *from;                     /* the snapshot that it begins with; or NULL */
+  csn_digest from_tree;                 /* that one's */
+  struct csn_box_network *network;      /* NULL: none, or not needed yet */
   struct csn_box_saved saved[CSN_BOX_SAVED_KEPT];
   size_t n_saved;
   int64_t walk_ns, walked_ns; /* how long the last checkpoint without layers took, when it ended */
@@ -49,31 +53,33 @@ struct csn_box {
   unsigned n_lost;            /* how often that happened here */
 };
 
-void csn_box_init(struct csn_box *b);
+void csn_box_init(struct csn_box *b, csn_run *r);
+/* Name of its folder in sandboxes/. */
+const char *csn_box_id(const struct csn_box *b);
 /* Makes folder and workspace anew, applies the manifest, opens the sandbox.
  * What could not be made whole is removed again. */
-int csn_box_make(csn_run *r, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MUST;
+int csn_box_make(struct csn_box *b, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MUST;
 /* What the new workspace tells the model (workspace_look.h); nothing when it tells
  * nothing.  *untrusted: why that is not to be trusted, or NULL. */
-int csn_box_context(csn_run *r, csn_scope *sc, csn_buf *context, const char **untrusted,
+int csn_box_context(struct csn_box *b, csn_scope *sc, csn_buf *context, const char **untrusted,
                     csn_err *err) CSN_MUST;
-/* Whose box a run uses: a child its parent's. */
+/* Whose boxes a run uses: a child its parent's. */
 csn_run *csn_box_owner(csn_run *r);
 /* The open sandbox and its shell, opened over the kept workspace if need be. */
-int csn_box_need(csn_run *r, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
+int csn_box_need(struct csn_box *b, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
 /* A call works in it from now on, or has ended. */
-void csn_box_enter(csn_run *r);
-void csn_box_leave(csn_run *r);
+void csn_box_enter(struct csn_box *b);
+void csn_box_leave(struct csn_box *b);
 /* A descriptor of the box's folder, the caller's: it may be another one any time. */
-int csn_box_folder_of(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_folder_of(struct csn_box *b, csn_err *err) CSN_MUST;
 /* It could not begin a command: whoever needs one next opens another. */
-void csn_box_suspect(csn_run *r, const csn_sandbox *sb);
+void csn_box_suspect(struct csn_box *b, const csn_sandbox *sb);
 /* Collects the declared outputs; report: a JSON list. */
-int csn_box_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
+int csn_box_collect(struct csn_box *b, csn_buf *report, csn_err *err) CSN_MUST;
 /* Ends every process; removes the folder unless it is worth keeping. */
-void csn_box_close(csn_run *r, bool is_over);
+void csn_box_close(struct csn_box *b, bool is_over);
 /* What a process that died after the end of the run could not remove. */
-void csn_box_sweep(csn_run *r);
+void csn_box_sweep(struct csn_box *b);
 /* Descriptor of the state folder's sandboxes/ID, for diff and apply. */
 int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
 /* The same: sandboxes/ID has a workspace, of whichever form. */
@@ -81,11 +87,11 @@ bool csn_box_has_workspace(int folder);
 /* Of a run that is not at work: makes workspace/ of layers, and base/ of what it
  * began with.  CSN_E_CONFLICT while it is at work. */
 int csn_box_lay_out(int state_fd, const char *id, csn_scope *sc, csn_err *err) CSN_MUST;
-/* Appends what the run's model is to hear of a loss of the sandbox, if anything;
+/* Appends what the model of r is to hear of a loss of the sandbox, if anything;
  * told: once that is in the journal. */
-void csn_box_news(csn_run *r, csn_buf *out);
-void csn_box_news_told(csn_run *r);
+void csn_box_news(const csn_run *r, struct csn_box *b, csn_buf *out);
+void csn_box_news_told(csn_run *r, struct csn_box *b);
 /* Box locked, its folder open: moves the workspace of the run opts.after into it. */
-int csn_box_take_over(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_take_over(struct csn_box *b, csn_err *err) CSN_MUST;
 
 #endif

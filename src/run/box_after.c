@@ -23,9 +23,9 @@ move(int from, int to, const char *name, csn_err *err)
 }
 
 static int
-move_all(csn_run *r, int from, csn_err *err)
+move_all(struct csn_box *b, int from, csn_err *err)
 {
-  int to = r->box.folder_fd;
+  int to = b->folder_fd;
   csn_auto(csn_closep) int lock = csn_open_beneath(from, "lock", O_RDWR, 0, err);
   if (lock < 0)
     return lock;
@@ -41,17 +41,17 @@ move_all(csn_run *r, int from, csn_err *err)
 }
 
 int
-csn_box_take_over(csn_run *r, csn_err *err)
+csn_box_take_over(struct csn_box *b, csn_err *err)
 {
-  const char *after = r->opts.after;
-  if (csn_box_has_workspace(r->box.folder_fd))
+  const char *after = b->run->opts.after;
+  if (csn_box_has_workspace(b->folder_fd))
     return 0; /* in an earlier life of this run */
   csn_journal *j = NULL;
-  int rc = csn_journal_open(r->rt->store, csn_cstr(after), true, &j, err);
+  int rc = csn_journal_open(b->run->rt->store, csn_cstr(after), true, &j, err);
   if (rc < 0)
     return csn_wrap(err, rc, "the workspace of run %s", after);
-  csn_auto(csn_closep) int from = csn_box_folder(r->rt, csn_journal_id(j), err);
-  rc = from < 0 ? from : move_all(r, from, err);
+  csn_auto(csn_closep) int from = csn_box_folder(b->run->rt, csn_journal_id(j), err);
+  rc = from < 0 ? from : move_all(b, from, err);
   if (rc == 0)
     rc = csn_fail(err, CSN_E_NOT_FOUND, "nothing is left of it: it was removed, or moved on");
   csn_journal_close(j);

@@ -22,36 +22,35 @@
 enum { PLAIN_MS = 600000, WALK_SHARE = 50, TOLD_MAX = 1 << 16 };
 
 int64_t
-csn_box_checkpoint_ms(const csn_run *r)
+csn_box_checkpoint_ms(const struct csn_box *b)
 {
-  const struct csn_agent_sandbox *s = &r->agent->sandbox;
-  if (!r->agent->has_sandbox || r->box_run || r->agent->run_parent ||
+  const struct csn_agent_sandbox *s = &b->agent->sandbox;
+  if (!b->agent->has_sandbox || b->run->box_run || b->agent->run_parent ||
       s->checkpoint_ms == CSN_CHECKPOINT_NEVER)
     return -1;
   if (s->checkpoint_ms > 0)
     return s->checkpoint_ms;
-  bool is_cheap = r->opts.from && strcmp(s->backend, "jail") == 0 && !s->level;
+  bool is_cheap = b->from && strcmp(s->backend, "jail") == 0 && !s->level;
   return s->checkpoint_ms == CSN_CHECKPOINT_EACH || is_cheap ? 0 : PLAIN_MS;
 }
 
 static void
-name_of(const csn_run *r, int64_t seq, char name[CSN_BOX_SAVED_NAME])
+name_of(const struct csn_box *b, int64_t seq, char name[CSN_BOX_SAVED_NAME])
 {
-  snprintf(name, CSN_BOX_SAVED_NAME, "%s.%lld", csn_journal_id(r->journal), (long long)seq);
+  snprintf(name, CSN_BOX_SAVED_NAME, "%s.%lld", csn_box_id(b), (long long)seq);
 }
 
 void
-csn_box_base_name(const csn_run *r, char name[CSN_BOX_SAVED_NAME])
+csn_box_base_name(const struct csn_box *b, char name[CSN_BOX_SAVED_NAME])
 {
-  snprintf(name, CSN_BOX_SAVED_NAME, "%s.base", csn_journal_id(r->journal));
+  snprintf(name, CSN_BOX_SAVED_NAME, "%s.base", csn_box_id(b));
 }
 
 /* ---- those that are kept ---- */
 
 void
-csn_box_saw(csn_run *r, const csn_json *data)
+csn_box_saw(struct csn_box *b, const csn_json *data)
 {
-  struct csn_box *b = &r->box;
   csn_str name = csn_json_str(data, "snapshot", CSN_STR(""));
   if (!name.n || name.n >= CSN_BOX_SAVED_NAME)
     return;
@@ -67,25 +66,24 @@ csn_box_saw(csn_run *r, const csn_json *data)
 
 /* Room for one more: the others' records are committed. */
 static void
-drop_oldest(csn_run *r)
+drop_oldest(struct csn_box *b)
 {
-  struct csn_box *b = &r->box;
   if (b->n_saved < CSN_BOX_SAVED_KEPT)
     return;
-  csn_frozen_drop(r->rt->state_fd, b->saved[0].name);
+  csn_frozen_drop(b->run->rt->state_fd, b->saved[0].name);
   if (!b->saved[0].is_frozen)
-    csn_frozen_drop_snapshot(r->rt->state_fd, b->saved[0].name);
+    csn_frozen_drop_snapshot(b->run->rt->state_fd, b->saved[0].name);
   memmove(&b->saved[0], &b->saved[1], sizeof b->saved[0] * (CSN_BOX_SAVED_KEPT - 1));
   b->n_saved--;
 }
 
 void
-csn_box_drop_saved(csn_run *r)
+csn_box_drop_saved(struct csn_box *b)
 {
-  if (r->state.cfg.checkpoint_ms < 0)
+  if (b->run->state.cfg.checkpoint_ms < 0)
     return;
-  csn_frozen_drop_of(r->rt->state_fd, csn_journal_id(r->journal));
-  r->box.n_saved = 0;
+  csn_frozen_drop_of(b->run->rt->state_fd, csn_box_id(b));
+  b->n_saved = 0;
 }
 
 /* ---- making one ---- */
@@ -93,9 +91,8 @@ csn_box_drop_saved(csn_run *r)
 /* Nothing is lost by a freeze: no process, no file elsewhere, no open port, no
  * time that the sandbox has used up. */
 static bool
-can_be_frozen(csn_run *r, csn_scope *sc)
+can_be_frozen(struct csn_box *b, csn_scope *sc)
 {
-  struct csn_box *b = &r->box;
   bool has_more = true;
   return b->sb->stack && !b->sb->stack->is_copied && !b->n_forwards && !b->n_dead &&
          b->sb->held.value[CSN_LIMIT_WALL] == CSN_UNLIMITED &&
@@ -104,18 +101,19 @@ can_be_frozen(csn_run *r, csn_scope *sc)
 
 /* Of a sandbox that nobody has opened again since it was frozen or lost. */
 static int
-freeze_closed(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+freeze_closed(struct csn_box *b, csn_scope *sc, const char *name, csn_err *err)
 {
   csn_auto(csn_stack_freep) csn_stack *stack = NULL;
-  csn_auto(csn_closep) int store = csn_frozen_layers_open(r->rt->state_fd, err);
+  csn_auto(csn_closep) int store = csn_frozen_layers_open(b->run->rt->state_fd, err);
   csn_auto(csn_closep) int dir =
-      store < 0 ? store : csn_box_open_folder(r->box.folder_fd, "stack", err);
+      store < 0 ? store : csn_box_open_folder(b->folder_fd, "stack", err);
   const csn_layers l = {.store_fd = store};
   int rc = dir < 0 ? dir : csn_stack_open(&stack, sc, dir, &l, err);
   if (rc == 0)
     rc = csn_stack_freeze(stack, err);
-  return rc < 0 ? rc
-                : csn_frozen_put(r->rt->state_fd, name, (const char *const *)stack->names, err);
+  return rc < 0
+             ? rc
+             : csn_frozen_put(b->run->rt->state_fd, name, (const char *const *)stack->names, err);
 }
 
 enum { IS_PLAIN = 1, IS_SAME = 2 };
@@ -130,29 +128,28 @@ is_same(const struct csn_box *b)
 
 /* IS_PLAIN: it is not of layers, or something would be lost. */
 static int
-freeze(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+freeze(struct csn_box *b, csn_scope *sc, const char *name, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   const char *const *names;
-  if (csn_box_is_remote(r))
+  if (csn_box_is_remote(b))
     return IS_PLAIN;
   if (!b->sb) {
     csn_auto(csn_closep) int stack = csn_box_open_folder(b->folder_fd, "stack", NULL);
-    return stack < 0 ? IS_PLAIN : freeze_closed(r, sc, name, err);
+    return stack < 0 ? IS_PLAIN : freeze_closed(b, sc, name, err);
   }
-  if (!can_be_frozen(r, sc))
+  if (!can_be_frozen(b, sc))
     return IS_PLAIN;
   csn_shell_free(csn_steal(b->shell));
   int rc = csn_sandbox_freeze(b->sb, sc, &names, err);
   if (rc == 0)
-    rc = csn_frozen_put(r->rt->state_fd, name, names, err);
+    rc = csn_frozen_put(b->run->rt->state_fd, name, names, err);
   csn_sandbox_close(csn_steal(b->sb));
-  csn_box_network_settle(r);
+  csn_box_network_settle(b);
   return rc;
 }
 
 static int
-save_folder(csn_run *r, csn_scope *sc, const char *name, int folder, bool is_workspace,
+save_folder(struct csn_box *b, csn_scope *sc, const char *name, int folder, bool is_workspace,
             csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
@@ -160,9 +157,9 @@ save_folder(csn_run *r, csn_scope *sc, const char *name, int folder, bool is_wor
   csn_auto(csn_buf_finip) csn_buf told = CSN_BUF(TOLD_MAX);
   csn_snapshot_saving how = {.name = name, .told = &told};
   csn_snapshot out;
-  if (is_workspace && r->agent->manifest)
-    how.omit = csn_manifest_ephemeral(r->agent->manifest, a);
-  int rc = csn_snapshots_open(&s, r->rt->state_fd, err);
+  if (is_workspace && b->agent->manifest)
+    how.omit = csn_manifest_ephemeral(b->agent->manifest, a);
+  int rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
   if (rc == 0)
     rc = csn_snapshot_save(s, sc, &how, folder, &out, err);
   return rc == CSN_E_EXISTS ? 0 : rc;
@@ -170,10 +167,9 @@ save_folder(csn_run *r, csn_scope *sc, const char *name, int folder, bool is_wor
 
 /* Of a workspace that is elsewhere: through a folder here. */
 static int
-save_remote(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+save_remote(struct csn_box *b, csn_scope *sc, const char *name, csn_err *err)
 {
-  struct csn_box *b = &r->box;
-  int rc = b->sb ? 0 : csn_box_open_machine(r, sc, err);
+  int rc = b->sb ? 0 : csn_box_open_machine(b, sc, err);
   if (rc == 0)
     rc = csn_jail_remove(b->folder_fd, "saving", err);
   if (rc == 0)
@@ -183,28 +179,27 @@ save_remote(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
   csn_auto(csn_closep) int folder = csn_box_open_folder(b->folder_fd, "saving", err);
   rc = folder < 0 ? folder : csn_stage_pull(sc, b->sb, folder, err);
   if (rc == 0)
-    rc = save_folder(r, sc, name, folder, true, err);
+    rc = save_folder(b, sc, name, folder, true, err);
   (void)!csn_jail_remove(b->folder_fd, "saving", NULL);
   return rc;
 }
 
 /* By looking at all files; 1: it is too early for that. */
 static int
-walk(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
+walk(struct csn_box *b, csn_scope *sc, const char *name, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   int64_t now = csn_now_ns();
-  bool is_asked = r->agent->sandbox.checkpoint_ms == CSN_CHECKPOINT_EACH;
+  bool is_asked = b->agent->sandbox.checkpoint_ms == CSN_CHECKPOINT_EACH;
   if (!is_asked && b->walked_ns && now - b->walked_ns < b->walk_ns * WALK_SHARE)
     return 1;
-  bool is_remote = csn_box_is_remote(r);
+  bool is_remote = csn_box_is_remote(b);
   csn_auto(csn_closep) int own =
       b->sb || is_remote ? -1 : csn_box_open_folder(b->folder_fd, "workspace", err);
   int folder = b->sb ? b->sb->workspace_fd : own;
   if (folder < 0 && !is_remote)
     return b->sb ? 1 : folder;
-  csn_frozen_drop_snapshot(r->rt->state_fd, name); /* that an earlier life did not record */
-  int rc = is_remote ? save_remote(r, sc, name, err) : save_folder(r, sc, name, folder, true, err);
+  csn_frozen_drop_snapshot(b->run->rt->state_fd, name); /* that an earlier life did not record */
+  int rc = is_remote ? save_remote(b, sc, name, err) : save_folder(b, sc, name, folder, true, err);
   b->walked_ns = csn_now_ns();
   b->walk_ns = b->walked_ns - now;
   return rc;
@@ -212,43 +207,43 @@ walk(csn_run *r, csn_scope *sc, const char *name, csn_err *err)
 
 /* Once: what diff and apply compare with is as mortal as the workspace. */
 static int
-save_base(csn_run *r, csn_scope *sc, csn_err *err)
+save_base(struct csn_box *b, csn_scope *sc, csn_err *err)
 {
   char name[CSN_BOX_SAVED_NAME];
-  csn_auto(csn_closep) int base = csn_box_open_folder(r->box.folder_fd, "base", NULL);
-  if (r->box.n_saved || base < 0)
+  csn_auto(csn_closep) int base = csn_box_open_folder(b->folder_fd, "base", NULL);
+  if (b->n_saved || base < 0)
     return 0;
-  csn_box_base_name(r, name);
-  return save_folder(r, sc, name, base, false, err);
+  csn_box_base_name(b, name);
+  return save_folder(b, sc, name, base, false, err);
 }
 
 static int
-checkpoint(csn_run *r, const char *name, bool *is_frozen, csn_err *err)
+checkpoint(struct csn_box *b, const char *name, bool *is_frozen, csn_err *err)
 {
-  int rc = csn_box_lock_folder(r, err);
-  if (rc == 0 && !csn_box_is_there(r->box.folder_fd))
+  int rc = csn_box_lock_folder(b, err);
+  if (rc == 0 && !csn_box_is_there(b->folder_fd))
     rc = csn_fail(err, CSN_E_NOT_FOUND, "the workspace is gone");
   if (rc == 0)
-    rc = save_base(r, &r->scope, err);
-  if (rc == 0 && is_same(&r->box))
+    rc = save_base(b, &b->run->scope, err);
+  if (rc == 0 && is_same(b))
     return IS_SAME;
-  drop_oldest(r);
+  drop_oldest(b);
   if (rc == 0)
-    rc = freeze(r, &r->scope, name, err);
+    rc = freeze(b, &b->run->scope, name, err);
   *is_frozen = rc == 0;
-  return rc == IS_PLAIN ? walk(r, &r->scope, name, err) : rc;
+  return rc == IS_PLAIN ? walk(b, &b->run->scope, name, err) : rc;
 }
 
 int
-csn_box_checkpoint(csn_run *r, int64_t seq, csn_jw *w, csn_err *err)
+csn_box_checkpoint(struct csn_box *b, int64_t seq, csn_jw *w, csn_err *err)
 {
   char name[CSN_BOX_SAVED_NAME];
   bool is_frozen = false;
   csn_err why = {0};
-  name_of(r, seq, name);
-  pthread_mutex_lock(&r->box.lock);
-  int rc = checkpoint(r, name, &is_frozen, &why);
-  pthread_mutex_unlock(&r->box.lock);
+  name_of(b, seq, name);
+  pthread_mutex_lock(&b->lock);
+  int rc = checkpoint(b, name, &is_frozen, &why);
+  pthread_mutex_unlock(&b->lock);
   if (rc == CSN_E_CANCELLED) {
     if (err)
       *err = why;
@@ -266,6 +261,6 @@ csn_box_checkpoint(csn_run *r, int64_t seq, csn_jw *w, csn_err *err)
     csn_jw_bool(w, true);
   }
   if (rc < 0)
-    csn_logf(r->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", name, why.msg);
+    csn_logf(b->run->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", name, why.msg);
   return 0;
 }

@@ -14,27 +14,27 @@
 enum { LOOK_MAX_BYTES = 64 << 20 };
 
 static int
-stage(csn_run *r, csn_scope *sc, csn_stage **out, csn_err *err)
+stage(struct csn_box *b, csn_scope *sc, csn_stage **out, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  const char *const *paths = csn_workspace_paths(r->agent, a);
-  return csn_stage_open(out, sc, r->box.sb, r->box.folder_fd, "looked-at", paths, LOOK_MAX_BYTES,
-                        err);
+  const char *const *paths = csn_workspace_paths(b->agent, a);
+  return csn_stage_open(out, sc, b->sb, b->folder_fd, "looked-at", paths, LOOK_MAX_BYTES, err);
 }
 
 int
-csn_box_context(csn_run *r, csn_scope *sc, csn_buf *context, const char **untrusted, csn_err *err)
+csn_box_context(struct csn_box *b, csn_scope *sc, csn_buf *context, const char **untrusted,
+                csn_err *err)
 {
-  const csn_agent *a = r->agent;
+  const csn_agent *a = b->agent;
   csn_auto(csn_stage_freep) csn_stage *seen = NULL;
-  struct csn_skill_places p = {.workspace_fd = r->box.sb->workspace_fd,
-                               .cache_fd = r->box.folder_fd,
-                               .root = r->box.sb->root,
+  struct csn_skill_places p = {.workspace_fd = b->sb->workspace_fd,
+                               .cache_fd = b->folder_fd,
+                               .root = b->sb->root,
                                .folder = a->folder,
                                .cwd = a->sandbox.cwd};
   int rc = 0;
   if (p.workspace_fd < 0 && csn_workspace_is_told(a)) {
-    rc = stage(r, sc, &seen, err);
+    rc = stage(b, sc, &seen, err);
     p.workspace_fd = rc < 0 ? -1 : csn_stage_fd(seen);
   } else if (p.cwd && p.workspace_fd >= 0) {
     csn_auto(csn_closep) int cwd =

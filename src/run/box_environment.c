@@ -25,10 +25,10 @@ on_step(void *user, const char *step, const csn_str *text)
 }
 
 int
-csn_box_rootfs(csn_run *r, csn_scope *sc, csn_arena *a, const char **word, csn_err *err)
+csn_box_rootfs(struct csn_box *b, csn_scope *sc, csn_arena *a, const char **word, csn_err *err)
 {
-  const csn_agent *agent = r->agent;
-  const csn_environment_progress progress = {on_step, r};
+  const csn_agent *agent = b->agent;
+  const csn_environment_progress progress = {on_step, b->run};
   csn_auto(csn_environment_freep) csn_environment *e = NULL;
   csn_environment_built built;
   *word = agent->sandbox.rootfs;
@@ -36,7 +36,7 @@ csn_box_rootfs(csn_run *r, csn_scope *sc, csn_arena *a, const char **word, csn_e
     return 0;
   int rc = csn_environment_read(&e, agent->environment, agent->folder, false, err);
   if (rc == 0)
-    rc = csn_environment_build(e, sc, r->opts.listener ? &progress : NULL, &built, err);
+    rc = csn_environment_build(e, sc, b->run->opts.listener ? &progress : NULL, &built, err);
   if (rc < 0)
     return rc;
   *word = csn_arena_dup(a, csn_cstr(built.image)).p;

@@ -30,15 +30,14 @@ is_removed(int fd)
 
 /* It was made, and is not there any more. */
 static bool
-is_lost(csn_run *r)
+is_lost(struct csn_box *b)
 {
-  struct csn_box *b = &r->box;
   if (is_removed(b->folder_fd) || is_removed(b->workspace_fd))
     return true;
   if (b->sb)
     return false;
   csn_auto(csn_closep) int own =
-      b->folder_fd < 0 ? csn_box_folder(r->rt, csn_journal_id(r->journal), NULL) : -1;
+      b->folder_fd < 0 ? csn_box_folder(b->run->rt, csn_box_id(b), NULL) : -1;
   int folder = b->folder_fd < 0 ? own : b->folder_fd;
   return folder < 0 || !csn_box_is_there(folder);
 }
@@ -61,14 +60,14 @@ add_call(csn_buf *out, const csn_json *call, bool is_custom)
 
 /* The calls of this run after the record `seq`, the newest ones of many. */
 static void
-add_calls(const csn_run *r, int64_t seq, csn_buf *out)
+add_calls(const struct csn_box *b, int64_t seq, csn_buf *out)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   const csn_json *calls[CALLS_TOLD];
   size_t n = 0;
-  for (size_t i = 0; i < r->n_items; i++) {
+  for (size_t i = 0; i < b->run->n_items; i++) {
     const csn_json *item;
-    if (r->items[i].seq <= seq || csn_json_parse(a, r->items[i].raw, &item, NULL) < 0)
+    if (b->run->items[i].seq <= seq || csn_json_parse(a, b->run->items[i].raw, &item, NULL) < 0)
       continue;
     csn_str type = csn_json_str(item, "type", CSN_STR(""));
     if (csn_str_eq(type, CSN_STR("function_call")) || csn_str_eq(type, CSN_STR("custom_tool_call")))
@@ -90,62 +89,60 @@ add_calls(const csn_run *r, int64_t seq, csn_buf *out)
 }
 
 static void
-write_news(const csn_run *r, const struct csn_box_saved *from, csn_buf *out)
+write_news(const struct csn_box *b, const struct csn_box_saved *from, csn_buf *out)
 {
   csn_buf_addz(out, "[The sandbox was lost with its workspace, and another took its place. ");
   if (from)
     csn_buf_addz(out, "Its files are those of a checkpoint that was made before. ");
-  else if (r->opts.from)
+  else if (b->from)
     csn_buf_addz(out, "Its files are those of the snapshot that the work began with. ");
   else
     csn_buf_addz(out, "Its files are those that the work began with. ");
   csn_buf_addz(out, "Processes and files outside of the workspace are gone.\n");
-  add_calls(r, from ? from->seq : -1, out);
+  add_calls(b, from ? from->seq : -1, out);
   csn_buf_addz(out, "Look at the state before you go on.]");
 }
 
 int
-csn_box_write_news(csn_run *r, csn_str text, csn_err *err)
+csn_box_write_news(struct csn_box *b, csn_str text, csn_err *err)
 {
-  return csn_file_write(r->box.folder_fd, "lost", text, 0600, false, err);
+  return csn_file_write(b->folder_fd, "lost", text, 0600, false, err);
 }
 
 void
-csn_box_take_news(csn_run *r, csn_str text)
+csn_box_take_news(struct csn_box *b, csn_str text)
 {
-  free(r->box.news);
-  r->box.news = csn_dupz(text);
-  r->box.n_lost++;
+  free(b->news);
+  b->news = csn_dupz(text);
+  b->n_lost++;
 }
 
 /* What an earlier life of the run did not come to tell. */
 static void
-read_news(csn_run *r)
+read_news(struct csn_box *b)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(NEWS_MAX);
-  if (!r->box.news && csn_file_read(r->box.folder_fd, "lost", &text, NULL) == 0 && text.n)
-    csn_box_take_news(r, csn_buf_str(&text));
+  if (!b->news && csn_file_read(b->folder_fd, "lost", &text, NULL) == 0 && text.n)
+    csn_box_take_news(b, csn_buf_str(&text));
 }
 
 void
-csn_box_news(csn_run *r, csn_buf *out)
+csn_box_news(const csn_run *r, struct csn_box *b, csn_buf *out)
 {
-  csn_run *owner = csn_box_owner(r);
-  pthread_mutex_lock(&owner->box.lock);
-  if (r->n_news < owner->box.n_lost && owner->box.news)
-    csn_buf_addz(out, owner->box.news);
-  pthread_mutex_unlock(&owner->box.lock);
+  pthread_mutex_lock(&b->lock);
+  if (r->n_news < b->n_lost && b->news)
+    csn_buf_addz(out, b->news);
+  pthread_mutex_unlock(&b->lock);
 }
 
 void
-csn_box_news_told(csn_run *r)
+csn_box_news_told(csn_run *r, struct csn_box *b)
 {
-  csn_run *owner = csn_box_owner(r);
-  pthread_mutex_lock(&owner->box.lock);
-  r->n_news = owner->box.n_lost;
-  if (r == owner && owner->box.folder_fd >= 0)
-    (void)!unlinkat(owner->box.folder_fd, "lost", 0);
-  pthread_mutex_unlock(&owner->box.lock);
+  pthread_mutex_lock(&b->lock);
+  r->n_news = b->n_lost;
+  if (r == b->run && b->folder_fd >= 0)
+    (void)!unlinkat(b->folder_fd, "lost", 0);
+  pthread_mutex_unlock(&b->lock);
 }
 
 /* ---- going on ---- */
@@ -153,9 +150,10 @@ csn_box_news_told(csn_run *r)
 /* Nothing tells any more which of the calls under way had begun: none is made
  * again. */
 static int
-claim_pending(const csn_run *r, const csn_run *owner, csn_err *err) /* NOLINT(misc-no-recursion) */
+claim_pending(const struct csn_box *b, const csn_run *r,
+              csn_err *err) /* NOLINT(misc-no-recursion) */
 {
-  int folder = owner->box.folder_fd;
+  int folder = b->folder_fd;
   char name[CSN_CLAIM_NAME];
   int rc = csn_mkdirs(folder, "claims", 0700, err);
   for (size_t i = 0; rc == 0 && i < r->state.n_pending; i++) {
@@ -166,54 +164,53 @@ claim_pending(const csn_run *r, const csn_run *owner, csn_err *err) /* NOLINT(mi
     rc = csn_file_write(folder, name, CSN_STR("1"), 0600, false, err);
   }
   for (csn_run *k = csn_child_next(r, NULL); rc == 0 && k; k = csn_child_next(r, k))
-    rc = claim_pending(k, owner, err);
+    rc = claim_pending(b, k, err);
   return rc;
 }
 
 static int
-begin_anew(csn_run *r, const struct csn_box_saved *from, csn_err *err)
+begin_anew(struct csn_box *b, const struct csn_box_saved *from, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf news = CSN_BUF(NEWS_MAX);
-  int rc = csn_box_lock_folder(r, err);
+  int rc = csn_box_lock_folder(b, err);
   if (rc < 0)
     return rc;
-  write_news(r, from, &news);
+  write_news(b, from, &news);
   /* Its own mark first: what is there from now on is not whole. */
-  rc = csn_file_write(r->box.folder_fd, "making", CSN_STR(""), 0600, false, err);
+  rc = csn_file_write(b->folder_fd, "making", CSN_STR(""), 0600, false, err);
   if (rc == 0)
-    rc = csn_box_write_news(r, csn_buf_str(&news), err);
+    rc = csn_box_write_news(b, csn_buf_str(&news), err);
   if (rc == 0)
-    rc = claim_pending(r, r, err);
+    rc = claim_pending(b, b->run, err);
   if (rc == 0)
-    rc = csn_box_begin(r, &r->scope, from, err);
+    rc = csn_box_begin(b, &b->run->scope, from, err);
   if (rc == 0)
-    csn_box_take_news(r, csn_buf_str(&news));
+    csn_box_take_news(b, csn_buf_str(&news));
   return rc;
 }
 
 /* From the newest checkpoint that can be used. */
 static int
-restore(csn_run *r, const struct csn_box_saved **used, csn_err *err)
+restore(struct csn_box *b, const struct csn_box_saved **used, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   csn_err why;
   for (size_t i = b->n_saved; i > 0; i--) {
     *used = &b->saved[i - 1];
-    int rc = csn_box_abandon(r, &why);
+    int rc = csn_box_abandon(b, &why);
     if (rc == 0)
-      rc = begin_anew(r, *used, &why);
+      rc = begin_anew(b, *used, &why);
     if (rc == 0)
       return 0;
-    csn_logf(r->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", (*used)->name, why.msg);
+    csn_logf(b->run->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", (*used)->name, why.msg);
     if (rc == CSN_E_CANCELLED || rc == CSN_E_CONFLICT)
       return csn_fail(err, (enum csn_code)rc, "%s", why.msg);
   }
   *used = NULL;
-  int rc = csn_box_abandon(r, err);
+  int rc = csn_box_abandon(b, err);
   if (rc == 0)
-    rc = begin_anew(r, NULL, err);
+    rc = begin_anew(b, NULL, err);
   if (rc < 0)
-    (void)!csn_box_abandon(r, NULL);
+    (void)!csn_box_abandon(b, NULL);
   return csn_wrap(err, rc, "the workspace was lost and cannot be made anew");
 }
 
@@ -221,16 +218,16 @@ restore(csn_run *r, const struct csn_box_saved **used, csn_err *err)
 
 /* items: the model hears of it by a message. */
 static void
-deliver_loss(csn_run *r, const struct csn_box_saved *from, bool with_items)
+deliver_loss(struct csn_box *b, const struct csn_box_saved *from, bool with_items)
 {
-  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(4 * NEWS_MAX);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 * NEWS_MAX);
   csn_jw w;
-  csn_jw_init(&w, &b);
+  csn_jw_init(&w, &text);
   csn_jw_obj(&w);
   csn_jw_key(&w, "restored");
   csn_jw_obj(&w);
   csn_jw_key(&w, "backend");
-  csn_jw_strz(&w, r->agent->sandbox.backend);
+  csn_jw_strz(&w, b->agent->sandbox.backend);
   if (from) {
     csn_jw_key(&w, "snapshot");
     csn_jw_strz(&w, from->name);
@@ -241,69 +238,69 @@ deliver_loss(csn_run *r, const struct csn_box_saved *from, bool with_items)
   if (with_items) {
     csn_jw_key(&w, "items");
     csn_jw_arr(&w);
-    csn_item_user(&w, csn_cstr(r->box.news));
+    csn_item_user(&w, csn_cstr(b->news));
     csn_jw_end(&w);
   }
   csn_jw_end(&w);
-  csn_run_deliver(r, CSN_EV_SANDBOX_LOST, csn_buf_str(&b), false);
+  csn_run_deliver(b->run, CSN_EV_SANDBOX_LOST, csn_buf_str(&text), false);
 }
 
 int
-csn_box_open_again(csn_run *r, csn_err *err)
+csn_box_open_again(struct csn_box *b, csn_err *err)
 {
   const struct csn_box_saved *from;
-  if (is_lost(r)) {
-    int rc = restore(r, &from, err);
+  if (is_lost(b)) {
+    int rc = restore(b, &from, err);
     if (rc == 0)
-      deliver_loss(r, from, false);
+      deliver_loss(b, from, false);
     return rc;
   }
   csn_err why;
-  csn_box_move_in_time(r);
-  bool is_elsewhere = csn_box_remote_is_there(r);
-  int rc = r->box.sb ? 0 : csn_box_open_machine(r, &r->scope, &why);
+  csn_box_move_in_time(b);
+  bool is_elsewhere = csn_box_remote_is_there(b);
+  int rc = b->sb ? 0 : csn_box_open_machine(b, &b->run->scope, &why);
   if (rc == CSN_E_NOT_FOUND && is_elsewhere) { /* its provider has it no more */
-    rc = restore(r, &from, err);
+    rc = restore(b, &from, err);
     if (rc == 0)
-      deliver_loss(r, from, false);
+      deliver_loss(b, from, false);
     return rc;
   }
-  if (rc == 0 && !is_elsewhere && csn_box_is_remote(r)) /* it was cut off while it moved */
-    rc = csn_box_remote_send(r, &r->scope, &why);
+  if (rc == 0 && !is_elsewhere && csn_box_is_remote(b)) /* it was cut off while it moved */
+    rc = csn_box_remote_send(b, &b->run->scope, &why);
   if (rc == 0)
-    read_news(r);
+    read_news(b);
   return rc < 0 ? csn_fail(err, (enum csn_code)rc, "%s", why.msg) : 0;
 }
 
 /* A message would come between a call and its result. */
 static bool
-has_calls(const csn_run *r)
+has_calls(const struct csn_box *b)
 {
-  for (size_t i = 0; i < r->state.n_pending; i++)
-    if (r->state.pending[i].call_id)
+  for (size_t i = 0; i < b->run->state.n_pending; i++)
+    if (b->run->state.pending[i].call_id)
       return true;
-  return r->state.phase == CSN_PHASE_TOOLS;
+  return b->run->state.phase == CSN_PHASE_TOOLS;
 }
 
 int
-csn_box_look(csn_run *r, csn_err *err)
+csn_box_look(struct csn_box *b, csn_err *err)
 {
   const struct csn_box_saved *from = NULL;
-  bool is_quiet = !has_calls(r);
+  bool is_quiet = !has_calls(b);
   int rc = 0;
-  if (!r->state.sandbox_open || r->box_run || r->state.phase == CSN_PHASE_SETUP ||
-      r->state.phase == CSN_PHASE_CLOSING)
+  if (!b->run->state.sandbox_open || b->run->box_run || b->run->state.phase == CSN_PHASE_SETUP ||
+      b->run->state.phase == CSN_PHASE_CLOSING)
     return 0;
-  pthread_mutex_lock(&r->box.lock);
-  bool was_lost = is_lost(r);
+  pthread_mutex_lock(&b->lock);
+  bool was_lost = is_lost(b);
   if (was_lost)
-    rc = restore(r, &from, err);
-  else if ((rc = csn_box_lock_folder(r, err)) == 0)
-    read_news(r);
-  pthread_mutex_unlock(&r->box.lock);
-  if (rc == 0 && (was_lost || (r->box.news && is_quiet)))
-    deliver_loss(r, from, is_quiet);
-  if (rc == 0 && r->box.news && is_quiet)
-    csn_box_news_told(r);
+    rc = restore(b, &from, err);
+  else if ((rc = csn_box_lock_folder(b, err)) == 0)
+    read_news(b);
+  pthread_mutex_unlock(&b->lock);
+  if (rc == 0 && (was_lost || (b->news && is_quiet)))
+    deliver_loss(b, from, is_quiet);
+  if (rc == 0 && b->news && is_quiet)
+    csn_box_news_told(b->run, b);
   return rc;
 }

@@ -9,13 +9,13 @@
 /* Box locked, its sandbox and workspace open, the agent with a manifest: makes
  * the entries.  base_fd: see csn_materialize; -1: none.  only_ephemeral: those
  * which no snapshot holds, in a workspace that comes from one. */
-int csn_box_fill(csn_run *r, csn_scope *sc, int base_fd, bool only_ephemeral,
+int csn_box_fill(struct csn_box *b, csn_scope *sc, int base_fd, bool only_ephemeral,
                  csn_err *err) CSN_MUST;
 /* Folders that agents' scopes name for writing and that are not there yet, in a
  * new workspace. */
-int csn_box_fill_scopes(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_fill_scopes(struct csn_box *b, csn_err *err) CSN_MUST;
 /* The variables, with values found now; *out is NULL without a manifest. */
-int csn_box_environment(const csn_run *r, csn_scope *sc, csn_arena *a, const char *const **out,
-                        csn_err *err) CSN_MUST;
+int csn_box_environment(const struct csn_box *b, csn_scope *sc, csn_arena *a,
+                        const char *const **out, csn_err *err) CSN_MUST;
 
 #endif

@@ -12,7 +12,7 @@
 enum { QUEUE_MAX = 8 << 20, NOTE_MAX = 16384 };
 
 struct csn_box_network {
-  csn_run *run;
+  struct csn_box *box;
   csn_arena *arena; /* of the policy */
   csn_network *policy;
   csn_netlog *log; /* the writing thread's */
@@ -37,11 +37,11 @@ write_note(void *user, csn_str json)
   csn_jw_raw(&w, json);
   csn_jw_end(&w);
   int rc = csn_jw_done(&w, &err);
-  csn_redact_json(n->run->redact, &note);
+  csn_redact_json(n->box->run->redact, &note);
   if (rc == 0)
-    rc = csn_run_note(n->run, csn_buf_str(&note), &err);
+    rc = csn_run_note(n->box->run, csn_buf_str(&note), &err);
   if (rc < 0 && rc != CSN_E_CANCELLED)
-    csn_logf(n->run->rt->log, CSN_LOG_WARN, "a note about the network was lost: %s", err.msg);
+    csn_logf(n->box->run->rt->log, CSN_LOG_WARN, "a note about the network was lost: %s", err.msg);
 }
 
 static void
@@ -76,13 +76,13 @@ on_event(void *user, csn_str json)
   n->is_busy = true;
   pthread_mutex_unlock(&n->lock);
   if (is_first)
-    csn_pool_add(n->run->rt->pool, write_queue, n);
+    csn_pool_add(n->box->run->rt->pool, write_queue, n);
 }
 
 void
-csn_box_network_settle(csn_run *r)
+csn_box_network_settle(struct csn_box *b)
 {
-  struct csn_box_network *n = r->network;
+  struct csn_box_network *n = b->network;
   if (!n)
     return;
   pthread_mutex_lock(&n->lock);
@@ -93,28 +93,28 @@ csn_box_network_settle(csn_run *r)
 }
 
 int
-csn_box_network_need(csn_run *r, csn_err *err)
+csn_box_network_need(struct csn_box *b, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_network *policy = NULL;
   csn_loop *loop = NULL;
-  if (r->box_run || r->network || !r->agent->sandbox.network)
+  if (b->run->box_run || b->network || !b->agent->sandbox.network)
     return 0;
-  int rc = csn_agent_network(r->agent, a, &policy, err);
+  int rc = csn_agent_network(b->agent, a, &policy, err);
   if (rc == 0 && policy)
-    rc = csn_rt_need_loop(r->rt, &loop, err);
+    rc = csn_rt_need_loop(b->run->rt, &loop, err);
   if (rc < 0 || !policy)
     return rc;
-  r->redact = csn_redact_new();
+  b->run->redact = csn_redact_new();
   for (size_t i = 0; i < policy->n_secrets; i++)
-    csn_redact_add(r->redact, csn_cstr(policy->secrets[i].name),
+    csn_redact_add(b->run->redact, csn_cstr(policy->secrets[i].name),
                    csn_cstr(policy->secrets[i].value));
-  struct csn_box_network *n = r->network = csn_alloc(sizeof *n);
+  struct csn_box_network *n = b->network = csn_alloc(sizeof *n);
   *n = (struct csn_box_network){
-      .run = r, .policy = policy, .arena = csn_steal(a), .queue = CSN_BUF(QUEUE_MAX)};
+      .box = b, .policy = policy, .arena = csn_steal(a), .queue = CSN_BUF(QUEUE_MAX)};
   policy->loop = loop;
   policy->on_event = on_event;
-  csn_label_policy(r, policy);
+  csn_label_policy(b->run, policy);
   policy->user = n;
   n->log = csn_netlog_new(write_note, n);
   pthread_mutex_init(&n->lock, NULL);
@@ -123,15 +123,15 @@ csn_box_network_need(csn_run *r, csn_err *err)
 }
 
 const csn_network *
-csn_box_network_policy(const csn_run *r)
+csn_box_network_policy(const struct csn_box *b)
 {
-  return r->network ? r->network->policy : NULL;
+  return b->network ? b->network->policy : NULL;
 }
 
 void
-csn_box_network_restrict(csn_run *r, enum csn_network_restriction to)
+csn_box_network_restrict(struct csn_box *b, enum csn_network_restriction to)
 {
-  struct csn_box_network *n = r->network;
+  struct csn_box_network *n = b->network;
   if (!n)
     return;
   pthread_mutex_lock(&n->lock);
@@ -149,10 +149,10 @@ csn_box_secrets(const csn_run *r)
 }
 
 void
-csn_box_network_free(csn_run *r)
+csn_box_network_free(struct csn_box *b)
 {
-  struct csn_box_network *n = csn_steal(r->network);
-  csn_redact_free(csn_steal(r->redact));
+  struct csn_box_network *n = csn_steal(b->network);
+  csn_redact_free(csn_steal(b->run->redact));
   if (!n)
     return;
   for (size_t i = 0; i < n->policy->n_secrets; i++)

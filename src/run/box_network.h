@@ -8,20 +8,20 @@
 
 /* ---- box_ports.c ---- */
 /* Box locked, its sandbox open. */
-int csn_box_ports_open(csn_run *r, csn_err *err) CSN_MUST;
-void csn_box_ports_close(csn_run *r);
+int csn_box_ports_open(struct csn_box *b, csn_err *err) CSN_MUST;
+void csn_box_ports_close(struct csn_box *b);
 
 /* ---- box_network.c ---- */
 /* Reads the policy and the values of its secrets, once, before jobs run; from
- * then on r->redact knows them.  Without a policy it does nothing. */
-int csn_box_network_need(csn_run *r, csn_err *err) CSN_MUST;
-const csn_network *csn_box_network_policy(const csn_run *r); /* NULL: none */
+ * then on the run's redact knows them.  Without a policy it does nothing. */
+int csn_box_network_need(struct csn_box *b, csn_err *err) CSN_MUST;
+const csn_network *csn_box_network_policy(const struct csn_box *b); /* NULL: none */
 /* No more than this, when the sandbox is opened the next time. */
-void csn_box_network_restrict(csn_run *r, enum csn_network_restriction to);
+void csn_box_network_restrict(struct csn_box *b, enum csn_network_restriction to);
 /* What takes the values of its secrets out of a text; NULL: nothing. */
 const struct csn_redact *csn_box_secrets(const csn_run *r);
 /* After the sandbox was closed: all its connections are in the journal then. */
-void csn_box_network_settle(csn_run *r);
-void csn_box_network_free(csn_run *r);
+void csn_box_network_settle(struct csn_box *b);
+void csn_box_network_free(struct csn_box *b);
 
 #endif

@@ -12,14 +12,14 @@
 /* --out DIR; else the folder of the agent file for outputs that say `to`, and
  * outputs/ beside the workspace for the others. */
 static int
-open_out(csn_run *r, bool says_to, csn_err *err)
+open_out(struct csn_box *b, bool says_to, csn_err *err)
 {
-  const char *dir = r->opts.out_dir ? r->opts.out_dir : r->agent->folder;
-  if (!r->opts.out_dir && !says_to) {
-    int rc = csn_mkdirs(r->box.folder_fd, "outputs", 0755, err);
-    return rc < 0 ? rc : csn_box_open_folder(r->box.folder_fd, "outputs", err);
+  const char *dir = b->run->opts.out_dir ? b->run->opts.out_dir : b->agent->folder;
+  if (!b->run->opts.out_dir && !says_to) {
+    int rc = csn_mkdirs(b->folder_fd, "outputs", 0755, err);
+    return rc < 0 ? rc : csn_box_open_folder(b->folder_fd, "outputs", err);
   }
-  if (r->opts.out_dir && mkdir(dir, 0777) < 0 && errno != EEXIST)
+  if (b->run->opts.out_dir && mkdir(dir, 0777) < 0 && errno != EEXIST)
     return csn_fail_errno(err, "cannot make the folder %s", dir);
   int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   return fd < 0 ? csn_fail_errno(err, "cannot open the folder %s", dir) : fd;
@@ -29,37 +29,38 @@ open_out(csn_run *r, bool says_to, csn_err *err)
 #define STAGED_MAX ((int64_t)2 << 30)
 
 static int
-stage_outputs(csn_run *r, csn_arena *a, const csn_output *want, size_t n, csn_stage **stage,
+stage_outputs(struct csn_box *b, csn_arena *a, const csn_output *want, size_t n, csn_stage **stage,
               csn_err *err)
 {
   const char **paths = csn_arena_alloc(a, (n + 1) * sizeof *paths);
   for (size_t i = 0; i < n; i++)
     paths[i] = csn_arena_dup(a, want[i].path).p;
-  return csn_stage_open(stage, &r->scope, r->box.sb, r->box.folder_fd, "collected", paths,
-                        STAGED_MAX, err);
+  return csn_stage_open(stage, &b->run->scope, b->sb, b->folder_fd, "collected", paths, STAGED_MAX,
+                        err);
 }
 
 /* Those with or without `to`; their reports join the list in w. */
 static int
-collect_some(csn_run *r, bool says_to, csn_jw *w, csn_err *err)
+collect_some(struct csn_box *b, bool says_to, csn_jw *w, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  csn_output *want = csn_arena_alloc(a, (r->agent->n_outputs + 1) * sizeof *want);
+  csn_output *want = csn_arena_alloc(a, (b->agent->n_outputs + 1) * sizeof *want);
   size_t n = 0;
-  for (size_t i = 0; i < r->agent->n_outputs; i++)
-    if ((r->agent->outputs[i].to.n > 0) == says_to)
-      want[n++] = r->agent->outputs[i];
+  for (size_t i = 0; i < b->agent->n_outputs; i++)
+    if ((b->agent->outputs[i].to.n > 0) == says_to)
+      want[n++] = b->agent->outputs[i];
   if (!n)
     return 0;
-  csn_auto(csn_closep) int out = open_out(r, says_to, err);
+  csn_auto(csn_closep) int out = open_out(b, says_to, err);
   if (out < 0)
     return out;
   csn_outputs got = {0};
   csn_auto(csn_stage_freep) csn_stage *stage = NULL;
-  int rc = csn_box_is_remote(r) ? stage_outputs(r, a, want, n, &stage, err) : 0;
+  int rc = csn_box_is_remote(b) ? stage_outputs(b, a, want, n, &stage, err) : 0;
   if (rc == 0)
-    rc = csn_outputs_collect(&got, &r->scope, stage ? csn_stage_fd(stage) : r->box.sb->workspace_fd,
-                             out, want, n, NULL, err);
+    rc =
+        csn_outputs_collect(&got, &b->run->scope, stage ? csn_stage_fd(stage) : b->sb->workspace_fd,
+                            out, want, n, NULL, err);
   csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(64u << 20);
   csn_jw lw;
   csn_jw_init(&lw, &list);
@@ -76,18 +77,18 @@ collect_some(csn_run *r, bool says_to, csn_jw *w, csn_err *err)
 }
 
 int
-csn_box_collect(csn_run *r, csn_buf *report, csn_err *err)
+csn_box_collect(struct csn_box *b, csn_buf *report, csn_err *err)
 {
   csn_sandbox *sb;
   csn_shell *shell;
-  int rc = csn_box_need(r, &sb, &shell, err);
+  int rc = csn_box_need(b, &sb, &shell, err);
   csn_jw w;
   csn_jw_init(&w, report);
   csn_jw_arr(&w);
   if (rc >= 0)
-    rc = collect_some(r, true, &w, err);
+    rc = collect_some(b, true, &w, err);
   if (rc >= 0)
-    rc = collect_some(r, false, &w, err);
+    rc = collect_some(b, false, &w, err);
   csn_jw_end(&w);
   return rc < 0 ? rc : csn_jw_done(&w, err);
 }

@@ -8,18 +8,17 @@
 #include "sandbox/forward.h"
 
 static void
-tell(csn_run *r, uint16_t port, uint16_t here)
+tell(struct csn_box *b, uint16_t port, uint16_t here)
 {
   char text[100];
   int n = snprintf(text, sizeof text, "{\"port\":%u,\"address\":\"127.0.0.1:%u\"}", port, here);
-  csn_run_notify(r, "port", csn_strn(text, (size_t)n));
+  csn_run_notify(b->run, "port", csn_strn(text, (size_t)n));
 }
 
 int
-csn_box_ports_open(csn_run *r, csn_err *err)
+csn_box_ports_open(struct csn_box *b, csn_err *err)
 {
-  const struct csn_agent_sandbox *s = &r->agent->sandbox;
-  struct csn_box *b = &r->box;
+  const struct csn_agent_sandbox *s = &b->agent->sandbox;
   if (s->n_expose == 0)
     return 0;
   csn_auto(csn_freep) csn_port *list = csn_alloc(s->n_expose * sizeof *list);
@@ -31,17 +30,15 @@ csn_box_ports_open(csn_run *r, csn_err *err)
     b->n_forwards++;
     list[i] = (csn_port){s->expose[i], csn_forward_port(b->forwards[i])};
   }
-  int rc =
-      csn_ports_tell(&b->told, r->rt->state_fd, csn_journal_id(r->journal), list, s->n_expose, err);
+  int rc = csn_ports_tell(&b->told, b->run->rt->state_fd, csn_box_id(b), list, s->n_expose, err);
   for (size_t i = 0; rc == 0 && i < s->n_expose; i++)
-    tell(r, list[i].port, list[i].here);
+    tell(b, list[i].port, list[i].here);
   return rc;
 }
 
 void
-csn_box_ports_close(csn_run *r)
+csn_box_ports_close(struct csn_box *b)
 {
-  struct csn_box *b = &r->box;
   csn_ports_forget(&b->told);
   while (b->n_forwards)
     csn_forward_close(b->forwards[--b->n_forwards]);

@@ -17,9 +17,9 @@ enum { STATE_MAX = 64 << 10, OWNER_DIGITS = 16, END_MS = 60000 };
 #define STATE "state.json"
 
 bool
-csn_box_is_remote(const csn_run *r)
+csn_box_is_remote(const struct csn_box *b)
 {
-  return r->agent->has_sandbox && csn_sandbox_is_remote(r->agent->sandbox.backend);
+  return b->agent->has_sandbox && csn_sandbox_is_remote(b->agent->sandbox.backend);
 }
 
 int
@@ -57,67 +57,66 @@ csn_box_wants(int state_fd, const char *label)
 }
 
 bool
-csn_box_remote_is_there(const csn_run *r)
+csn_box_remote_is_there(const struct csn_box *b)
 {
   struct stat st;
-  return csn_box_is_remote(r) && r->box.folder_fd >= 0 &&
-         fstatat(r->box.folder_fd, STATE, &st, AT_SYMLINK_NOFOLLOW) == 0;
+  return csn_box_is_remote(b) && b->folder_fd >= 0 &&
+         fstatat(b->folder_fd, STATE, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int
-csn_box_remote_spec(csn_run *r, csn_arena *a, csn_sandbox_spec *spec, csn_err *err)
+csn_box_remote_spec(struct csn_box *b, csn_arena *a, csn_sandbox_spec *spec, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(STATE_MAX), label = CSN_BUF(200);
   spec->workspace_fd = spec->lock_fd = -1;
   spec->keep = true;
-  int rc = csn_box_label(r->rt->state_path, csn_journal_id(r->journal), &label, err);
+  int rc = csn_box_label(b->run->rt->state_path, csn_box_id(b), &label, err);
   if (rc < 0)
     return rc;
   spec->label = csn_arena_dup(a, csn_buf_str(&label)).p;
-  if (!csn_box_remote_is_there(r))
+  if (!csn_box_remote_is_there(b))
     return 0;
-  rc = csn_file_read(r->box.folder_fd, STATE, &text, err);
+  rc = csn_file_read(b->folder_fd, STATE, &text, err);
   if (rc == 0)
     rc = csn_json_parse(a, csn_arena_dup(a, csn_buf_str(&text)), &spec->state, err);
-  return csn_wrap(err, rc, "what is known of the sandbox of run %s", csn_journal_id(r->journal));
+  return csn_wrap(err, rc, "what is known of the sandbox of run %s", csn_box_id(b));
 }
 
 int
-csn_box_remote_opened(csn_run *r, csn_err *err)
+csn_box_remote_opened(struct csn_box *b, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(STATE_MAX);
   csn_jw w;
   csn_jw_init(&w, &text);
   csn_jw_obj(&w);
-  csn_sandbox_state(r->box.sb, &w);
+  csn_sandbox_state(b->sb, &w);
   csn_jw_end(&w);
   int rc = csn_jw_done(&w, err);
-  return rc < 0 ? rc : csn_file_write(r->box.folder_fd, STATE, csn_buf_str(&text), 0600, true, err);
+  return rc < 0 ? rc : csn_file_write(b->folder_fd, STATE, csn_buf_str(&text), 0600, true, err);
 }
 
 int
-csn_box_remote_discard(csn_run *r, csn_scope *sc, csn_err *err)
+csn_box_remote_discard(struct csn_box *b, csn_scope *sc, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  csn_sandbox_spec spec = {.backend = r->agent->sandbox.backend,
-                           .options = r->agent->sandbox.options};
+  csn_sandbox_spec spec = {.backend = b->agent->sandbox.backend,
+                           .options = b->agent->sandbox.options};
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
-  if (!csn_box_remote_is_there(r))
+  if (!csn_box_remote_is_there(b))
     return 0;
-  int rc = csn_box_remote_spec(r, a, &spec, err);
+  int rc = csn_box_remote_spec(b, a, &spec, err);
   if (rc == 0)
     rc = csn_sandbox_open(&sb, sc, &spec, err);
   if (rc == 0)
     rc = csn_sandbox_destroy(sb, sc, err);
   if (rc < 0 && rc != CSN_E_NOT_FOUND)
     return rc;
-  return unlinkat(r->box.folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
+  return unlinkat(b->folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
 }
 
 int
-csn_box_remote_send(csn_run *r, csn_scope *sc, csn_err *err)
+csn_box_remote_send(struct csn_box *b, csn_scope *sc, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   csn_auto(csn_closep) int folder =
       csn_open_beneath(b->folder_fd, "workspace", O_RDONLY | O_DIRECTORY, 0, err);
   csn_names names = {0};
@@ -131,9 +130,8 @@ csn_box_remote_send(csn_run *r, csn_scope *sc, csn_err *err)
 }
 
 int
-csn_box_remote_fetch(csn_run *r, csn_scope *sc, csn_err *err)
+csn_box_remote_fetch(struct csn_box *b, csn_scope *sc, csn_err *err)
 {
-  struct csn_box *b = &r->box;
   int rc = csn_jail_remove(b->folder_fd, "arriving", err);
   if (rc == 0)
     rc = csn_mkdirs(b->folder_fd, "arriving", 0755, err);
@@ -144,29 +142,28 @@ csn_box_remote_fetch(csn_run *r, csn_scope *sc, csn_err *err)
     rc = csn_jail_remove(b->folder_fd, "workspace", err);
   if (rc == 0 && renameat(b->folder_fd, "arriving", b->folder_fd, "workspace") < 0)
     rc = csn_fail_errno(err, "the workspace's folder");
-  return csn_wrap(err, rc, "bring the workspace of run %s here", csn_journal_id(r->journal));
+  return csn_wrap(err, rc, "bring the workspace of run %s here", csn_box_id(b));
 }
 
 int
-csn_box_remote_forget(csn_run *r, csn_err *err)
+csn_box_remote_forget(struct csn_box *b, csn_err *err)
 {
-  return unlinkat(r->box.folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
+  return unlinkat(b->folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
 }
 
 bool
-csn_box_remote_end(csn_run *r)
+csn_box_remote_end(struct csn_box *b)
 {
   csn_err err;
   csn_scope sc; /* the run's may be over */
-  if (!r->box.sb && !csn_box_remote_is_there(r))
+  if (!b->sb && !csn_box_remote_is_there(b))
     return true;
   csn_scope_init(&sc, NULL, END_MS);
-  int rc =
-      r->box.sb ? csn_sandbox_destroy(r->box.sb, &sc, &err) : csn_box_remote_discard(r, &sc, &err);
+  int rc = b->sb ? csn_sandbox_destroy(b->sb, &sc, &err) : csn_box_remote_discard(b, &sc, &err);
   csn_scope_fini(&sc);
   if (rc < 0)
-    csn_logf(r->rt->log, CSN_LOG_WARN, "%s; `caisson sandbox gc` ends it later", err.msg);
+    csn_logf(b->run->rt->log, CSN_LOG_WARN, "%s; `caisson sandbox gc` ends it later", err.msg);
   else
-    (void)!unlinkat(r->box.folder_fd, STATE, 0);
+    (void)!unlinkat(b->folder_fd, STATE, 0);
   return rc >= 0;
 }

@@ -13,7 +13,7 @@
 #include "run/driver.h"
 #include "sandbox/stage.h"
 
-bool csn_box_is_remote(const csn_run *r);
+bool csn_box_is_remote(const struct csn_box *b);
 /* "OWNER/NAME", or "OWNER" with a NULL name: a state folder's word for
  * sandboxes elsewhere, and a run's. */
 int csn_box_label(const char *state_path, const char *name, csn_buf *out, csn_err *err) CSN_MUST;
@@ -24,21 +24,22 @@ bool csn_box_wants(int state_fd, const char *label);
 /* Box locked, for all that follows; its folder is open. */
 
 /* What the specification has beside what every box's has; in the arena. */
-int csn_box_remote_spec(csn_run *r, csn_arena *a, csn_sandbox_spec *spec, csn_err *err) CSN_MUST;
+int csn_box_remote_spec(struct csn_box *b, csn_arena *a, csn_sandbox_spec *spec,
+                        csn_err *err) CSN_MUST;
 /* Writes down what was opened. */
-int csn_box_remote_opened(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_remote_opened(struct csn_box *b, csn_err *err) CSN_MUST;
 /* Ends what an attempt to make the same box left. */
-int csn_box_remote_discard(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
+int csn_box_remote_discard(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
 /* Sends the folder workspace, if there is one, and removes it. */
-int csn_box_remote_send(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
+int csn_box_remote_send(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
 /* Brings the workspace here, before the sandbox ends. */
-int csn_box_remote_fetch(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
+int csn_box_remote_fetch(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
 /* Ends the sandbox for good; an open one remains to be closed.  False: it could
  * not, and it is known how to try again. */
-bool csn_box_remote_end(csn_run *r);
+bool csn_box_remote_end(struct csn_box *b);
 /* It is gone: nothing is known of it any more. */
-int csn_box_remote_forget(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_remote_forget(struct csn_box *b, csn_err *err) CSN_MUST;
 /* Whether there is one, open or not. */
-bool csn_box_remote_is_there(const csn_run *r);
+bool csn_box_remote_is_there(const struct csn_box *b);
 
 #endif

@@ -22,52 +22,52 @@
 
 /* ---- box.c ---- */
 int csn_box_open_folder(int dir, const char *path, csn_err *err) CSN_MUST;
-int csn_box_lock_folder(csn_run *r, csn_err *err) CSN_MUST; /* makes and opens the folder */
-int csn_box_open_machine(csn_run *r, csn_scope *sc, csn_err *err) CSN_MUST;
-void csn_box_end_processes(csn_run *r);
+int csn_box_lock_folder(struct csn_box *b, csn_err *err) CSN_MUST; /* makes and opens the folder */
+int csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
+void csn_box_end_processes(struct csn_box *b);
 /* The same, and lets go of the folder. */
-void csn_box_let_go(csn_run *r);
+void csn_box_let_go(struct csn_box *b);
 /* The same, but what other calls are at work in stays until the run closes it. */
-int csn_box_abandon(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_abandon(struct csn_box *b, csn_err *err) CSN_MUST;
 
 /* ---- box_begin.c ---- */
 /* Without the box: whether the snapshot that the run begins with is there. */
-int csn_box_from_find(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_from_find(struct csn_box *b, csn_err *err) CSN_MUST;
 /* A workspace is in the folder, and whole. */
 bool csn_box_is_there(int folder);
 /* A new workspace, and the sandbox open over it; from: a checkpoint, or NULL. */
-int csn_box_begin(csn_run *r, csn_scope *sc, const struct csn_box_saved *from,
+int csn_box_begin(struct csn_box *b, csn_scope *sc, const struct csn_box_saved *from,
                   csn_err *err) CSN_MUST;
 
 /* Members of record 0 about all this, written and read back. */
-void csn_box_zero(const csn_run *r, csn_jw *w);
-void csn_box_read_zero(csn_run *r, const csn_json *zero);
+void csn_box_zero(const struct csn_box *b, csn_jw *w);
+void csn_box_read_zero(struct csn_box *b, const csn_json *zero);
 
 /* ---- box_checkpoint.c ---- */
 /* Name of the snapshot that base/ is kept as. */
-void csn_box_base_name(const csn_run *r, char name[CSN_BOX_SAVED_NAME]);
+void csn_box_base_name(const struct csn_box *b, char name[CSN_BOX_SAVED_NAME]);
 /* Without the box: performs a sandbox_checkpoint, members of what answers it. */
-int csn_box_checkpoint(csn_run *r, int64_t seq, csn_jw *w, csn_err *err) CSN_MUST;
+int csn_box_checkpoint(struct csn_box *b, int64_t seq, csn_jw *w, csn_err *err) CSN_MUST;
 /* A `checkpointed` that was committed, or read back. */
-void csn_box_saw(csn_run *r, const csn_json *data);
+void csn_box_saw(struct csn_box *b, const csn_json *data);
 /* The run is over: its checkpoints go. */
-void csn_box_drop_saved(csn_run *r);
+void csn_box_drop_saved(struct csn_box *b);
 /* Lowest time between two, for record 0; -1: none. */
-int64_t csn_box_checkpoint_ms(const csn_run *r);
+int64_t csn_box_checkpoint_ms(const struct csn_box *b);
 
 /* ---- box_lost.c ---- */
 /* Opens the sandbox, in a new workspace if the old one is gone. */
-int csn_box_open_again(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_open_again(struct csn_box *b, csn_err *err) CSN_MUST;
 /* For the model: first into the folder, then to be told. */
-int csn_box_write_news(csn_run *r, csn_str text, csn_err *err) CSN_MUST;
-void csn_box_take_news(csn_run *r, csn_str text);
+int csn_box_write_news(struct csn_box *b, csn_str text, csn_err *err) CSN_MUST;
+void csn_box_take_news(struct csn_box *b, csn_str text);
 /* Without the box, before a run that was read back goes on. */
-int csn_box_look(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_look(struct csn_box *b, csn_err *err) CSN_MUST;
 
 /* ---- box_move.c ---- */
 /* Into a new sandbox, where the provider ends this one soon. */
-void csn_box_move_in_time(csn_run *r);
+void csn_box_move_in_time(struct csn_box *b);
 /* Without the box, before that: what opts.backend says, for good. */
-int csn_box_change_backend(csn_run *r, csn_err *err) CSN_MUST;
+int csn_box_change_backend(struct csn_box *b, csn_err *err) CSN_MUST;
 
 #endif

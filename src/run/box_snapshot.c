@@ -22,38 +22,39 @@ csn_box_snapshot_check(const csn_rt *rt, const csn_run_options *o, csn_err *err)
 }
 
 static int
-save(csn_run *r, csn_buf *told, csn_snapshot *out, csn_err *err)
+save(struct csn_box *b, csn_buf *told, csn_snapshot *out, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
-  csn_auto(csn_closep) int stack = csn_box_open_folder(r->box.folder_fd, "stack", NULL);
+  csn_auto(csn_closep) int stack = csn_box_open_folder(b->folder_fd, "stack", NULL);
   csn_auto(csn_closep) int folder =
-      stack < 0 ? csn_box_open_folder(r->box.folder_fd, "workspace", err) : -1;
-  const csn_snapshot base = {.tree = r->box.from};
-  csn_snapshot_saving how = {.name = r->opts.snapshot, .told = told};
+      stack < 0 ? csn_box_open_folder(b->folder_fd, "workspace", err) : -1;
+  const csn_snapshot base = {.tree = b->from_tree};
+  csn_snapshot_saving how = {.name = b->run->opts.snapshot, .told = told};
   if (stack < 0 && folder < 0)
     return folder;
-  if (r->agent->manifest)
-    how.omit = csn_manifest_ephemeral(r->agent->manifest, a);
-  int rc = csn_snapshots_open(&s, r->rt->state_fd, err);
+  if (b->agent->manifest)
+    how.omit = csn_manifest_ephemeral(b->agent->manifest, a);
+  int rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
   /* The run is over, so its scope may be, too: what there is is saved. */
   if (rc == 0 && stack >= 0)
-    return csn_snapshot_save_stack(s, NULL, &how, r->opts.from ? &base : NULL, stack, out, err);
+    return csn_snapshot_save_stack(s, NULL, &how, b->from ? &base : NULL, stack, out, err);
   return rc < 0 ? rc : csn_snapshot_save(s, NULL, &how, folder, out, err);
 }
 
 void
-csn_box_snapshot_save(csn_run *r)
+csn_box_snapshot_save(struct csn_box *b)
 {
   csn_auto(csn_buf_finip) csn_buf told = CSN_BUF(1 << 16);
   csn_snapshot saved;
   csn_err err;
   csn_str line;
-  int rc = save(r, &told, &saved, &err);
+  int rc = save(b, &told, &saved, &err);
   for (csn_str rest = csn_buf_str(&told); csn_str_line(&rest, &line);)
-    csn_logf(r->rt->log, CSN_LOG_WARN, "snapshot %s: %.*s", r->opts.snapshot, (int)line.n, line.p);
+    csn_logf(b->run->rt->log, CSN_LOG_WARN, "snapshot %s: %.*s", b->run->opts.snapshot, (int)line.n,
+             line.p);
   if (rc == CSN_E_EXISTS) /* by a life of this run that ended right after */
     return;
   if (rc < 0)
-    csn_logf(r->rt->log, CSN_LOG_WARN, "snapshot %s: %s", r->opts.snapshot, err.msg);
+    csn_logf(b->run->rt->log, CSN_LOG_WARN, "snapshot %s: %s", b->run->opts.snapshot, err.msg);
 }

@@ -49,12 +49,18 @@ call_of(csn_job *j)
   return (csn_call *)j;
 }
 
+struct csn_box *
+csn_call_in(const csn_call *c)
+{
+  return &csn_box_owner(c->base.run)->box;
+}
+
 static void
 call_free(csn_job *j)
 {
   csn_call *c = call_of(j);
   if (c->used_box)
-    csn_box_leave(j->run);
+    csn_box_leave(csn_call_in(c));
   csn_scope_fini(&c->scope);
   csn_buf_fini(&c->out);
   csn_arena_free(c->arena);
@@ -140,9 +146,9 @@ int
 csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
   if (!c->used_box)
-    csn_box_enter(c->base.run);
+    csn_box_enter(csn_call_in(c));
   c->used_box = true;
-  return csn_label_box(c->base.run, &c->scope, sb, shell, err);
+  return csn_label_box(c->base.run, csn_call_in(c), &c->scope, sb, shell, err);
 }
 
 int
@@ -195,7 +201,7 @@ csn_call_claim(csn_call *c, csn_err *err)
 {
   char name[CSN_CLAIM_NAME];
   csn_claim_name(c->base.run, c->base.seq, name);
-  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(csn_call_in(c), err);
   int rc = dir < 0 ? dir : csn_mkdirs(dir, "claims", 0700, err);
   return rc < 0 ? rc : csn_open_beneath(dir, name, O_WRONLY | O_CREAT | O_APPEND, 0600, err);
 }
@@ -207,7 +213,7 @@ csn_call_was_claimed(csn_call *c)
   csn_claim_name(c->base.run, c->base.seq, name);
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF(64);
   csn_err err;
-  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, &err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(csn_call_in(c), &err);
   int rc = dir < 0 ? dir : csn_file_read(dir, name, &b, &err);
   /* What cannot be read proves nothing, so it may have begun. */
   return rc == 0 ? b.n > 0 : rc != CSN_E_NOT_FOUND;
@@ -221,7 +227,7 @@ csn_call_stage(csn_call *c, csn_sandbox *sb, const char *const *paths, int64_t m
 {
   char name[CSN_CLAIM_NAME];
   name_in("staged", c->base.run, c->base.seq, name);
-  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(csn_call_in(c), err);
   return dir < 0 ? dir : csn_stage_open(out, &c->scope, sb, dir, name, paths, most, err);
 }
 
@@ -230,7 +236,7 @@ csn_call_stage_recover(csn_call *c, csn_sandbox *sb, csn_err *err)
 {
   char name[CSN_CLAIM_NAME];
   name_in("staged", c->base.run, c->base.seq, name);
-  csn_auto(csn_closep) int dir = csn_box_folder_of(c->base.run, err);
+  csn_auto(csn_closep) int dir = csn_box_folder_of(csn_call_in(c), err);
   return dir < 0 ? dir : csn_stage_recover(&c->scope, sb, dir, name, err);
 }
 
@@ -277,7 +283,7 @@ deliver_output(csn_call *c)
   if (c->is_edited && !c->content.n)
     tell_edit(c);
   if (c->used_box)
-    csn_box_news(c->base.run, &news);
+    csn_box_news(c->base.run, csn_call_in(c), &news);
   if (news.n)
     tell_news(c, csn_buf_str(&news));
   csn_auto(csn_buf_finip) csn_buf b = CSN_BUF((size_t)8 * OUT_MAX_BYTES);
@@ -310,8 +316,9 @@ deliver_output(csn_call *c)
                                    .parts = c->content};
   csn_item_answer(&w, &answer);
   csn_jw_end(&w);
-  const char *why =
-      c->answer.n ? NULL : csn_label_of_call(c->base.run, c->agent, c->name, c->used_box);
+  const char *why = c->answer.n ? NULL
+                                : csn_label_of_call(c->base.run, c->agent, c->name,
+                                                    c->used_box ? csn_call_in(c) : NULL);
   if (why) {
     csn_jw_key(&w, "untrusted");
     csn_jw_strz(&w, why);
@@ -326,7 +333,7 @@ deliver_output(csn_call *c)
   csn_fault_pass(&r->rt->fault, "tool.performed");
   csn_job *next = csn_run_deliver(r, CSN_EV_TOOL_RETURNED, csn_buf_str(&b), true);
   if (news.n)
-    csn_box_news_told(r);
+    csn_box_news_told(r, csn_call_in(c));
   return next;
 }
 

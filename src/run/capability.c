@@ -37,7 +37,7 @@ in_shell(csn_call *c, shell_fn *fn, csn_err *err)
     if (lseek(claim, 0, SEEK_END) != 0)
       break;
     if (rc == CSN_E_SANDBOX)
-      csn_box_suspect(csn_call_run(c), sb);
+      csn_box_suspect(csn_call_in(c), sb);
   }
   csn_fault_pass(&csn_call_run(c)->rt->fault, "exec.returned");
   return rc;
@@ -117,7 +117,7 @@ place_send(csn_call *c, struct place *p, csn_err *err)
 static const char *
 cwd_of(csn_call *c)
 {
-  return csn_box_owner(csn_call_run(c))->agent->sandbox.cwd;
+  return csn_call_in(c)->agent->sandbox.cwd;
 }
 
 static void

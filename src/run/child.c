@@ -232,7 +232,7 @@ start_new(struct child_job *c, csn_err *err)
     rc = make_agent(c, &child->own_agent, err);
   if (rc < 0)
     return rc;
-  child->agent = child->own_agent;
+  csn_run_set_agent(child, child->own_agent);
   child->is_at_rest = true; /* until it has begun nothing is to be written */
   rc = csn_journal_new(r->rt->store, &child->journal, err);
   if (rc == 0)

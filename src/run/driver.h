@@ -168,8 +168,7 @@ struct csn_run {
   bool is_at_rest; /* read back from its journal and not going on: performs nothing */
   csn_err fatal;   /* code != 0: the journal or the machine failed */
   struct csn_box box;
-  struct csn_box_network *network; /* NULL: none, or not needed yet */
-  struct csn_redact *redact;       /* of its secrets' values; may be NULL */
+  struct csn_redact *redact; /* of its secrets' values; may be NULL */
   /* Of an agent that was called as a tool, see child.c: */
   csn_run *box_run; /* whose workspace it uses: its parent's; NULL: its own */
   unsigned n_news;  /* how many losses of the box its model has heard of */
@@ -183,6 +182,8 @@ struct csn_run {
 /* ---- run.c, zero.c, deliver.c ---- */
 
 int csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err) CSN_MUST;
+/* Right after: whose run it is. */
+void csn_run_set_agent(csn_run *r, const csn_agent *agent);
 /* Takes one event: step, commit, start the effects.  data: a JSON object.
  * Returns a job for the calling thread when `hand` is true (it must be run:
  * csn_job_run), else NULL.  Dropped when the run is stopped. */
@@ -264,6 +265,7 @@ csn_job *csn_session_append_job_new(csn_run *r);
 /* ---- call.c ---- */
 csn_job *csn_call_job_new(csn_run *r, const csn_pending *p, bool recover);
 csn_run *csn_call_run(csn_call *c);
+struct csn_box *csn_call_in(const csn_call *c); /* the box that it is about */
 int csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
 /* The claim of an exec: a file that proves, after a crash, that it began. */
 int csn_call_claim(csn_call *c, csn_err *err) CSN_MUST;

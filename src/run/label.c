@@ -48,14 +48,15 @@ csn_label_policy(const csn_run *r, csn_network *policy)
 }
 
 int
-csn_label_box(csn_run *r, csn_scope *sc, csn_sandbox **sb, csn_shell **shell, csn_err *err)
+csn_label_box(csn_run *r, struct csn_box *b, csn_scope *sc, csn_sandbox **sb, csn_shell **shell,
+              csn_err *err)
 {
   int64_t reached;
   pthread_mutex_lock(&r->lock);
   enum csn_network_restriction to = restriction_of(r);
   pthread_mutex_unlock(&r->lock);
-  csn_box_network_restrict(csn_box_owner(r), to); /* when it is opened again */
-  int rc = csn_box_need(r, sb, shell, err);
+  csn_box_network_restrict(b, to); /* when it is opened again */
+  int rc = csn_box_need(b, sb, shell, err);
   if (rc == 0 && to != CSN_NETWORK_AS_LISTED)
     rc = csn_sandbox_restrict(*sb, sc, to, &reached, err);
   return rc;
@@ -63,14 +64,14 @@ csn_label_box(csn_run *r, csn_scope *sc, csn_sandbox **sb, csn_shell **shell, cs
 
 /* Something from the network is in the sandbox.  What cannot be told counts. */
 static bool
-has_reached_out(csn_run *r)
+has_reached_out(csn_run *r, struct csn_box *b)
 {
   csn_sandbox *sb;
   csn_shell *shell;
   csn_scope sc;
   int64_t reached = 0;
   csn_scope_init(&sc, &r->scope, -1);
-  int rc = csn_box_need(r, &sb, &shell, NULL);
+  int rc = csn_box_need(b, &sb, &shell, NULL);
   if (rc == 0)
     rc = csn_sandbox_restrict(sb, &sc, CSN_NETWORK_AS_LISTED, &reached, NULL);
   csn_scope_fini(&sc);
@@ -78,14 +79,14 @@ has_reached_out(csn_run *r)
 }
 
 const char *
-csn_label_of_call(csn_run *r, const csn_agent *a, csn_str tool, bool used_box)
+csn_label_of_call(csn_run *r, const csn_agent *a, csn_str tool, struct csn_box *used)
 {
   if (csn_agent_is_untrusted_tool(a, tool))
     return "tool";
-  if (!used_box)
+  if (!used)
     return NULL;
   if (csn_agent_has_untrusted_files(a))
     return "files";
-  bool matters = csn_box_network_policy(csn_box_owner(r)) && has_rules(r, "label");
-  return matters && has_reached_out(r) ? "web" : NULL;
+  bool matters = csn_box_network_policy(used) && has_rules(r, "label");
+  return matters && has_reached_out(r, used) ? "web" : NULL;
 }

@@ -15,12 +15,12 @@
 void csn_label_note(csn_run *r, int64_t seq);
 /* Lock held or not needed: the policy of a sandbox that is about to be opened. */
 void csn_label_policy(const csn_run *r, csn_network *policy);
-/* The run's sandbox, from now on with no more network than the rules leave; the
+/* The sandbox, from now on with no more network than the rules leave; the
  * network is restricted when this returns. */
-int csn_label_box(csn_run *r, csn_scope *sc, csn_sandbox **sb, csn_shell **shell,
+int csn_label_box(csn_run *r, struct csn_box *b, csn_scope *sc, csn_sandbox **sb, csn_shell **shell,
                   csn_err *err) CSN_MUST;
-/* Why what a call gave is not to be trusted; NULL: nothing says so.  used_box:
- * it did something in the sandbox. */
-const char *csn_label_of_call(csn_run *r, const csn_agent *a, csn_str tool, bool used_box);
+/* Why what a call gave is not to be trusted; NULL: nothing says so.  used: the
+ * sandbox that it did something in; or NULL. */
+const char *csn_label_of_call(csn_run *r, const csn_agent *a, csn_str tool, struct csn_box *used);
 
 #endif

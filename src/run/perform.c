@@ -60,9 +60,9 @@ open_sandbox(csn_job *j)
   csn_auto(csn_buf_finip) csn_buf context = CSN_BUF(8 << 20), b = CSN_BUF(16 << 20);
   const char *untrusted = NULL;
   csn_scope *sc = &((struct plain_job *)j)->scope;
-  int rc = csn_box_make(j->run, sc, &ready, &err);
+  int rc = csn_box_make(&j->run->box, sc, &ready, &err);
   if (rc == 0)
-    rc = csn_box_context(j->run, sc, &context, &untrusted, &err);
+    rc = csn_box_context(&j->run->box, sc, &context, &untrusted, &err);
   csn_pool_wait_end(j->run->rt->pool);
   if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_SANDBOX_LOST, j->seq, &err, true);
@@ -89,7 +89,7 @@ collect_outputs(csn_job *j)
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf report = CSN_BUF(64u << 20);
   csn_pool_wait_begin(j->run->rt->pool);
-  int rc = csn_box_collect(j->run, &report, &err);
+  int rc = csn_box_collect(&j->run->box, &report, &err);
   csn_pool_wait_end(j->run->rt->pool);
   if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_CHECKPOINTED, j->seq, &err, true);
@@ -108,7 +108,7 @@ save_workspace(csn_job *j)
   csn_jw_key(&w, "effect");
   csn_jw_int(&w, j->seq);
   csn_pool_wait_begin(j->run->rt->pool);
-  int rc = csn_box_checkpoint(j->run, j->seq, &w, &err);
+  int rc = csn_box_checkpoint(&j->run->box, j->seq, &w, &err);
   csn_pool_wait_end(j->run->rt->pool);
   csn_jw_end(&w);
   csn_fault_pass(&j->run->rt->fault, "checkpoint.made");
@@ -124,7 +124,7 @@ close_sandbox(csn_job *j)
   r->opts.keep_workspace = r->opts.keep_workspace || may_go_on;
   pthread_mutex_unlock(&r->lock);
   csn_pool_wait_begin(j->run->rt->pool);
-  csn_box_close(j->run, true);
+  csn_box_close(&j->run->box, true);
   csn_pool_wait_end(j->run->rt->pool);
   return NULL;
 }

@@ -64,7 +64,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
     r->opts.after = csn_arena_dup(r->keep, csn_json_str(v, "after", CSN_STR(""))).p;
   csn_str snapshot = csn_json_str(v, "snapshot", csn_strn(NULL, 0));
   r->opts.snapshot = snapshot.n ? csn_arena_dup(r->keep, snapshot).p : NULL;
-  csn_box_read_zero(r, v);
+  csn_box_read_zero(&r->box, v);
   rc = csn_agent_from_json(&r->own_agent, agent, "record 0", ".", err);
   if (rc < 0)
     return rc;
@@ -78,7 +78,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
     if (rc < 0)
       return rc;
   }
-  r->agent = r->own_agent;
+  csn_run_set_agent(r, r->own_agent);
   csn_state_init(&r->state, agent, csn_json_get(v, "prices"), &rd->salt);
   csn_state_set_models(&r->state, csn_json_get(v, "models"));
   r->state.cfg.compact_at = csn_json_get(v, "compact_at");
@@ -264,20 +264,20 @@ csn_run_go_on(csn_run *r, csn_err *err)
 {
   if (r->state.phase == CSN_PHASE_ENDED && !r->raise) {
     r->opts.keep_workspace = r->opts.keep_workspace || csn_state_may_be_raised(&r->state);
-    csn_box_sweep(r);
+    csn_box_sweep(&r->box);
     return 0;
   }
   int rc = csn_agent_check_harness(r->agent, r->opts.harness_tools, err);
   if (rc == 0)
-    rc = csn_box_change_backend(r, err);
+    rc = csn_box_change_backend(&r->box, err);
   if (rc == 0)
-    rc = csn_box_network_need(r, err);
+    rc = csn_box_network_need(&r->box, err);
   if (rc < 0)
     return rc;
   r->is_at_rest = false;
   /* What that asks for is performed at once, and what was pending below. */
   int64_t before = csn_journal_next_seq(r->journal);
-  rc = csn_box_look(r, err);
+  rc = csn_box_look(&r->box, err);
   if (rc < 0)
     return rc;
   csn_model_warm(r);

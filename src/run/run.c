@@ -103,9 +103,16 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   pthread_mutex_init(&r->lock, NULL);
   pthread_mutex_init(&r->telling, NULL);
   csn_cond_init(&r->changed);
-  csn_box_init(&r->box);
+  csn_box_init(&r->box, r);
   *out = r;
   return 0;
+}
+
+void
+csn_run_set_agent(csn_run *r, const csn_agent *agent)
+{
+  r->agent = agent;
+  r->box.agent = agent;
 }
 
 int
@@ -133,10 +140,10 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   rc = csn_run_make(rt, o, &r, err);
   if (rc < 0)
     return rc;
-  r->agent = agent;
-  rc = csn_box_from_find(r, err);
+  csn_run_set_agent(r, agent);
+  rc = csn_box_from_find(&r->box, err);
   if (rc == 0)
-    rc = csn_box_network_need(r, err);
+    rc = csn_box_network_need(&r->box, err);
   if (rc < 0)
     return rc;
   csn_model_warm(r);
@@ -223,8 +230,8 @@ csn_run_free(csn_run *r)
     csn_run_free(child);
   }
   csn_timer_free(r->wall);
-  csn_box_close(r, false);
-  csn_box_network_free(r);
+  csn_box_close(&r->box, false);
+  csn_box_network_free(&r->box);
   csn_view_fini(&r->view);
   if (r->journal)
     csn_journal_close(r->journal);

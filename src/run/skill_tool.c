@@ -89,17 +89,17 @@ is_closed(csn_call *c, int workspace, const csn_sandbox *sb, const csn_json *ent
 static int
 load(csn_call *c, const csn_json *entry, csn_err *err)
 {
-  csn_run *owner = csn_box_owner(csn_call_run(c));
+  const struct csn_box *b = csn_call_in(c);
   csn_sandbox *sb;
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8192), body = CSN_BUF(CSN_SKILL_FILE_MAX);
   int rc = csn_call_sandbox(c, &sb, err);
   if (rc < 0)
     return rc;
   struct csn_skill_places p = {.workspace_fd = sb->workspace_fd,
-                               .cache_fd = owner->box.folder_fd,
+                               .cache_fd = b->folder_fd,
                                .root = sb->root,
-                               .folder = owner->agent->folder,
-                               .cwd = owner->agent->sandbox.cwd};
+                               .folder = b->agent->folder,
+                               .cwd = b->agent->sandbox.cwd};
   csn_auto(csn_stage_freep) csn_stage *stage = NULL;
   csn_err why;
   if (p.workspace_fd < 0 && (rc = fetch(c, sb, entry, &stage, err)) < 0)
@@ -109,7 +109,7 @@ load(csn_call *c, const csn_json *entry, csn_err *err)
   rc = is_closed(c, p.workspace_fd, sb, entry)
            ? csn_fail(&why, CSN_E_DENIED,
                       "its file is in a part of the workspace that is closed to you")
-           : csn_skill_load(owner->agent->skills, entry, csn_call_scope(c), &p, &path, &body, &why);
+           : csn_skill_load(b->agent->skills, entry, csn_call_scope(c), &p, &path, &body, &why);
   if (rc == 0 && stage)
     rc = csn_stage_send(stage, csn_call_scope(c), &why);
   if (rc < 0 && csn_scope_check(csn_call_scope(c), err) < 0)
