@@ -164,7 +164,7 @@ main(int argc, char **argv)
   csn_snapshot first;
   const char *const *names;
   r.dir = open(r.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  bench_must(csn_snapshots_open(&r.s, r.dir, &err), &err);
+  bench_must(csn_snapshots_open(&r.s, r.dir, NULL, &err), &err);
   int from = folder_of(&r, "from");
   for (int64_t i = 0; i < r.n; i++)
     fill(from, i, r.bytes, 1);

@@ -14,6 +14,7 @@
 #include "run/ports.h"
 
 typedef struct csn_shell csn_shell;
+struct csn_project;
 
 /* A checkpoint of the workspace, see box_checkpoint.c. */
 enum { CSN_BOX_SAVED_NAME = 80, CSN_BOX_SAVED_KEPT = 2 };
@@ -86,7 +87,8 @@ int csn_box_folder(csn_rt *rt, const char *id, csn_err *err) CSN_MUST;
 bool csn_box_has_workspace(int folder);
 /* Of a run that is not at work: makes workspace/ of layers, and base/ of what it
  * began with.  CSN_E_CONFLICT while it is at work. */
-int csn_box_lay_out(int state_fd, const char *id, csn_scope *sc, csn_err *err) CSN_MUST;
+int csn_box_lay_out(struct csn_project *p, int state_fd, const char *id, csn_scope *sc,
+                    csn_err *err) CSN_MUST;
 /* Appends what the model of r is to hear of a loss of the sandbox, if anything;
  * told: once that is in the journal. */
 void csn_box_news(const csn_run *r, struct csn_box *b, csn_buf *out);

@@ -15,6 +15,7 @@
 #include "run/box_manifest.h"
 #include "run/box_remote.h"
 #include "run/box_save.h"
+#include "run/stores.h"
 #include "sandbox/frozen.h"
 #include "sandbox/jail.h"
 #include "sandbox/stack.h"
@@ -68,7 +69,7 @@ csn_box_from_find(struct csn_box *b, csn_err *err)
   if (!b->agent->has_sandbox)
     return csn_fail(err, CSN_E_INVALID, "agent %s has no sandbox that could begin with snapshot %s",
                     csn_agent_name(b->agent), b->from);
-  int rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
+  int rc = csn_snapshots_here(b->run->rt->project, b->run->rt->state_fd, &s, err);
   if (rc == 0)
     rc = csn_snapshot_find(s, b->from, &there, err);
   if (rc == 0)
@@ -150,7 +151,7 @@ begin_with_tree(struct csn_box *b, csn_scope *sc, const char *name, const csn_di
   csn_snapshot of = {.tree = *tree};
   const char *const *names;
   snprintf(of.name, sizeof of.name, "%s", name);
-  int rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
+  int rc = csn_snapshots_here(b->run->rt->project, b->run->rt->state_fd, &s, err);
   if (rc == 0 && wants_layers(b)) {
     rc = csn_snapshot_layers(s, sc, &of, a, &names, err);
     return rc < 0 ? rc : begin_layered(b, sc, names, err);
@@ -172,7 +173,7 @@ begin_with_saved(struct csn_box *b, csn_scope *sc, const struct csn_box_saved *f
     rc = csn_frozen_get(b->run->rt->state_fd, from->name, a, &names, err);
     return rc < 0 ? rc : begin_layered(b, sc, names, err);
   }
-  rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
+  rc = csn_snapshots_here(b->run->rt->project, b->run->rt->state_fd, &s, err);
   if (rc == 0)
     rc = csn_snapshot_find(s, from->name, &there, err);
   csn_snapshots_free(csn_steal(s));
@@ -191,7 +192,7 @@ write_base(struct csn_box *b, bool is_restored, csn_err *err)
   if (!is_restored)
     return 0;
   csn_box_base_name(b, name);
-  int rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
+  int rc = csn_snapshots_here(b->run->rt->project, b->run->rt->state_fd, &s, err);
   if (rc == 0 && csn_snapshot_find(s, name, &there, NULL) == 0)
     rc = csn_began_with_write(b->folder_fd, &there.tree, err);
   return rc;

@@ -14,6 +14,7 @@
 #include "run/box_network.h"
 #include "run/box_remote.h"
 #include "run/box_save.h"
+#include "run/stores.h"
 #include "sandbox/frozen.h"
 #include "sandbox/jail.h"
 #include "sandbox/stack.h"
@@ -159,7 +160,7 @@ save_folder(struct csn_box *b, csn_scope *sc, const char *name, int folder, bool
   csn_snapshot out;
   if (is_workspace && b->agent->manifest)
     how.omit = csn_manifest_ephemeral(b->agent->manifest, a);
-  int rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
+  int rc = csn_snapshots_here(b->run->rt->project, b->run->rt->state_fd, &s, err);
   if (rc == 0)
     rc = csn_snapshot_save(s, sc, &how, folder, &out, err);
   return rc == CSN_E_EXISTS ? 0 : rc;

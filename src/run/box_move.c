@@ -90,7 +90,8 @@ csn_box_change_backend(struct csn_box *b, csn_err *err)
     csn_box_let_go(b);
     pthread_mutex_unlock(&b->lock);
   } else if (csn_sandbox_is_remote(name)) { /* folders are what can be sent */
-    rc = csn_box_lay_out(b->run->rt->state_fd, csn_box_id(b), &b->run->scope, err);
+    rc = csn_box_lay_out(b->run->rt->project, b->run->rt->state_fd, csn_box_id(b), &b->run->scope,
+                         err);
   }
   if (rc == 0)
     rc = csn_agent_change_backend(b->run->own_agent, name, err);

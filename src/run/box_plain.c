@@ -9,6 +9,7 @@
 
 #include "core/fd.h"
 #include "run/box_save.h"
+#include "run/stores.h"
 #include "sandbox/frozen.h"
 #include "sandbox/jail.h"
 #include "sandbox/stack.h"
@@ -52,7 +53,7 @@ lay_out_workspace(int state_fd, int folder, csn_scope *sc, csn_err *err)
 }
 
 static int
-lay_out_base(int state_fd, int folder, csn_scope *sc, csn_err *err)
+lay_out_base(struct csn_project *p, int state_fd, int folder, csn_scope *sc, csn_err *err)
 {
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
   csn_snapshot r = {.name = "that the run began with"};
@@ -60,7 +61,7 @@ lay_out_base(int state_fd, int folder, csn_scope *sc, csn_err *err)
   csn_random_name(name + 5, 20);
   int rc = csn_began_with_read(folder, &r.tree, err);
   if (rc == 0)
-    rc = csn_snapshots_open(&s, state_fd, err);
+    rc = csn_snapshots_here(p, state_fd, &s, err);
   if (rc == 0)
     rc = csn_mkdirs(folder, name, 0700, err);
   csn_auto(csn_closep) int to = rc < 0 ? rc : csn_box_open_folder(folder, name, err);
@@ -75,7 +76,7 @@ lay_out_base(int state_fd, int folder, csn_scope *sc, csn_err *err)
 }
 
 int
-csn_box_lay_out(int state_fd, const char *id, csn_scope *sc, csn_err *err)
+csn_box_lay_out(struct csn_project *p, int state_fd, const char *id, csn_scope *sc, csn_err *err)
 {
   char path[64];
   snprintf(path, sizeof path, "sandboxes/%s", id);
@@ -86,6 +87,6 @@ csn_box_lay_out(int state_fd, const char *id, csn_scope *sc, csn_err *err)
   if (is_there(folder, "stack/layers"))
     rc = lay_out_workspace(state_fd, folder, sc, err);
   if (rc == 0 && is_there(folder, "base.tree") && !is_there(folder, "base"))
-    rc = lay_out_base(state_fd, folder, sc, err);
+    rc = lay_out_base(p, state_fd, folder, sc, err);
   return csn_wrap(err, rc, "the workspace of run %s", id);
 }

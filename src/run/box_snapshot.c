@@ -4,6 +4,7 @@
 
 #include "core/fd.h"
 #include "run/box_save.h"
+#include "run/stores.h"
 #include "sandbox/snapshots.h"
 
 int
@@ -15,7 +16,7 @@ csn_box_snapshot_check(const csn_rt *rt, const csn_run_options *o, csn_err *err)
     return 0;
   int rc = csn_snapshot_name_check(o->snapshot, err);
   if (rc == 0)
-    rc = csn_snapshots_open(&s, rt->state_fd, err);
+    rc = csn_snapshots_here(rt->project, rt->state_fd, &s, err);
   if (rc == 0 && csn_snapshot_find(s, o->snapshot, &there, NULL) != CSN_E_NOT_FOUND)
     rc = csn_fail(err, CSN_E_EXISTS, "there is a snapshot %s already", o->snapshot);
   return rc;
@@ -35,7 +36,7 @@ save(struct csn_box *b, csn_buf *told, csn_snapshot *out, csn_err *err)
     return folder;
   if (b->agent->manifest)
     how.omit = csn_manifest_ephemeral(b->agent->manifest, a);
-  int rc = csn_snapshots_open(&s, b->run->rt->state_fd, err);
+  int rc = csn_snapshots_here(b->run->rt->project, b->run->rt->state_fd, &s, err);
   /* The run is over, so its scope may be, too: what there is is saved. */
   if (rc == 0 && stack >= 0)
     return csn_snapshot_save_stack(s, NULL, &how, b->from ? &base : NULL, stack, out, err);

@@ -3,6 +3,7 @@
 #include "run/project.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "base/yaml.h"
@@ -22,7 +23,9 @@ struct csn_project {
   const csn_json *root;
   csn_buf text;
   struct stat st;
-  bool is_trusted; /* to send requests to other machines; see trust.h */
+  bool is_trusted;      /* to send requests to other machines; see trust.h */
+  pthread_mutex_t lock; /* guards what is below */
+  csn_vault *vault;     /* of the snapshots, once somebody has wanted them */
 };
 
 static int
@@ -123,6 +126,22 @@ check_session(const struct csn_project *p, csn_err *err)
   return csn_place_is_url(place->text) ? check_place(p, place, err) : 0;
 }
 
+/* The object `keys` of the snapshots of this machine, or NULL. */
+static const csn_json *
+snapshot_keys(const struct csn_project *p)
+{
+  return csn_json_get(csn_json_get(p->root, "snapshots"), "keys");
+}
+
+static int
+check_snapshots(const struct csn_project *p, csn_err *err)
+{
+  static const char *const keys[] = {"keys", NULL};
+  const csn_json *v = csn_json_get(p->root, "snapshots");
+  int rc = v ? check_keys(p, v, keys, "snapshots.", err) : 0;
+  return rc < 0 ? rc : csn_keys_check(snapshot_keys(p), p->file, "snapshots.keys", err);
+}
+
 static int
 check_models(const struct csn_project *p, csn_err *err)
 {
@@ -174,8 +193,8 @@ check_stores(const struct csn_project *p, csn_err *err)
 static int
 check(const struct csn_project *p, csn_err *err)
 {
-  static const char *const keys[] = {"model", "models", "providers", "prices", "session",
-                                     "state", "stores", "windows",   NULL};
+  static const char *const keys[] = {"model", "models",    "providers", "prices",  "session",
+                                     "state", "snapshots", "stores",    "windows", NULL};
   int rc = check_keys(p, p->root, keys, "", err);
   if (rc == 0)
     rc = check_kind(p, p->root, "model", CSN_JSON_STRING, err);
@@ -183,6 +202,8 @@ check(const struct csn_project *p, csn_err *err)
     rc = check_state(p, err);
   if (rc == 0)
     rc = check_session(p, err);
+  if (rc == 0)
+    rc = check_snapshots(p, err);
   if (rc < 0)
     return rc;
   const csn_json *providers = csn_json_get(p->root, "providers");
@@ -245,7 +266,8 @@ static void
 look_up_trust(struct csn_project *p)
 {
   bool is_needed = !is_local_place(csn_json_get(p->root, "state")) ||
-                   !is_local_place(session_place(p)) || key_command(p);
+                   !is_local_place(session_place(p)) || key_command(p) ||
+                   csn_json_get(snapshot_keys(p), "command");
   csn_json_each (v, csn_json_get(p->root, "providers"))
     is_needed = is_needed || !is_local(v);
   csn_json_each (v, csn_json_get(p->root, "stores"))
@@ -272,6 +294,10 @@ csn_project_list(const struct csn_project *p, csn_buf *out)
                  is_local_place(place) ? " (this machine)" : "");
   if (command)
     csn_buf_addf(out, "session keys: the command %.*s\n", (int)command->child->text.n,
+                 command->child->text.p);
+  command = csn_json_get(snapshot_keys(p), "command");
+  if (command)
+    csn_buf_addf(out, "snapshot keys: the command %.*s\n", (int)command->child->text.n,
                  command->child->text.p);
   csn_json_each (v, csn_json_get(p->root, "stores"))
     csn_stores_describe(v, out);
@@ -343,6 +369,22 @@ csn_project_sessions(const struct csn_project *p, struct csn_project_sessions *o
 }
 
 int
+csn_project_vault(struct csn_project *p, csn_vault **out, csn_err *err)
+{
+  const csn_json *keys = snapshot_keys(p), *command = csn_json_get(keys, "command");
+  if (command && !p->is_trusted)
+    return csn_fail(err, CSN_E_INVALID,
+                    "%s:%u: snapshots: it starts a command, and nobody has said that this file may "
+                    "do that; if it may: caisson trust",
+                    p->file, command->line);
+  pthread_mutex_lock(&p->lock);
+  int rc = keys && !p->vault ? csn_keys_open(p, keys, &p->vault, err) : 0;
+  *out = p->vault;
+  pthread_mutex_unlock(&p->lock);
+  return rc;
+}
+
+int
 csn_project_trust(const struct csn_project *p, csn_err *err)
 {
   return csn_trust_add(p->file, csn_buf_str(&p->text), err);
@@ -352,6 +394,7 @@ int
 csn_project_load(struct csn_project **out, csn_err *err)
 {
   struct csn_project *p = csn_alloc(sizeof *p);
+  pthread_mutex_init(&p->lock, NULL);
   p->arena = csn_arena_new(0);
   p->text = CSN_BUF(CSN_YAML_MAX);
   p->file = csn_find_upward("caisson.yaml");
@@ -387,6 +430,8 @@ csn_project_free(struct csn_project *p)
 {
   if (!p)
     return;
+  csn_vault_free(p->vault);
+  pthread_mutex_destroy(&p->lock);
   csn_arena_free(p->arena);
   csn_buf_fini(&p->text);
   free(p->file);

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 struct csn_project;
+struct csn_vault;
 
 /* The nearest caisson.yaml upward from the current folder, if any. */
 int csn_project_load(struct csn_project **out, csn_err *err) CSN_MUST;
@@ -59,6 +60,10 @@ struct csn_project_sessions {
  * has trusted the file. */
 int csn_project_sessions(const struct csn_project *p, struct csn_project_sessions *out,
                          csn_err *err) CSN_MUST;
+
+/* The keys that `snapshots` names, read when they are first wanted; NULL without
+ * any.  p owns them.  CSN_E_INVALID: as above. */
+int csn_project_vault(struct csn_project *p, struct csn_vault **out, csn_err *err) CSN_MUST;
 
 /* `prices` of caisson.yaml, checked; or NULL. */
 const csn_json *csn_project_prices(const struct csn_project *p);

@@ -237,6 +237,14 @@ csn_keys_open(const struct csn_project *p, const csn_json *v, csn_vault **out, c
   return rc < 0 ? rc : csn_vault_new(out, ring, err);
 }
 
+int
+csn_snapshots_here(struct csn_project *p, int state_fd, csn_snapshots **out, csn_err *err)
+{
+  csn_vault *vault = NULL;
+  int rc = csn_project_vault(p, &vault, err);
+  return rc < 0 ? rc : csn_snapshots_open(out, state_fd, vault, err);
+}
+
 /* The value of the variable that the entry names, or of the usual one. */
 static csn_str
 variable(csn_arena *a, const csn_json *v, const char *key, const char *usual)

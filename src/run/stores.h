@@ -25,6 +25,10 @@ int csn_keys_check(const csn_json *v, const char *file, const char *where, csn_e
 int csn_keys_open(const struct csn_project *p, const csn_json *v, csn_vault **out,
                   csn_err *err) CSN_MUST;
 
+/* The snapshots of this machine, opened with the keys that caisson.yaml names. */
+int csn_snapshots_here(struct csn_project *p, int state_fd, csn_snapshots **out,
+                       csn_err *err) CSN_MUST;
+
 /* Opens the store of that name; NULL: the only one that there is.  s is borrowed. */
 int csn_stores_open(const struct csn_project *p, csn_http *http, const char *name, csn_snapshots *s,
                     csn_depot **out, csn_err *err) CSN_MUST;

@@ -26,10 +26,10 @@ open_folder(int dir, const char *name, csn_err *err)
 }
 
 int
-csn_snapshots_open(csn_snapshots **out, int state_fd, csn_err *err)
+csn_snapshots_open(csn_snapshots **out, int state_fd, csn_vault *vault, csn_err *err)
 {
   csn_auto(csn_snapshots_freep) csn_snapshots *s = csn_alloc(sizeof *s);
-  *s = (csn_snapshots){-1, -1, -1, -1, -1, -1, -1, NULL};
+  *s = (csn_snapshots){-1, -1, -1, -1, -1, -1, -1, csn_vault_share(vault), NULL};
   if (mkdirat(state_fd, "snapshots", 0700) < 0 && errno != EEXIST)
     return csn_fail_errno(err, "make snapshots/");
   s->dir = openat(state_fd, "snapshots", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -55,7 +55,9 @@ csn_snapshots_open(csn_snapshots **out, int state_fd, csn_err *err)
   while (flock(s->lock, LOCK_SH) < 0) /* who drops things is soon done */
     if (errno != EINTR)
       return csn_fail_errno(err, "snapshots/lock");
-  int rc = csn_packs_open(&s->packs, s->packs_dir, NULL, err);
+  int rc = csn_snapshots_check_seal(s, err);
+  if (rc == 0)
+    rc = csn_packs_open(&s->packs, s->packs_dir, s->vault, err);
   if (rc == 0)
     *out = csn_steal(s);
   return rc;
@@ -67,6 +69,7 @@ csn_snapshots_free(csn_snapshots *s)
   if (!s)
     return;
   csn_packs_free(s->packs);
+  csn_vault_free(s->vault);
   int *fds[] = {&s->names, &s->layers, &s->unpacked, &s->work, &s->packs_dir, &s->lock, &s->dir};
   for (size_t i = 0; i < CSN_COUNT(fds); i++)
     csn_closep(fds[i]);
@@ -98,6 +101,8 @@ read_record(const csn_snapshots *s, const char *name, csn_snapshot *out, csn_err
   const csn_json *v = NULL;
   *out = (csn_snapshot){0};
   int rc = csn_file_read(s->names, name, &text, err);
+  if (rc == 0)
+    rc = csn_snapshot_record_unseal(s, name, &text, err);
   csn_str json = csn_buf_str(&text);
   if (rc == 0)
     rc = csn_snapshot_record_open(&json, err);
@@ -182,7 +187,7 @@ note_unpacked(const csn_snapshots *s, const csn_digest *tree, const char *const 
 {
   char hex[65], boot[BOOT_MAX];
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(UNPACKED_MAX);
-  csn_digest_hex(tree, hex);
+  csn_unpacked_name(s, tree, hex);
   csn_buf_add(&text, boot_id(boot));
   csn_buf_addc(&text, '\n');
   for (; *layers; layers++)
@@ -196,7 +201,7 @@ csn_unpacked_read(const csn_snapshots *s, const csn_digest *tree, csn_buf *text,
 {
   char hex[65], boot[BOOT_MAX];
   csn_str line, rest;
-  csn_digest_hex(tree, hex);
+  csn_unpacked_name(s, tree, hex);
   int rc = csn_file_read(s->unpacked, hex, text, err);
   rest = csn_buf_str(text);
   if (rc == 0 && (!csn_str_line(&rest, &line) || !csn_str_eq(line, boot_id(boot))))
@@ -292,6 +297,8 @@ write_record(const csn_snapshots *s, const csn_snapshot *r, csn_err *err)
   csn_jw_end(&w);
   csn_snapshot_record_close(&text);
   int rc = csn_buf_done(&text, "the snapshot's record", err);
+  if (rc == 0)
+    rc = csn_snapshot_record_seal(s, r->name, &text, err);
   return rc < 0 ? rc : csn_file_write(s->names, r->name, csn_buf_str(&text), 0600, true, err);
 }
 

@@ -8,6 +8,10 @@
  *                     the machine: older ones may have lost what was not flushed
  *   work/             workspaces of sandboxes that begin with a snapshot
  *   lock              flock: shared by who reads or adds, exclusive for who drops
+ *   sealed            with keys: it can be opened with one of them
+ *
+ * With keys the packs and records are encrypted, and what is found by a digest is
+ * found by an HMAC of it; names of snapshots are not hidden (snap_seal.c).
  *
  * A snapshot is on the disk before it has a name.  Layers are a cache: what
  * counts is in the packs, whose contents are checked whenever they are read.
@@ -21,6 +25,7 @@
 
 typedef struct csn_snapshots {
   int dir, names, layers, unpacked, work, packs_dir, lock;
+  csn_vault *vault; /* NULL: it is not encrypted */
   csn_packs *packs;
 } csn_snapshots;
 
@@ -34,8 +39,10 @@ typedef struct csn_snapshot {
   char tag[CSN_SNAPSHOT_NAME_MAX + 1]; /* "": it has none */
 } csn_snapshot;
 
-/* Opens the store, made when missing, with the shared lock. */
-int csn_snapshots_open(csn_snapshots **out, int state_fd, csn_err *err) CSN_MUST;
+/* Opens the store, made when missing, with the shared lock.  It is encrypted as a
+ * whole, with the keys of `vault` (which the store shares from now on), or, with
+ * NULL, not at all: what is otherwise is CSN_E_DENIED. */
+int csn_snapshots_open(csn_snapshots **out, int state_fd, csn_vault *vault, csn_err *err) CSN_MUST;
 void csn_snapshots_free(csn_snapshots *s);
 CSN_FREER(snapshots)
 
@@ -116,6 +123,19 @@ int csn_snapshots_gc(csn_snapshots *s, csn_scope *sc, const csn_retention *keep,
  * that are not their tree are told and will not be used again. */
 int csn_snapshots_verify(csn_snapshots *s, csn_scope *sc, void (*fn)(void *user, const char *line),
                          void *user, csn_err *err) CSN_MUST;
+
+/* ---- snap_seal.c */
+
+/* With the shared lock: whether the store is of that kind and these keys; one that
+ * is empty becomes it. */
+int csn_snapshots_check_seal(const csn_snapshots *s, csn_err *err) CSN_MUST;
+/* A record as it is stored, and back. */
+int csn_snapshot_record_seal(const csn_snapshots *s, const char *name, csn_buf *text,
+                             csn_err *err) CSN_MUST;
+int csn_snapshot_record_unseal(const csn_snapshots *s, const char *name, csn_buf *text,
+                               csn_err *err) CSN_MUST;
+/* The name of a tree in unpacked/. */
+void csn_unpacked_name(const csn_snapshots *s, const csn_digest *tree, char hex[65]);
 
 /* Of the unpacked form, for gc and verify. */
 int csn_unpacked_read(const csn_snapshots *s, const csn_digest *tree, csn_buf *text,

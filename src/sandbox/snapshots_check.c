@@ -187,7 +187,8 @@ collect_of_runs(const csn_snapshots *s, csn_scope *sc, struct needed *out, csn_b
 
 /* ---- dropping ---- */
 
-/* Layers of trees that are needed; the others' lists go. */
+/* Layers of trees that are needed; the others' lists go.  Of a store that is
+ * encrypted none stay that nobody uses: they are not. */
 static int
 keep_layers(const csn_snapshots *s, struct needed *need, csn_buf *kept, csn_err *err)
 {
@@ -198,7 +199,7 @@ keep_layers(const csn_snapshots *s, struct needed *need, csn_buf *kept, csn_err 
     csn_digest tree;
     if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
       continue;
-    if (csn_digest_from_hex(csn_cstr(e->d_name), &tree) && has(&need->trees, &tree) &&
+    if (!s->vault && csn_digest_from_hex(csn_cstr(e->d_name), &tree) && has(&need->trees, &tree) &&
         csn_unpacked_read(s, &tree, &text, NULL) == 0)
       csn_buf_add(kept, csn_buf_str(&text));
     else if (unlinkat(s->unpacked, e->d_name, 0) < 0)
@@ -349,7 +350,7 @@ check_unpacked(struct checking *c, const csn_snapshot *r, const csn_snap_tree *t
   if (same)
     return;
   char hex[65];
-  csn_digest_hex(&r->tree, hex);
+  csn_unpacked_name(c->s, &r->tree, hex);
   (void)!unlinkat(c->s->unpacked, hex, 0);
   tell(c, "snapshot %s: its unpacked files were changed; they will be unpacked again", r->name);
 }

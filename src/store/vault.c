@@ -2,6 +2,7 @@
  * vault.c - encryption of snapshots; see vault.h. */
 #include "store/vault.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 enum { PIECE = CSN_VAULT_SEGMENT + CSN_SEAL_TAG };
@@ -11,6 +12,7 @@ static const char head[] = "caisson-sealed 1\n";
 struct csn_vault {
   csn_keyring *keys; /* owned */
   const csn_seal_module *m;
+  atomic_int owners;
 };
 
 int
@@ -23,14 +25,22 @@ csn_vault_new(csn_vault **out, csn_keyring *keys, csn_err *err)
     return rc;
   }
   *out = csn_alloc(sizeof **out);
-  **out = (csn_vault){keys, (const csn_seal_module *)m}; /* it is the first member */
+  **out = (csn_vault){keys, (const csn_seal_module *)m, 1}; /* it is the first member */
   return 0;
+}
+
+csn_vault *
+csn_vault_share(csn_vault *v)
+{
+  if (v)
+    atomic_fetch_add(&v->owners, 1);
+  return v;
 }
 
 void
 csn_vault_free(csn_vault *v)
 {
-  if (!v)
+  if (!v || atomic_fetch_sub(&v->owners, 1) > 1)
     return;
   csn_keyring_free(v->keys);
   free(v);

@@ -23,6 +23,8 @@ enum { CSN_VAULT_SALT = 16, CSN_VAULT_SEGMENT = 64 << 10 };
 
 /* Takes the keys, also when it fails. */
 int csn_vault_new(csn_vault **out, csn_keyring *keys, csn_err *err) CSN_MUST;
+/* One more owner of the same, which never changes; NULL of NULL. */
+csn_vault *csn_vault_share(csn_vault *v);
 void csn_vault_free(csn_vault *v);
 CSN_FREER(vault)
 /* Keys by number, the newest first: 0 is what is written with. */

@@ -497,6 +497,74 @@ def keys_of_a_store_can_be_changed_and_the_wrong_ones_open_nothing():
     expect(p.call("snapshot", "ls", "--store", "there"), 1, "not encrypted")
 
 
+# ---- the snapshots of this machine, encrypted
+
+def sealed_here(stores=None, keys=None):
+    """A place whose own snapshots are encrypted with the key in k1; k2 is another."""
+    p = Store(entry={"type": "folder", "path": "there"})
+    (p.dir / "there").mkdir()
+    for i in 1, 2:
+        p.write(f"k{i}", f"k{i} " + f"{i}{i}" * 32 + "\n")
+        (p.dir / f"k{i}").chmod(0o600)
+    configure(p, keys or {"file": "k1"}, stores)
+    return p
+
+
+def configure(p, keys, entry=None):
+    said = {"stores": {"there": entry or {"type": "folder", "path": "there"}}}
+    p.write("caisson.yaml", json.dumps({**said, "snapshots": {"keys": keys}} if keys else said))
+
+
+@test
+def snapshots_that_are_encrypted_here_go_to_stores_of_either_kind_and_come_back():
+    for entry in None, {"type": "folder", "path": "there", "keys": {"file": "k2"}}:
+        p = sealed_here(entry)
+        p.fill("src", [10, 70000, 3 * MIB])
+        (p.dir / "src/secret-name").write_text("a text that nobody may read")
+        p.snap("save", "one", "src")
+        p.snap("tag", "one", "kept")
+        p.snap("push", "one")
+        p.comes_back("one", "src")
+        for path in (p.dir / ".caisson/snapshots").rglob("*"):
+            body = path.read_bytes() if path.is_file() else b""
+            for word in b"secret-name", b"nobody may read", b"created_ms", b"kept":
+                assert word not in body, (path, word)
+
+
+@test
+def without_the_key_of_this_machines_snapshots_nothing_is_done():
+    p = sealed_here()
+    p.fill("src", [10])
+    p.snap("save", "one", "src")
+    for keys, text in (({"file": "k2"}, "not among the keys"), (None, "snapshots.keys"), ({"file": "lacks"}, "lacks"),
+                       ({"command": ["cat", "nothing"]}, "keys of snapshots")):
+        configure(p, keys)
+        for command in ["ls"], ["save", "two", "src"], ["gc"], ["push", "one"], ["verify"]:
+            done = p.call("snapshot", *command)
+            assert done.returncode and text in done.stderr, (keys, command, done.stderr)
+    configure(p, {"command": ["cat", str(p.dir / "k1")]})
+    p.snap("verify")
+    expect(p.call("snapshot", "ls", env={"CAISSON_TRUST_PROJECT": "0"}), 2, "caisson trust")
+    expect(p.call("trust"), 0)
+    assert "snapshot keys: the command cat" in p.call("trust").stdout
+    configure(p, {"file": "k1", "more": 1})
+    expect(p.call("snapshot", "ls"), 2, "snapshots.keys")
+
+
+@test
+def snapshots_are_carried_over_into_an_encrypted_store():
+    p = sealed_here()
+    configure(p, None)
+    p.fill("src", [10])
+    p.snap("save", "one", "src")
+    configure(p, {"file": "k1"})
+    expect(p.call("snapshot", "ls"), 1, "not encrypted")
+    configure(p, None)
+    p.snap("push", "one")
+    configure(p, {"file": "k1"})
+    p.comes_back("one", "src")
+
+
 # ---- Google Cloud Storage and Azure
 
 

@@ -33,7 +33,7 @@ reopen(struct place *p)
 {
   csn_err err;
   csn_snapshots_free(csn_steal(p->s));
-  OK(csn_snapshots_open(&p->s, p->fd, &err), &err);
+  OK(csn_snapshots_open(&p->s, p->fd, NULL, &err), &err);
 }
 
 static inline void

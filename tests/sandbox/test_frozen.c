@@ -119,7 +119,7 @@ TEST(layers_that_something_has_stay)
   assert_true(is_there(&p, "snapshots/layers/" ONE "/f")); /* a checkpoint */
   assert_true(is_there(&p, "snapshots/layers/" TWO "/f")); /* a workspace */
   assert_false(is_there(&p, "snapshots/layers/" THREE));
-  OK(csn_snapshots_open(&s, p.fd, &err), &err);
+  OK(csn_snapshots_open(&s, p.fd, NULL, &err), &err);
   OK(csn_snapshots_gc(s, NULL, &all, &swept, &err), &err);
   assert_int_equal(swept.layers, 0);
   csn_frozen_drop(p.fd, "run.7");
@@ -141,7 +141,7 @@ TEST(the_tree_that_a_run_began_with_and_its_checkpoints_are_not_dropped)
   begin(&p);
   write_file(&p, "from", "f", "a content of its own");
   csn_auto(csn_closep) int from = csn_open_beneath(p.fd, "from", O_RDONLY | O_DIRECTORY, 0, &err);
-  OK(csn_snapshots_open(&s, p.fd, &err), &err);
+  OK(csn_snapshots_open(&s, p.fd, NULL, &err), &err);
   csn_snapshot_saving how = {.name = "first"};
   OK(csn_snapshot_save(s, NULL, &how, from, &saved, &err), &err);
   write_file(&p, "sandboxes/run", "lock", "");

@@ -311,7 +311,7 @@ TEST(what_no_snapshot_needs_is_dropped)
   assert_int_equal(swept.layers, 0);
   OK(csn_snapshot_remove(p.s, "a", &err), &err);
   csn_snapshots *other = NULL;
-  OK(csn_snapshots_open(&other, p.fd, &err), &err);
+  OK(csn_snapshots_open(&other, p.fd, NULL, &err), &err);
   assert_int_equal(csn_snapshots_gc(p.s, NULL, &all, &swept, &err), CSN_E_CONFLICT);
   csn_snapshots_free(other);
   OK(csn_snapshots_gc(p.s, NULL, &all, &swept, &err), &err);

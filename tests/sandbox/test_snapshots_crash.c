@@ -42,7 +42,7 @@ killed_at(struct place *p, work_fn *fn, int n)
     waitpid(pid, &status, 0);
   }
   csn_err err;
-  OK(csn_snapshots_open(&p->s, p->fd, &err), &err);
+  OK(csn_snapshots_open(&p->s, p->fd, NULL, &err), &err);
   if (WIFEXITED(status))
     assert_int_equal(WEXITSTATUS(status), 0);
   return WIFEXITED(status);
@@ -82,7 +82,7 @@ save_after(struct place *p)
   csn_err err;
   csn_snapshot r;
   csn_snapshot_saving how = {.name = "after"};
-  if (csn_snapshots_open(&p->s, p->fd, &err) < 0 ||
+  if (csn_snapshots_open(&p->s, p->fd, NULL, &err) < 0 ||
       csn_snapshot_save(p->s, NULL, &how, p->from, &r, &err) < 0)
     _exit(1);
 }
@@ -128,7 +128,7 @@ drop(struct place *p)
 {
   csn_err err;
   csn_snapshots_swept swept;
-  if (csn_snapshots_open(&p->s, p->fd, &err) < 0 ||
+  if (csn_snapshots_open(&p->s, p->fd, NULL, &err) < 0 ||
       csn_snapshots_gc(p->s, NULL, &all, &swept, &err) < 0)
     _exit(1);
 }

@@ -1,22 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * test_vault.c - encryption of snapshots: what goes in comes out, whatever
  * pieces it comes in, and what was altered, cut or put elsewhere does not. */
-#include "check.h"
-#include "store/vault.h"
-
-#define KEY_A "a 1111111111111111111111111111111111111111111111111111111111111111\n"
-#define KEY_B "b 2222222222222222222222222222222222222222222222222222222222222222\n"
-
-static csn_vault *
-vault_of(const char *keys)
-{
-  csn_err err;
-  csn_keyring *ring = NULL;
-  csn_vault *v = NULL;
-  OK(csn_keyring_parse(csn_cstr(keys), &ring, &err), &err);
-  OK(csn_vault_new(&v, ring, &err), &err);
-  return v;
-}
+#include "store/vaults.h"
 
 static int
 take(void *user, csn_str bytes, csn_err *err)

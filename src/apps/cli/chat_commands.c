@@ -67,7 +67,7 @@ say_files(struct chat *h, csn_str arg, csn_err *err)
 {
   if (!*h->place)
     return csn_fail(err, CSN_E_NOT_FOUND, "there is no workspace yet; say something first");
-  int rc = csn_box_lay_out(h->rt->state_fd, h->place, &h->c->scope, err);
+  int rc = csn_box_lay_out(h->rt->project, h->rt->state_fd, h->place, &h->c->scope, err);
   csn_auto(csn_closep) int box = rc < 0 ? rc : csn_box_folder(h->rt, h->place, err);
   csn_auto(csn_closep) int dir =
       box < 0 ? box : csn_open_beneath(box, "workspace", O_RDONLY | O_DIRECTORY, 0, err);

@@ -5,8 +5,8 @@
 
 #include "commands.h"
 #include "core/fd.h"
+#include "depots.h"
 #include "run/memory_store.h"
-#include "sandbox/snapshots.h"
 #include "stored.h"
 
 enum { OUT_MAX = 64 << 20, STORES_MAX = 10000 };
@@ -202,7 +202,7 @@ forget_in_snapshots(cli *c, int state, const char *id, const csn_json *digests, 
   csn_auto(csn_freep) csn_snapshot *list = NULL;
   csn_auto(csn_closep) int there = csn_open_beneath(state, "snapshots", O_PATH, 0, NULL);
   size_t n = 0, gone = 0;
-  int rc = there < 0 ? 0 : csn_snapshots_open(&s, state, err);
+  int rc = there < 0 ? 0 : cli_snapshots_at(state, &s, err);
   if (rc == 0 && s)
     rc = csn_snapshot_list(s, &list, &n, err);
   for (size_t i = 0; i < n && rc == 0; i++) {

@@ -7,8 +7,8 @@
 
 #include "caisson/remote.h"
 #include "commands.h"
+#include "depots.h"
 #include "kept.h"
-#include "sandbox/snapshots.h"
 #include "sandbox/stage.h"
 #include "snapshotting.h"
 #include "streams.h"
@@ -30,7 +30,7 @@ static const cli_opt create_options[] = {
 static int
 open_snapshots(cli_kept *k, csn_snapshots **out, csn_err *err)
 {
-  return csn_snapshots_open(out, k->state, err);
+  return cli_snapshots_at(k->state, out, err);
 }
 
 /* Its files into the sandbox, which is open and empty. */

@@ -19,7 +19,7 @@ cli_snapshots_open(cli *c, csn_snapshots **s, csn_err *err)
   int rc = cli_catch_signals(c, err);
   if (rc == 0)
     rc = cli_state_open(c, true, &state, NULL, err);
-  return rc < 0 ? rc : csn_snapshots_open(s, state, err);
+  return rc < 0 ? rc : cli_snapshots_at(state, s, err);
 }
 
 struct json_opts {

@@ -18,6 +18,14 @@ show(void *user, int64_t done, int64_t all)
 }
 
 int
+cli_snapshots_at(int state_fd, csn_snapshots **s, csn_err *err)
+{
+  csn_auto(csn_project_freep) struct csn_project *p = NULL;
+  int rc = csn_project_load(&p, err);
+  return rc < 0 ? rc : csn_snapshots_here(p, state_fd, s, err);
+}
+
+int
 cli_depot_open(cli *c, cli_depot *d, const char *name, csn_err *err)
 {
   csn_auto(csn_closep) int state = -1;
@@ -32,7 +40,7 @@ cli_depot_open(cli *c, cli_depot *d, const char *name, csn_err *err)
   if (rc < 0)
     return rc;
   d->http = csn_http_new(d->loop);
-  rc = csn_snapshots_open(&d->here, state, err);
+  rc = csn_snapshots_here(d->project, state, &d->here, err);
   if (rc == 0)
     rc = csn_stores_open(d->project, d->http, name, d->here, &d->depot, err);
   if (rc == 0 && c->err_tty)

@@ -6,6 +6,9 @@
 #include "cli.h"
 #include "run/stores.h"
 
+/* The store of this machine, with the keys of caisson.yaml. */
+int cli_snapshots_at(int state_fd, csn_snapshots **s, csn_err *err) CSN_MUST;
+
 /* Zeroes at first. */
 typedef struct cli_depot {
   cli *c;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/fd.h"
+#include "depots.h"
 #include "importing.h"
 #include "sandbox/jail.h"
 
@@ -18,7 +19,7 @@ open_store(cli *c, cli_layered *l, csn_err *err)
   if (l->store)
     return 0;
   int rc = cli_state_open(c, true, &state, NULL, err);
-  return rc < 0 ? rc : csn_snapshots_open(&l->store, state, err);
+  return rc < 0 ? rc : cli_snapshots_at(state, &l->store, err);
 }
 
 /* A folder that gc leaves alone while we hold a lock on it. */

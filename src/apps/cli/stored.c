@@ -13,15 +13,15 @@ int
 cli_stored_open(cli *c, cli_stored *s, csn_err *err)
 {
   *s = (cli_stored){.fd = -1};
-  csn_auto(csn_project_freep) struct csn_project *p = NULL;
-  int rc = csn_project_load(&p, err);
+  int rc = csn_project_load(&s->project, err);
   const char *url = c->state_url;
   if (rc == 0 && !url && !c->state_dir)
-    rc = csn_project_state(p, &url, err);
+    rc = csn_project_state(s->project, &url, err);
   if (rc == 0) /* with a database there are runs without the folder */
     rc = cli_state_open(c, url != NULL, &s->fd, NULL, err);
   if (rc == 0)
-    rc = csn_state_store_open(p, c->state_dir, url, s->fd, CSN_DURABLE_PROCESS, &s->store, err);
+    rc = csn_state_store_open(s->project, c->state_dir, url, s->fd, CSN_DURABLE_PROCESS, &s->store,
+                              err);
   if (rc < 0)
     cli_stored_close(s);
   return rc;
@@ -51,6 +51,7 @@ cli_stored_close(cli_stored *s)
   if (s->store)
     csn_store_close(s->store);
   csn_closep(&s->fd);
+  csn_project_free(s->project);
   *s = (cli_stored){.fd = -1};
 }
 
@@ -102,7 +103,7 @@ each_in_manifest(cli *c, cli_stored *s, const char *id, const csn_json *agent,
     return rc;
   const char *path, *src;
   size_t i = 0;
-  rc = csn_box_lay_out(s->fd, id, &c->scope, err);
+  rc = csn_box_lay_out(s->project, s->fd, id, &c->scope, err);
   if (rc < 0)
     return rc;
   for (; m && csn_manifest_local_dir(m, i, &path, &src); i++) {

@@ -6,10 +6,12 @@
 #define CSN_APPS_STORED_H
 
 #include "cli.h"
+#include "run/project.h"
 #include "store/session.h"
 
 typedef struct cli_stored {
   int fd; /* of the state folder */
+  struct csn_project *project;
   csn_store *store;
   csn_sessions *sessions; /* by cli_stored_open_sessions() */
 } cli_stored;
