@@ -28,8 +28,10 @@ CSN_API int csn_sandbox_put(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err 
 CSN_API int csn_sandbox_remove(csn_sandbox *sb, csn_scope *sc, const char *const *paths,
                                csn_err *err) CSN_MUST;
 
-/* Members of an open JSON object, without secrets, by which spec.state finds it
- * again; none for what ends when it is closed. */
+/* Members of an open JSON object, `type` (the back-end) first, by which spec.state
+ * and csn_run_options.sandbox_state find it again: ids and where it is, never what
+ * lets one in, which the environment has each time.  None for what ends when it
+ * is closed. */
 CSN_API void csn_sandbox_state(csn_sandbox *sb, csn_jw *w);
 /* All its processes rest, or go on. */
 CSN_API int csn_sandbox_pause(csn_sandbox *sb, csn_scope *sc, csn_err *err) CSN_MUST;

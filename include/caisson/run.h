@@ -64,6 +64,11 @@ typedef struct csn_run_options {
                             the manifest is not laid out again; NULL: a new workspace */
   const char *from;      /* a snapshot that the workspace begins with, in the place of the agent's;
                             of the manifest only what is ephemeral is laid out; NULL: as it says */
+  csn_str sandbox_state; /* start only: work in a sandbox elsewhere that is there, as an object with
+                            what csn_sandbox_state() told of it (remote.h), of the agent's back-end.
+                            It stays what it is when the run is over; of the manifest only what is
+                            ephemeral is laid out.  One that is gone: the run begins with its
+                            snapshot, and fails without one */
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
   const char *snapshot;  /* save the workspace under this name when the run is over, however it
                             ended (docs/snapshots.md); CSN_E_EXISTS when it is taken.  Outlives

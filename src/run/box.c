@@ -371,7 +371,9 @@ csn_box_make(struct csn_box *b, csn_scope *sc, csn_buf *ready, csn_err *err)
   bool is_new = !b->run->opts.after;
   pthread_mutex_lock(&b->lock);
   int rc = csn_box_lock_folder(b, err);
-  if (rc == 0 && is_new) {
+  if (rc == 0 && b->lent.n) {
+    rc = csn_box_lent_begin(b, sc, err);
+  } else if (rc == 0 && is_new) {
     rc = csn_box_begin(b, sc, NULL, err);
   } else if (rc == 0) {
     if (!csn_box_remote_is_there(b)) /* else it was in an earlier life of this run */

@@ -46,6 +46,7 @@ struct csn_box {
   int64_t opened_ns;                    /* when sb was */
   const char *from;                     /* the snapshot that it begins with; or NULL */
   csn_digest from_tree;                 /* that one's */
+  csn_str lent;                         /* a sandbox elsewhere that it was given; empty: none */
   struct csn_box_network *network;      /* NULL: none, or not needed yet */
   struct csn_box_saved saved[CSN_BOX_SAVED_KEPT];
   size_t n_saved;

@@ -50,6 +50,16 @@ fill_workspace(struct csn_box *b, csn_scope *sc, bool is_empty, csn_err *err)
   return rc;
 }
 
+int
+csn_box_fill_remote(struct csn_box *b, csn_scope *sc, csn_err *err)
+{
+  int folder = fresh_folder(b->folder_fd, "workspace", err), rc = folder < 0 ? folder : 0;
+  csn_closep(&folder);
+  if (rc == 0)
+    rc = fill_workspace(b, sc, false, err);
+  return rc < 0 ? rc : csn_box_remote_send(b, sc, err);
+}
+
 /* ---- what it begins with ---- */
 
 int
@@ -92,6 +102,10 @@ csn_box_zero(const struct csn_box *b, csn_jw *w)
     csn_jw_strz(w, hex);
     csn_jw_end(w);
   }
+  if (b->lent.n) {
+    csn_jw_key(w, "sandbox_state");
+    csn_jw_raw(w, b->lent);
+  }
   if (checkpoint_ms >= 0) {
     csn_jw_key(w, "checkpoint_ms");
     csn_jw_int(w, checkpoint_ms);
@@ -105,6 +119,9 @@ csn_box_read_zero(struct csn_box *b, const csn_json *zero)
   csn_str name = csn_json_str(from, "snapshot", CSN_STR(""));
   bool is_good = csn_digest_from_hex(csn_json_str(from, "tree", CSN_STR("")), &b->from_tree);
   b->from = name.n && is_good ? csn_arena_dup(b->run->keep, name).p : NULL;
+  const csn_json *lent = csn_json_get(zero, "sandbox_state");
+  if (csn_json_is(lent, CSN_JSON_OBJECT))
+    b->lent = csn_arena_dup(b->run->keep, lent->raw);
 }
 
 bool

@@ -11,10 +11,11 @@
 
 #include "core/fd.h"
 #include "core/hash.h"
+#include "run/box_save.h"
 #include "sandbox/jail.h"
 
 enum { STATE_MAX = 64 << 10, OWNER_DIGITS = 16, END_MS = 60000 };
-#define STATE "state.json"
+#define STATE CSN_BOX_STATE
 
 bool
 csn_box_is_remote(const struct csn_box *b)
@@ -104,6 +105,8 @@ csn_box_remote_discard(struct csn_box *b, csn_scope *sc, csn_err *err)
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   if (!csn_box_remote_is_there(b))
     return 0;
+  if (csn_box_is_lent(b))
+    return csn_box_lent_return(b, err);
   int rc = csn_box_remote_spec(b, a, &spec, err);
   if (rc == 0)
     rc = csn_sandbox_open(&sb, sc, &spec, err);
@@ -148,6 +151,8 @@ csn_box_remote_fetch(struct csn_box *b, csn_scope *sc, csn_err *err)
 int
 csn_box_remote_forget(struct csn_box *b, csn_err *err)
 {
+  if (csn_box_is_lent(b))
+    return csn_box_lent_return(b, err);
   return unlinkat(b->folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
 }
 
@@ -158,6 +163,8 @@ csn_box_remote_end(struct csn_box *b)
   csn_scope sc; /* the run's may be over */
   if (!b->sb && !csn_box_remote_is_there(b))
     return true;
+  if (csn_box_is_lent(b))
+    return csn_box_lent_return(b, NULL) == 0;
   csn_scope_init(&sc, NULL, END_MS);
   int rc = b->sb ? csn_sandbox_destroy(b->sb, &sc, &err) : csn_box_remote_discard(b, &sc, &err);
   csn_scope_fini(&sc);

@@ -13,6 +13,8 @@
 #include "run/driver.h"
 #include "sandbox/stage.h"
 
+#define CSN_BOX_STATE "state.json" /* in the run's folder: what opens its sandbox again */
+
 bool csn_box_is_remote(const struct csn_box *b);
 /* "OWNER/NAME", or "OWNER" with a NULL name: a state folder's word for
  * sandboxes elsewhere, and a run's. */

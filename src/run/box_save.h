@@ -38,6 +38,8 @@ bool csn_box_is_there(int folder);
 /* A new workspace, and the sandbox open over it; from: a checkpoint, or NULL. */
 int csn_box_begin(struct csn_box *b, csn_scope *sc, const struct csn_box_saved *from,
                   csn_err *err) CSN_MUST;
+/* In an open sandbox elsewhere: what of the manifest does not last. */
+int csn_box_fill_remote(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
 
 /* Members of record 0 about all this, written and read back. */
 void csn_box_zero(const struct csn_box *b, csn_jw *w);
@@ -63,6 +65,16 @@ int csn_box_write_news(struct csn_box *b, csn_str text, csn_err *err) CSN_MUST;
 void csn_box_take_news(struct csn_box *b, csn_str text);
 /* Without the box, before a run that was read back goes on. */
 int csn_box_look(struct csn_box *b, csn_err *err) CSN_MUST;
+
+/* ---- box_lent.c ---- */
+/* Looks at the state of a sandbox that was passed, and keeps it. */
+int csn_box_lent_take(struct csn_box *b, csn_str state, csn_err *err) CSN_MUST;
+/* Box locked: opens it, or begins as the run would without it. */
+int csn_box_lent_begin(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
+/* Of the run's folder: its sandbox is somebody else's. */
+bool csn_box_is_lent(const struct csn_box *b);
+/* Forgets that one. */
+int csn_box_lent_return(const struct csn_box *b, csn_err *err) CSN_MUST;
 
 /* ---- box_move.c ---- */
 /* Into a new sandbox, where the provider ends this one soon. */

@@ -96,6 +96,7 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   if (o)
     r->opts = *o;
   r->opts.items = r->opts.parts = (csn_str){0}; /* they are the input's, and borrowed */
+  r->opts.sandbox_state = (csn_str){0};         /* csn_box_lent_take() */
   r->untrusted_from = INT64_MAX;
   r->keep = csn_arena_new(ITEMS_MAX_BYTES);
   r->scratch = csn_arena_new(ITEMS_MAX_BYTES);
@@ -142,6 +143,8 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
     return rc;
   csn_run_set_agent(r, agent);
   rc = csn_box_from_find(&r->box, err);
+  if (rc == 0 && o && o->sandbox_state.n)
+    rc = csn_box_lent_take(&r->box, o->sandbox_state, err);
   if (rc == 0)
     rc = csn_box_network_need(&r->box, err);
   if (rc < 0)

@@ -206,8 +206,11 @@ csn_sandbox_remove(csn_sandbox *sb, csn_scope *sc, const char *const *paths, csn
 void
 csn_sandbox_state(csn_sandbox *sb, csn_jw *w)
 {
-  if (sb->ops->state)
-    sb->ops->state(sb, w);
+  if (!sb->ops->state)
+    return;
+  csn_jw_key(w, "type");
+  csn_jw_strz(w, sb->ops->name);
+  sb->ops->state(sb, w);
 }
 
 static int

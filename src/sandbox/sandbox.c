@@ -141,6 +141,10 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
   if (rc < 0)
     return rc;
   rc = check_list(spec->environment, true, err);
+  csn_str type = csn_json_str(spec->state, "type", csn_cstr(name));
+  if (rc == 0 && !csn_str_eq(type, csn_cstr(name)))
+    rc = csn_fail(err, CSN_E_INVALID, "the state is that of a sandbox of back-end %.*s",
+                  (int)(type.n & 0xff), type.p);
   if (rc == 0 && spec->root && spec->root[0] != '/')
     rc = csn_fail(err, CSN_E_INVALID, "root \"%.100s\" is not absolute", spec->root);
   if (rc == 0)

@@ -237,8 +237,8 @@ def a_network_policy_is_the_services():
     same(made["allow_internet_access"], False)
 
 
-def killed_when(c, seen):
-    first = c.place.start("run", "agent.yaml", "go")
+def killed_when(c, seen, *args):
+    first = c.place.start("run", "agent.yaml", "go", *args)
     until(seen)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -280,6 +280,68 @@ def a_harness_killed_while_a_sandbox_ends_leaves_nothing_after_gc():
     c.place.call("runs", "rm", c.place.only_run())
     expect(c.place.call("sandbox", "gc", "--backend", "e2b"), 0)
     same(c.boxes(), [])
+
+
+# ---- a sandbox that was made before, by its state ----
+
+def lent(rules, **agent):
+    """A place with a sandbox `box` that has a file f, and the state of it in box.json."""
+    c = Case(rules, manifest={"entries": {"src": {"type": "local_dir", "src": "src"}, "hint": {"type": "file", "content": "here", "ephemeral": True}}}, **agent)
+    expect(c.place.call("sandbox", "create", "box", "--backend", "e2b"), 0)
+    expect(c.place.call("sandbox", "exec", "box", "--", "sh", "-c", "echo kept >f"), 0)
+    state = json.loads(expect(c.place.call("sandbox", "ls", "--json"), 0).stdout)[0]["state"]
+    same(state["type"], "e2b")
+    assert c.fake.env["E2B_API_KEY"] not in json.dumps(state)
+    c.place.write("box.json", json.dumps(state))
+    return c
+
+
+@test
+def a_run_works_in_a_sandbox_that_was_made_before_and_leaves_it():
+    c = lent([run_cmd(1, "cat f hint; ls; echo more >>f"), END])
+    expect(c.place.run("--sandbox-state", "box.json", "--snapshot", "after"), 0, "Done.")
+    said = outputs(c.place)
+    assert "kept\\nhere" in said and "src" not in said, said
+    same(len(c.boxes()), 1)
+    same(expect(c.place.call("sandbox", "exec", "box", "--", "cat", "f"), 0).stdout, "kept\nmore\n")
+    expect(c.place.call("snapshot", "show", "after"), 0, " f\n")
+    expect(c.place.call("sandbox", "gc", "--backend", "e2b"), 0, "0 sandboxes removed")
+    expect(c.place.call("sandbox", "rm", "box"), 0)
+    same(c.boxes(), [])
+
+
+@test
+def a_run_that_was_killed_goes_on_in_the_sandbox_that_it_was_given():
+    c = lent([run_cmd(1, "echo one >>f; sleep 300"), run_cmd(2, "cat f"), END])
+    killed_when(c, lambda: "one" in json.dumps([b for b in c.sent("POST /process.Process/Start")]) and c.place.runs(), "--sandbox-state", "box.json")
+    expect(c.place.call("resume", c.place.only_run()), 0, "Done.")
+    assert "kept\\none" in outputs(c.place), outputs(c.place)
+    same(len(c.boxes()), 1)
+
+
+@test
+def without_the_sandbox_of_its_state_a_run_begins_with_its_snapshot_or_not_at_all():
+    c = lent([run_cmd(1, "ls"), END])
+    c.ask("/_lose", {"id": json.loads((c.place.dir / "box.json").read_text())["sandbox"]})
+    expect(c.place.run("--sandbox-state", "box.json"), 6, "is gone, and there is no snapshot")
+    same(c.boxes(), [])
+    expect(c.place.call("snapshot", "save", "saved", "src"), 0)
+    expect(c.place.run("--sandbox-state", "box.json", "--from", "saved"), 0, "Done.")
+    assert "run.sh" in json.dumps([r["data"] for r in c.place.records(c.place.runs()[0]["id"]) if r["kind"] == "tool_returned"])
+    same(c.boxes(), [])  # one of its own
+
+
+@test
+def a_state_that_cannot_be_used_is_refused_before_the_run():
+    c = Case([END])
+    for text, said in (("{", "line 1"), ("{}", "a type"), ('{"type":"docker","container":"x"}', "is of back-end docker"), ("[1]", "a type")):
+        c.place.write("s.json", text)
+        expect(c.place.run("--sandbox-state", "s.json"), 2, "the state of a sandbox", said)
+    expect(c.place.run("--sandbox-state", "lacks.json"), 2, "lacks.json")
+    c.place.write("agent.yaml", json.dumps({"name": "a", "model": "script:book.yaml", "sandbox": {"backend": "local"}}))
+    c.place.write("s.json", '{"type":"local"}')
+    expect(c.place.run("--sandbox-state", "s.json"), 2, "is a folder of this machine")
+    same(c.place.runs(), [])
 
 
 try:

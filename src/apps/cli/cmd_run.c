@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * caisson run - give an agent a task and wait for its answer. */
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "attach.h"
@@ -8,10 +9,10 @@
 #include "running.h"
 #include "starting.h"
 
-enum { TASK_MAX_BYTES = 16 << 20 };
+enum { TASK_MAX_BYTES = 16 << 20, STATE_MAX_BYTES = 64 << 10 };
 
 struct run_opts {
-  const char *model, *out, *session, *after, *snapshot, *from;
+  const char *model, *out, *session, *after, *snapshot, *from, *state;
   int64_t session_items, session_tokens;
   bool json, keep, no_stream, harness_tools;
   cli_list images;
@@ -33,6 +34,9 @@ static const cli_opt opts[] = {
     {"after", 0, "RUN", "Go on in the workspace of that run, which moves to this one",
      CLI_STR(struct run_opts, after)},
     {"from", 0, "NAME", "Begin with what the snapshot NAME holds", CLI_STR(struct run_opts, from)},
+    {"sandbox-state", 0, "FILE",
+     "Work in the sandbox elsewhere that this JSON tells of (`sandbox ls --json`); it stays",
+     CLI_STR(struct run_opts, state)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct run_opts, keep)},
     {"snapshot", 0, "NAME", "Save the workspace as snapshot NAME when the run is over",
@@ -52,6 +56,14 @@ read_task(const char *arg, csn_buf *out, csn_err *err)
     return csn_buf_done(out, "the task", err);
   }
   return csn_wrap(err, csn_fd_read_all(STDIN_FILENO, out, err), "task from stdin");
+}
+
+static int
+read_state(const char *path, csn_buf *out, csn_err *err)
+{
+  csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  int rc = fd < 0 ? csn_fail_errno(err, "cannot open") : csn_fd_read_all(fd, out, err);
+  return csn_wrap(err, rc, "option --sandbox-state: %s", path);
 }
 
 static int
@@ -77,6 +89,9 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   csn_auto(csn_buf_finip) csn_buf parts = CSN_BUF(CLI_PARTS_MAX);
   if (rc == 0)
     rc = cli_attach_images(&parts, &v->images, err);
+  csn_auto(csn_buf_finip) csn_buf state = CSN_BUF(STATE_MAX_BYTES);
+  if (rc == 0 && v->state)
+    rc = read_state(v->state, &state, err);
   csn_auto(csn_rt_freep) csn_rt *rt = NULL;
   if (rc == 0)
     rc = cli_rt_open(c, &rt, err);
@@ -95,6 +110,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
                         .session_tokens = v->session_tokens,
                         .after = v->after,
                         .from = v->from,
+                        .sandbox_state = csn_buf_str(&state),
                         .keep_workspace = v->keep || v->after,
                         .snapshot = v->snapshot,
                         .harness_tools = v->harness_tools};
