@@ -3,7 +3,7 @@
  * sandbox's programs are (sandbox/environment.h).  Record 0 of a run holds it
  * with the versions of the lock, so a run that is resumed has the same. */
 #include "run/agent_read.h"
-#include "sandbox/environment.h"
+#include "sandbox/environment_remote.h"
 
 int
 csn_agent_read_environment(const struct csn_agent_reader *r, const csn_json *m)
@@ -31,16 +31,15 @@ csn_agent_write_environment(const csn_agent *a, csn_jw *w)
 int
 csn_agent_check_environment(const csn_agent *a, csn_err *err)
 {
-  const char *backend = a->sandbox.backend ? a->sandbox.backend : "jail";
+  csn_auto(csn_environment_freep) csn_environment *e = NULL;
   if (!a->environment)
     return 0;
   if (a->sandbox.rootfs)
     return csn_fail(err, CSN_E_INVALID,
                     "agent %s has an environment and a sandbox.rootfs; leave one out",
                     csn_agent_name(a));
-  if (strcmp(backend, "jail") != 0)
-    return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "agent %s: only the back-end jail builds environments, not %s",
-                    csn_agent_name(a), backend);
-  return 0;
+  int rc = csn_environment_read(&e, a->environment, a->folder, false, err);
+  if (rc == 0)
+    rc = csn_environment_check(e, a->sandbox.backend, err);
+  return csn_wrap(err, rc, "agent %s", csn_agent_name(a));
 }

@@ -181,7 +181,7 @@ csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
   if (rc == 0)
     rc = environment_of(b, sc, tmp, &spec.environment, err);
   if (rc == 0)
-    rc = csn_box_rootfs(b, sc, tmp, &spec.rootfs, err);
+    rc = csn_box_programs(b, sc, tmp, &spec, err);
   if (rc == 0)
     rc = csn_sandbox_open(&b->sb, sc, &spec, err);
   csn_arena_free(tmp);

@@ -3,7 +3,7 @@
 #include "run/box_environment.h"
 
 #include "run/driver.h"
-#include "sandbox/environment.h"
+#include "sandbox/environment_remote.h"
 
 static void
 on_step(void *user, const char *step, const csn_str *text)
@@ -25,21 +25,27 @@ on_step(void *user, const char *step, const csn_str *text)
 }
 
 int
-csn_box_rootfs(struct csn_box *b, csn_scope *sc, csn_arena *a, const char **word, csn_err *err)
+csn_box_programs(struct csn_box *b, csn_scope *sc, csn_arena *a, csn_sandbox_spec *spec,
+                 csn_err *err)
 {
   const csn_agent *agent = b->agent;
   const csn_environment_progress progress = {on_step, b->run};
+  const csn_environment_maker *m = csn_environment_maker_of(spec->backend);
   csn_auto(csn_environment_freep) csn_environment *e = NULL;
   csn_environment_built built;
-  *word = agent->sandbox.rootfs;
-  if (!agent->environment)
+  spec->rootfs = agent->sandbox.rootfs;
+  if (!agent->environment || (m && spec->state)) /* one that is opened again has its own */
     return 0;
   int rc = csn_environment_read(&e, agent->environment, agent->folder, false, err);
   if (rc == 0)
-    rc = csn_environment_build(e, sc, b->run->opts.listener ? &progress : NULL, &built, err);
+    rc = csn_environment_make(e, sc, spec->backend, spec->options,
+                              b->run->opts.listener ? &progress : NULL, &built, err);
   if (rc < 0)
     return rc;
-  *word = csn_arena_dup(a, csn_cstr(built.image)).p;
+  if (m)
+    rc = csn_environment_options(m, spec->options, built.image, a, &spec->options, err);
+  else
+    spec->rootfs = csn_arena_dup(a, csn_cstr(built.image)).p;
   csn_environment_built_fini(&built);
-  return 0;
+  return rc;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * box_environment.h - the root file system of a run's sandbox. */
+ * box_environment.h - the programs of a run's sandbox. */
 #ifndef CSN_RUN_BOX_ENVIRONMENT_H
 #define CSN_RUN_BOX_ENVIRONMENT_H
 
 #include "run/box.h"
 
-/* The word for it, in the arena or the agent's; builds the agent's environment
- * where it has one that is not there yet.  NULL: the back-end's own. */
-int csn_box_rootfs(struct csn_box *b, csn_scope *sc, csn_arena *a, const char **word,
-                   csn_err *err) CSN_MUST;
+/* Sets what the sandbox begins with, a root file system or an image of its
+ * back-end; builds the agent's environment where it has one that is not there
+ * yet.  What is new in *spec is in the arena. */
+int csn_box_programs(struct csn_box *b, csn_scope *sc, csn_arena *a, csn_sandbox_spec *spec,
+                     csn_err *err) CSN_MUST;
 
 #endif

@@ -5,7 +5,8 @@
  * the hash of all it is made from.
  *
  * The section `environment` of an agent file, or a file of its own:
- *   base          the image: "image:NAME", "oci:PATH[@TAG]" or "tar:FILE"
+ *   base          the image: "image:NAME", "oci:PATH[@TAG]" or "tar:FILE"; not
+ *                 needed where the back-end has images of its own
  *   packages      {apt: [NAME...], apt_sources: [LINE...], pip: [REQUIREMENT...],
  *                  pip_index: URL, npm: [NAME[@VERSION]...], npm_registry: URL}
  *   setup         commands for sh, after the packages
@@ -56,7 +57,7 @@ typedef struct csn_environment_progress {
 } csn_environment_progress;
 
 typedef struct csn_environment_built {
-  char image[80];   /* "image:env-HEX" */
+  char image[80];   /* "image:env-HEX", or what a back-end calls it */
   csn_buf resolved; /* JSON: {"apt": ["NAME=VERSION"...], "pip": [...], "npm": [...]} */
   bool was_there;   /* nothing was built */
 } csn_environment_built;

@@ -181,7 +181,7 @@ def a_lock_holds_until_the_section_changes():
 @test
 def mistakes_are_told_before_anything_starts():
     for section, wanted in [
-            ({}, "base: expected an image"), ({"base": "host"}, "can be used but not built upon"),
+            ({"base": "host"}, "can be used but not built upon"),
             ({"base": "image:x", "packages": {"apt": ["--option"]}}, "expected NAME or NAME=VERSION"),
             ({"base": "image:x", "packages": {"apt": ["a b"]}}, "expected NAME or NAME=VERSION"),
             ({"base": "image:x", "packages": {"pip": ["-r/etc/passwd"]}}, "expected a requirement"),
@@ -198,7 +198,8 @@ def mistakes_are_told_before_anything_starts():
     p = Place({"environment": {"base": "image:nowhere"}, "capabilities": ["shell"]}, END,
               env={"CAISSON_IMAGES": STORE})
     expect(p.call("image", "build", "agent.yaml"), 2, "no image is named nowhere", "caisson image")
-    for box, wanted in ({"rootfs": "image:y"}, "leave one out"), ({"backend": "local"}, "only the back-end jail"):
+    expect(Place({"environment": {}}, END).run(), 2, "base: expected an image")
+    for box, wanted in ({"rootfs": "image:y"}, "leave one out"), ({"backend": "local"}, "back-end local builds none"):
         expect(Place({"environment": {"base": "image:x"}, "sandbox": box}, END).run(), 2, wanted)
 
 

@@ -7,7 +7,8 @@
 #include "commands.h"
 #include "core/fd.h"
 #include "importing.h"
-#include "sandbox/environment.h"
+#include "sandbox/backends.h"
+#include "sandbox/environment_remote.h"
 #include "sandbox/images.h"
 
 struct import_opts {
@@ -169,9 +170,45 @@ show_step(void *user, const char *step, const csn_str *text)
     cli_status(c, "%.*s", (int)last.n, last.p);
 }
 
+/* What an agent file says of an environment, and where it is built. */
+struct wanted {
+  csn_environment *e;
+  const char *backend;
+  const csn_json *options; /* of the back-end */
+};
+
+static void
+wanted_fini(struct wanted *w)
+{
+  csn_environment_free(w->e);
+}
+
+/* The keys that are the back-end's own. */
+static int
+read_options(cli *c, const csn_json *section, struct wanted *out, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  csn_str word = csn_json_str(section, "backend", CSN_STR("jail"));
+  csn_jw w;
+  out->backend = csn_arena_dup(c->arena, word).p;
+  const csn_sandbox_ops *ops = csn_sandbox_find(out->backend);
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  for (const csn_sandbox_option *o = ops ? ops->options : NULL; o && o->name; o++)
+    if (csn_json_get(section, o->name)) {
+      csn_jw_key(&w, o->name);
+      csn_jw_value(&w, csn_json_get(section, o->name));
+    }
+  csn_jw_end(&w);
+  int rc = csn_jw_done(&w, err);
+  return rc < 0 ? rc
+                : csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_buf_str(&text)),
+                                 &out->options, err);
+}
+
 /* Of the agent file; its own lock holds unless it is to be made anew. */
 static int
-read_environment(cli *c, const char *path, bool with_lock, csn_environment **out, csn_err *err)
+read_environment(cli *c, const char *path, bool with_lock, struct wanted *out, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 << 20);
   csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -190,27 +227,42 @@ read_environment(cli *c, const char *path, bool with_lock, csn_environment **out
   if (!section)
     return csn_fail(err, CSN_E_NOT_FOUND, "%s has no section `environment`: nothing to build",
                     path);
-  return csn_wrap(err, csn_environment_read(out, section, folder, with_lock, err), "%s", path);
+  rc = csn_environment_read(&out->e, section, folder, with_lock, err);
+  if (rc == 0)
+    rc = read_options(c, csn_json_get(file, "sandbox"), out, err);
+  return csn_wrap(err, rc, "%s", path);
+}
+
+/* In one go, with what is shown meanwhile. */
+static int
+build(cli *c, const char *path, bool with_lock, struct wanted *w, csn_environment_built *built,
+      csn_err *err)
+{
+  const csn_environment_progress progress = {show_step, c};
+  int rc = cli_catch_signals(c, err);
+  if (rc == 0)
+    rc = read_environment(c, path, with_lock, w, err);
+  if (rc == 0 && !with_lock && !w->e->lock.n)
+    rc = csn_fail(err, CSN_E_INVALID,
+                  "%s: environment: no lock is named; add `lock: environment.lock`", path);
+  if (rc == 0)
+    rc = csn_environment_make(w->e, &c->scope, w->backend, w->options, &progress, built, err);
+  cli_status(c, NULL);
+  return rc;
 }
 
 static int
 build_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
   const struct build_opts *o = opt;
-  const csn_environment_progress progress = {show_step, c};
-  csn_auto(csn_environment_freep) csn_environment *e = NULL;
+  csn_auto(wanted_fini) struct wanted w = {0};
   csn_environment_built built = {0};
-  int rc = cli_catch_signals(c, err);
-  if (rc == 0)
-    rc = read_environment(c, argv[0], true, &e, err);
-  if (rc == 0)
-    rc = csn_environment_build(e, &c->scope, &progress, &built, err);
-  cli_status(c, NULL);
-  if (rc < 0 || !e)
+  int rc = build(c, argv[0], true, &w, &built, err);
+  if (rc < 0)
     return rc;
   if (o->json)
     printf("{\"image\":\"%s\",\"was_there\":%s,\"locked\":%s,\"resolved\":%s}\n", built.image,
-           built.was_there ? "true" : "false", e->is_locked ? "true" : "false", built.resolved.p);
+           built.was_there ? "true" : "false", w.e->is_locked ? "true" : "false", built.resolved.p);
   else
     printf("%s\n", built.image);
   csn_environment_built_fini(&built);
@@ -232,26 +284,17 @@ write_lock(const char *path, csn_str text, csn_err *err)
 static int
 lock_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
-  const csn_environment_progress progress = {show_step, c};
-  csn_auto(csn_environment_freep) csn_environment *e = NULL;
+  csn_auto(wanted_fini) struct wanted w = {0};
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(8 << 20);
   csn_environment_built built = {0};
-  int rc = cli_catch_signals(c, err);
-  if (rc == 0)
-    rc = read_environment(c, argv[0], false, &e, err);
-  if (rc == 0 && e && !e->lock.n)
-    rc = csn_fail(err, CSN_E_INVALID,
-                  "%s: environment: no lock is named; add `lock: environment.lock`", argv[0]);
-  if (rc == 0)
-    rc = csn_environment_build(e, &c->scope, &progress, &built, err);
-  cli_status(c, NULL);
-  if (rc < 0 || !e)
+  int rc = build(c, argv[0], false, &w, &built, err);
+  if (rc < 0)
     return rc;
-  rc = csn_environment_lock(e, &built, &text, err);
+  rc = csn_environment_lock(w.e, &built, &text, err);
   if (rc == 0)
-    rc = write_lock(e->lock.p, csn_buf_str(&text), err);
+    rc = write_lock(w.e->lock.p, csn_buf_str(&text), err);
   if (rc == 0)
-    printf("%s\n", e->lock.p);
+    printf("%s\n", w.e->lock.p);
   csn_environment_built_fini(&built);
   return rc;
 }
