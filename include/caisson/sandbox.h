@@ -125,6 +125,8 @@ typedef struct csn_sandbox_spec {
   const struct csn_sandbox_own *own; /* the port's: leave it NULL */
   /* What csn_sandbox_state() told: opens that one again, or CSN_E_NOT_FOUND.  NULL: a new one. */
   const csn_json *state;
+  const struct csn_mount *const
+      *mounts;       /* storage to be seen inside, NULL-terminated; NULL: none */
   bool keep;         /* closing lets go of it, and csn_sandbox_destroy() ends it */
   const char *label; /* "OWNER/NAME", for csn_sandbox_sweep() to know it by; may be NULL */
 } csn_sandbox_spec;
@@ -217,14 +219,14 @@ typedef struct csn_proc_ops {
 struct csn_sandbox {
   const csn_sandbox_ops *ops;
   char *root;       /* the workspace's path inside */
-  int workspace_fd; /* the workspace on this host, of layers as the sandbox sees it, or -1 when it
-                       is elsewhere */
+  int workspace_fd; /* the workspace on this host, as the sandbox sees it; -1: it is elsewhere */
   int uid, gid;     /* owner that files made by the harness in the workspace need; -1: leave them */
   csn_sandbox_held held;
   int64_t deadline_ns; /* the port's: when its wall time is over; INT64_MAX: never */
-  uint16_t *expose;    /* the port's: a copy of the specification's */
+  uint16_t *expose;    /* the port's, as what follows: a copy of the specification's */
   size_t n_expose;
-  struct csn_stack *stack; /* the port's: of a workspace of layers */
+  char **skips;            /* paths of storage in the workspace, NULL-terminated, or NULL */
+  struct csn_stack *stack; /* of a workspace of layers */
   bool is_frozen;
   int64_t ends_ns; /* when its provider ends it, whatever runs in it, as csn_now_ns(); 0: never */
 };
@@ -270,9 +272,8 @@ CSN_API void csn_proc_close(csn_proc *p);
 
 /* The word of agent.yaml, "memory". */
 CSN_API const char *csn_limit_name(enum csn_limit which);
-/* Says what reached a limit means for a command that ended so: "killed: the
- * sandbox's memory limit of 1 GiB was reached".  Adds nothing when none was;
- * several are separated by "; ". */
+/* Says what a reached limit means, or nothing: "killed: the sandbox's memory
+ * limit of 1 GiB was reached"; several are separated by "; ". */
 CSN_API void csn_exit_explain(const csn_sandbox *sb, const csn_exit *exit, csn_buf *out);
 /* The limits as an object: {"memory": {"state": "enforced", "value": 1073741824}}. */
 CSN_API void csn_sandbox_limits_to_json(const csn_sandbox *sb, csn_jw *w);

@@ -26,12 +26,6 @@ csn_sandbox_is_remote(const char *backend)
 
 /* ---- commands of ours ---- */
 
-/* What is to be done with its streams. */
-struct errand {
-  int from, to; /* what it reads and where its output goes; -1: neither */
-  csn_buf said; /* the beginning of its messages */
-};
-
 static int
 feed(csn_proc *p, csn_scope *sc, int from, csn_err *err)
 {
@@ -53,7 +47,7 @@ feed(csn_proc *p, csn_scope *sc, int from, csn_err *err)
 }
 
 static int
-drain(csn_proc *p, csn_scope *sc, struct errand *e, csn_err *err)
+drain(csn_proc *p, csn_scope *sc, const csn_errand *e, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf chunk = CSN_BUF(CHUNK);
   int64_t bytes = 0;
@@ -64,8 +58,8 @@ drain(csn_proc *p, csn_scope *sc, struct errand *e, csn_err *err)
     if (rc <= 0)
       return rc;
     if (which == CSN_STDERR || e->to < 0) {
-      size_t room = e->said.cap - e->said.n;
-      csn_buf_add(&e->said, csn_strn(chunk.p, chunk.n < room ? chunk.n : room));
+      size_t room = e->said->cap - e->said->n;
+      csn_buf_add(e->said, csn_strn(chunk.p, chunk.n < room ? chunk.n : room));
       continue;
     }
     bytes += rc;
@@ -78,12 +72,28 @@ drain(csn_proc *p, csn_scope *sc, struct errand *e, csn_err *err)
   }
 }
 
+int
+csn_sandbox_errand(csn_sandbox *sb, csn_scope *sc, const csn_errand *e, csn_exit *end, csn_err *err)
+{
+  const csn_exec x = {
+      .argv = e->argv, .with_stdin = e->from >= 0, .split_output = e->to >= 0, .claim_fd = -1};
+  csn_auto(csn_proc_closep) csn_proc *p = NULL;
+  *end = (csn_exit){0};
+  int rc = sb->ops->spawn(sb, sc, &x, &p, err);
+  if (rc == 0 && e->from >= 0)
+    rc = feed(p, sc, e->from, err);
+  if (rc >= 0)
+    rc = drain(p, sc, e, err);
+  return rc < 0 ? rc : p->ops->wait(p, sc, end, err);
+}
+
 /* `sh -c script sh ./PATH...`; exit codes up to `most` are fine. */
 static int
 run_script(csn_sandbox *sb, csn_scope *sc, const char *script, const char *const *paths, int most,
-           struct errand *e, csn_err *err)
+           int from, int to, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(SAID_MAX);
   size_t n = csn_strings_count(paths), k = 0;
   if (n > MOST_PATHS)
     return csn_fail(err, CSN_E_LIMIT, "more than %d paths at once", MOST_PATHS);
@@ -94,20 +104,12 @@ run_script(csn_sandbox *sb, csn_scope *sc, const char *script, const char *const
   argv[k++] = "sh";
   for (size_t i = 0; i < n; i++)
     argv[k++] = csn_arena_printf(a, "./%s", paths[i]).p;
-  const csn_exec x = {
-      .argv = argv, .with_stdin = e->from >= 0, .split_output = e->to >= 0, .claim_fd = -1};
-  csn_exit end = {0};
-  csn_auto(csn_proc_closep) csn_proc *p = NULL;
-  int rc = sb->ops->spawn(sb, sc, &x, &p, err);
-  if (rc == 0 && e->from >= 0)
-    rc = feed(p, sc, e->from, err);
-  if (rc >= 0)
-    rc = drain(p, sc, e, err);
-  if (rc >= 0)
-    rc = p->ops->wait(p, sc, &end, err);
+  csn_exit end;
+  const csn_errand e = {.argv = argv, .from = from, .to = to, .said = &text};
+  int rc = csn_sandbox_errand(sb, sc, &e, &end, err);
   if (rc < 0 || end.code <= most)
     return rc;
-  csn_str said = csn_str_trim(csn_buf_str(&e->said));
+  csn_str said = csn_str_trim(csn_buf_str(&text));
   return csn_fail(err, CSN_E_SANDBOX, "it ended with %d: %.*s", end.code, (int)said.n,
                   said.n ? said.p : "");
 }
@@ -127,19 +129,38 @@ check_paths(const char *const *paths, csn_err *err)
   return 0;
 }
 
+/* Patterns of tar's that stand for nothing but the storage in the workspace. */
+static const char *const *
+patterns_of(const csn_sandbox *sb, csn_arena *a)
+{
+  size_t n = csn_strings_count((const char *const *)sb->skips);
+  const char **list = csn_arena_alloc(a, (n + 1) * sizeof *list);
+  for (size_t i = 0; i < n; i++) {
+    csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(2 * CSN_SNAP_PATH_MAX);
+    for (const char *c = sb->skips[i]; *c; c++) {
+      if (strchr("*?[\\", *c))
+        csn_buf_addc(&text, '\\');
+      csn_buf_addc(&text, *c);
+    }
+    list[i] = csn_arena_dup(a, csn_buf_str(&text)).p;
+  }
+  list[n] = NULL;
+  return list;
+}
+
 int
 csn_sandbox_get_by_tar(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd,
                        csn_err *err)
 {
-  static const char all[] = "exec tar -cf - .",
+  static const char all[] = "for p do shift; set -- \"$@\" \"--exclude=$p\"; done; "
+                            "exec tar -cf - \"$@\" .",
                     some[] = "for p do shift; if [ -e \"$p\" ] || [ -L \"$p\" ]; then "
                              "set -- \"$@\" \"$p\"; fi; done; "
                              "[ $# -eq 0 ] || exec tar -cf - -- \"$@\"";
-  struct errand e = {.from = -1, .to = tar_fd, .said = CSN_BUF(SAID_MAX)};
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   /* 1: a file changed while it was read */
-  int rc = run_script(sb, sc, paths ? some : all, paths, 1, &e, err);
-  csn_buf_fini(&e.said);
-  return rc;
+  return run_script(sb, sc, paths ? some : all, paths ? paths : patterns_of(sb, a), 1, -1, tar_fd,
+                    err);
 }
 
 static int
@@ -149,19 +170,13 @@ put_by_tar(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err)
    * the other. */
   static const char script[] = "e=$(tar -xopf - 2>&1); s=$?; cat >/dev/null; "
                                "printf %s \"$e\"; exit $s";
-  struct errand e = {.from = tar_fd, .to = -1, .said = CSN_BUF(SAID_MAX)};
-  int rc = run_script(sb, sc, script, NULL, 0, &e, err);
-  csn_buf_fini(&e.said);
-  return rc;
+  return run_script(sb, sc, script, NULL, 0, tar_fd, -1, err);
 }
 
 static int
 remove_by_rm(csn_sandbox *sb, csn_scope *sc, const char *const *paths, csn_err *err)
 {
-  struct errand e = {.from = -1, .to = -1, .said = CSN_BUF(SAID_MAX)};
-  int rc = run_script(sb, sc, "exec rm -rf -- \"$@\"", paths, 0, &e, err);
-  csn_buf_fini(&e.said);
-  return rc;
+  return run_script(sb, sc, "exec rm -rf -- \"$@\"", paths, 0, -1, -1, err);
 }
 
 /* Before each operation. */

@@ -12,6 +12,7 @@
 #include "sandbox/backends.h"
 #include "sandbox/guard.h"
 #include "sandbox/limits.h"
+#include "sandbox/manifest_mount.h"
 #include "sandbox/stack.h"
 
 /* Every back-end of this build; the first is the default. */
@@ -94,6 +95,20 @@ keep_ports(csn_sandbox *sb, const csn_sandbox_spec *spec)
   sb->n_expose = spec->n_expose;
 }
 
+/* Storage that is mounted in the workspace is no part of it. */
+static void
+keep_skips(csn_sandbox *sb, const csn_mount *const *mounts)
+{
+  size_t n = 0, k = 0;
+  while (mounts[n])
+    n++;
+  sb->skips = csn_realloc(NULL, n + 1, sizeof *sb->skips);
+  for (size_t i = 0; i < n; i++)
+    if (mounts[i]->inside.n)
+      sb->skips[k++] = csn_dupz(mounts[i]->inside);
+  sb->skips[k] = NULL;
+}
+
 /* An overlay where the back-end and this machine have one, else a copy. */
 static int
 open_on_layers(csn_sandbox **out, const csn_sandbox_ops *ops, csn_scope *sc,
@@ -167,6 +182,8 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
   if (rc == 0) {
     if (spec->n_expose)
       keep_ports(sb, spec);
+    if (spec->mounts)
+      keep_skips(sb, spec->mounts);
     csn_guard_open(sb, spec->limits);
     rc = csn_limits_strict(sb, spec->limits, err);
     if (rc < 0 && !spec->state) /* nobody will know of it */
@@ -184,6 +201,9 @@ csn_sandbox_close(csn_sandbox *sb)
     return;
   struct csn_stack *stack = sb->stack;
   free(sb->expose);
+  for (char **p = sb->skips; p && *p; p++)
+    free(*p);
+  free(sb->skips);
   sb->ops->close(sb);
   csn_stack_free(stack);
 }

@@ -71,7 +71,7 @@ take_id(struct csn_docker *d, csn_str id, csn_err *err)
 
 /* "caisson-OWNER-NAME", or a random one. */
 static const char *
-name_of(struct csn_docker *d, const char *label)
+name_of(const struct csn_docker *d, const char *label)
 {
   char random[13];
   csn_random_name(random, sizeof random - 1);
@@ -84,18 +84,29 @@ name_of(struct csn_docker *d, const char *label)
   return name;
 }
 
+/* The engine takes a volume that is there already for the one it is asked to make. */
+static int
+make_volumes(const struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  int rc = d->has_volumes ? csn_docker_volumes_drop(d, sc, err) : 0;
+  return rc < 0 ? rc : csn_docker_volumes_make(d, sc, spec, err);
+}
+
 static int
 create(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(BODY_MAX), path = CSN_BUF(300);
   const csn_json *v = NULL;
-  const char *name = name_of(d, spec->label);
-  csn_buf_addf(&path, "/containers/create?name=%s", name);
+  csn_buf_addf(&path, "/containers/create?name=%s", d->name);
   int rc = csn_docker_body(d, spec, &body, err);
+  if (rc == 0)
+    rc = make_volumes(d, sc, spec, err);
   if (rc == 0)
     rc = csn_engine_ask(&d->engine, sc, "POST", path.p, csn_buf_str(&body), d->arena, &v, err);
   if (rc == CSN_E_CONFLICT && spec->label) { /* a process that died before it could tell of it */
-    rc = remove_container(d, sc, name, err);
+    rc = remove_container(d, sc, d->name, err);
+    if (rc == 0)
+      rc = make_volumes(d, sc, spec, err);
     if (rc == 0)
       rc = csn_engine_ask(&d->engine, sc, "POST", path.p, csn_buf_str(&body), d->arena, &v, err);
   }
@@ -230,6 +241,8 @@ open_again(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, cs
       uid < 1 || uid > INT32_MAX || gid < 0 || gid > INT32_MAX || !user.n)
     return csn_fail(err, CSN_E_CONFLICT, "container %.12s is not what was made for this", was);
   memcpy(d->id, was, sizeof was);
+  csn_json_each (m, csn_json_get(host, "Mounts")) /* the workspace's has no name */
+    d->has_volumes = d->has_volumes || csn_json_str(m, "Source", (csn_str){0}).n;
   d->user = csn_arena_dup(d->arena, user).p;
   d->base.uid = (int)uid;
   d->base.gid = (int)gid;
@@ -253,6 +266,8 @@ docker_close(csn_sandbox *sb)
     (void)!ask(d, &sc, "POST", d->id, "/stop?t=0", NULL, NULL, NULL);
   else if (d->id[0])
     (void)!remove_container(d, &sc, d->id, NULL);
+  if (d->has_volumes && !d->keep)
+    (void)!csn_docker_volumes_drop(d, &sc, NULL);
   csn_scope_fini(&sc);
   csn_link_close(d->life);
   csn_engine_fini(&d->engine);
@@ -290,7 +305,9 @@ docker_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_
   *d = (struct csn_docker){
       .base = {.ops = &csn_sandbox_docker, .workspace_fd = -1, .uid = -1, .gid = -1},
       .arena = csn_arena_new(0),
-      .has_init = true};
+      .has_init = true,
+      .has_volumes = spec->mounts && spec->mounts[0]};
+  d->name = name_of(d, spec->label);
   pthread_mutex_init(&d->lock, NULL);
   d->base.root = csn_dupz(csn_cstr(root));
   int rc = check_root(root, err);
@@ -312,7 +329,7 @@ docker_get(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd,
 {
   struct csn_docker *d = docker_of(sb);
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8192);
-  if (paths) /* the engine gives one at a time */
+  if (paths || sb->skips) /* the engine gives one at a time, and all of that */
     return csn_sandbox_get_by_tar(sb, sc, paths, tar_fd, err);
   csn_buf_addf(&path, "/containers/%s/archive?path=", d->id);
   csn_engine_escape(&path, csn_cstr(sb->root));
@@ -368,7 +385,7 @@ docker_destroy(csn_sandbox *sb, csn_scope *sc, csn_err *err)
   int rc = d->id[0] ? remove_container(d, sc, d->id, err) : 0;
   if (rc == 0)
     d->id[0] = '\0';
-  return rc;
+  return rc == 0 && d->has_volumes ? csn_docker_volumes_drop(d, sc, err) : rc;
 }
 
 static void
@@ -410,8 +427,8 @@ docker_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
 
 /* One of the list: 1 when it was removed. */
 static int
-sweep_one(const struct csn_docker *d, csn_scope *sc, const csn_json *v,
-          const csn_sandbox_sweep *how, csn_err *err)
+sweep_one(struct csn_docker *d, csn_scope *sc, const csn_json *v, const csn_sandbox_sweep *how,
+          csn_err *err)
 {
   char id[CSN_DOCKER_ID + 1], label[200];
   csn_str got = csn_json_str(v, "Id", (csn_str){0}),
@@ -428,9 +445,15 @@ sweep_one(const struct csn_docker *d, csn_scope *sc, const csn_json *v,
       (n && *label && (strncmp(label, how->owner, n) != 0 || label[n] != '/')) ||
       (how->is_wanted && how->is_wanted(how->user, *label ? label : NULL)))
     return 0;
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_json_each (first, csn_json_get(v, "Names")) /* "/NAME" */
+    if (first->kind == CSN_JSON_STRING && first->text.n > 1 && !d->name)
+      d->name = csn_arena_dup(a, csn_strn(first->text.p + 1, first->text.n - 1)).p;
   int rc = remove_container(d, sc, id, err);
+  if (rc == 0)
+    rc = csn_docker_volumes_drop(d, sc, err);
+  d->name = NULL;
   if (rc == 0 && how->removed) {
-    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
     how->removed(how->user,
                  csn_arena_printf(a, "container %.12s%s%s", id, *label ? " of " : "", label).p);
   }
@@ -457,6 +480,8 @@ docker_sweep(csn_scope *sc, const csn_json *options, const csn_sandbox_sweep *ho
       rc = sweep_one(&d, sc, v, how, err);
     n += rc == 1;
   }
+  if (rc >= 0)
+    rc = csn_docker_volumes_sweep(&d, sc, how, err);
   csn_engine_fini(&d.engine);
   return rc < 0 ? rc : n;
 }

@@ -212,7 +212,7 @@ put_limits(csn_jw *w, const csn_sandbox_limits *l)
 }
 
 static void
-put_mounts(const struct csn_docker *d, csn_jw *w)
+put_mounts(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
 {
   static const struct {
     const char *path, *how;
@@ -238,6 +238,7 @@ put_mounts(const struct csn_docker *d, csn_jw *w)
   put_text(w, "Type", "volume");
   put_text(w, "Target", d->base.root);
   csn_jw_end(w);
+  csn_docker_volumes_put(d, spec, w);
   csn_jw_end(w);
 }
 
@@ -260,7 +261,7 @@ put_host(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
   csn_jw_obj(w);
   put_text(w, "Type", "none");
   csn_jw_end(w);
-  put_mounts(d, w);
+  put_mounts(d, spec, w);
   put_limits(w, spec->limits);
   csn_jw_end(w);
 }
