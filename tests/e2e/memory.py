@@ -7,7 +7,7 @@ usage: memory.py CAISSON"""
 import sys
 
 sys.dont_write_bytecode = True
-import sqlite3
+import re, sqlite3
 from lib import *
 
 NOTE = "The user wants tabs, and calls them TANGERINE."
@@ -194,6 +194,53 @@ def the_model_can_look_further():
 
 
 @test
+def of_many_rollouts_the_newest_are_put_together():
+    seen = []
+    def answer(nth, body, headers):
+        seen.append(json.dumps(body))
+        ids = re.findall(r"rollout_id: ([A-Za-z0-9._-]+)", seen[-1].replace("\\\\n", "\n").replace("\\n", "\n"))
+        said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": json.dumps(made(ids[:1]))}]}
+        return 200, "application/json", json.dumps({"id": "r", "status": "completed", "output": [said]}).encode()
+    model = Model(answer)
+    p = place(memory={"generate": {"phase_one_model": "script:one.yaml", "phase_two_model": "m/x", "max_raw_memories_for_consolidation": 2}})
+    p.write("caisson.yaml", json.dumps({"providers": {"m": {"api": "responses", "base_url": model.url}}}))
+    for name in ("one", "two", "three"):
+        expect(p.run("--session", name), 0)
+    same(len(seen), 3)
+    order = [seen[-1].find(f"rollout_id: {name}") for name in ("three", "two")]
+    assert 0 < order[0] < order[1] and "rollout_id: one" not in seen[-1], (order, seen[-1])
+    listed = json.loads((store(p) / "memories/phase_two_selection.json").read_text())["selected"]
+    same(sorted(s["rollout_id"] for s in listed), ["one", "three", "two"])
+
+
+@test
+def what_was_forgotten_while_a_model_looked_at_it_stays_forgotten():
+    p = None
+    def answer(nth, body, headers):
+        (run,) = [r["id"] for r in p.runs() if r["agent"] == "a"]
+        expect(p.call("memory", "forget", run), 0)
+        said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": json.dumps(drawn())}]}
+        return 200, "application/json", json.dumps({"id": "r", "status": "completed", "output": [said]}).encode()
+    model = Model(answer)
+    p = place(memory={"generate": {"phase_one_model": "m/x", "phase_two_model": "script:two.yaml"}})
+    p.write("caisson.yaml", json.dumps({"providers": {"m": {"api": "responses", "base_url": model.url}}}))
+    expect(p.run(), 0)
+    same(len(model.bodies), 1)
+    same(json.loads(p.call("memory", "ls", "--json").stdout), [])
+    assert not any(NOTE.encode() in f.read_bytes() for f in store(p).rglob("*") if f.is_file())
+
+
+@test
+def long_items_are_noted_with_their_beginning_and_rollouts_that_taught_nothing_are_not_selected():
+    p = place(EMPTY, rules=[{"name": "n", "reply": "x" * 100000}])
+    expect(p.run(), 0)
+    (line,) = lines_of((store(p) / f"sessions/{run_of(p)[0]}.jsonl").read_text())
+    item = line["generated_items"][0]
+    same((len(item["cut"]), item["type"]), (65536, "message"))
+    same(json.loads((store(p) / "memories/phase_two_selection.json").read_text())["selected"], [])
+
+
+@test
 def a_torn_line_of_a_rollout_stays_alone():
     p = place(EMPTY)
     expect(p.run("--session", "talk"), 0)
@@ -216,6 +263,9 @@ def snapshots_that_hold_a_copy_go_and_tagged_ones_are_named():
     for name in ("loose", "held"):
         expect(p.call("snapshot", "save", name, "copy"), 0)
     expect(p.call("snapshot", "tag", "held", "release"), 0)
+    (p.dir / "whole").mkdir()
+    (p.dir / "whole/MEMORY.md").write_bytes((store(p) / "memories/MEMORY.md").read_bytes())
+    expect(p.call("snapshot", "save", "whole", "whole"), 0)
     (p.dir / "other").mkdir()
     (p.dir / "other/x").write_text("x")
     expect(p.call("snapshot", "save", "other", "other"), 0)

@@ -111,6 +111,9 @@ def a_checkpoint_is_made_after_each_turn_that_used_the_sandbox_and_two_are_kept(
     same(kept(p), [])
     layers = p.dir / ".caisson/snapshots/layers"
     same(len(list(layers.iterdir())), 1)  # that of the snapshot
+    p = saved(Place(agent(), script("echo 1 >f", "cat f", "cat a", "echo 2 >f")), {"a": "one\n"})
+    expect(p.run("--from", "first"), 0)
+    same(["same" in d for d in of(p.records(), "checkpointed")], [False, True, True, False])  # nothing had changed
 
 
 @test

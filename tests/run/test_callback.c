@@ -4,6 +4,7 @@
  * predicates; bound by name, asked again after a stop, not asked on replay. */
 #include "bench.h"
 #include "play.h"
+#include "run/memory.h"
 
 /* What callbacks saw and how often; `answer` is what they write. */
 struct seen {
@@ -323,6 +324,44 @@ TEST(what_a_guardrail_held_back_stays_out_of_the_session)
   }
 }
 
+TEST(what_a_guardrail_held_back_is_in_no_memory)
+{
+  static const struct {
+    const char *answer;
+    enum csn_run_state state;
+    bool is_noted;
+  } rows[] = {{"{}", CSN_RUN_DONE, true}, {"{\"trip\":true}", CSN_RUN_FAILED, false}};
+  for (size_t i = 0; i < CSN_COUNT(rows); i++) {
+    struct bench b;
+    struct seen s = {.answer = rows[i].answer};
+    csn_err err;
+    char path[200];
+    csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+    csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+    const csn_json *v;
+    bench_init(&b, "rules:\n- {name: end, reply: secret 1}\n");
+    csn_agent_free(b.agent);
+    OK(csn_json_parse(a, CSN_STR("{\"name\":\"tester\",\"capabilities\":[{\"type\":\"memory\"}]}"),
+                      &v, &err),
+       &err);
+    OK(csn_agent_from_json(&b.agent, v, "tester", b.folder, &err), &err);
+    csn_agent_set_model(b.agent, b.model);
+    bind(&b, "g", &s);
+    bench_set(&b, "guardrails", ON("output"));
+    csn_run *r = bench_start(&b);
+    assert_int_equal(bench_await(&b, r).state, rows[i].state);
+    OK(csn_memory_note(r, &err), &err);
+    snprintf(path, sizeof path, "memory/tester/sessions/%s.jsonl", csn_run_id(r));
+    csn_auto(csn_closep) int folder = open(b.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    OK(csn_file_read(folder, path, &text, &err), &err);
+    assert_non_null(strstr(text.p, "\"content\":\"go\""));
+    assert_int_equal(strstr(text.p, "secret 1") != NULL, rows[i].is_noted);
+    csn_run_free(r);
+    csn_buf_fini(&s.last);
+    bench_fini(&b);
+  }
+}
+
 TEST(an_answer_that_was_held_back_before_a_stop_stays_out_after_it)
 {
   struct bench b;
@@ -411,6 +450,7 @@ RUN_TESTS("run/callback", RUN(guardrails_let_pass_trip_and_reject),
           RUN(a_name_that_is_not_bound_is_an_error_before_the_run),
           RUN(a_callback_that_was_out_is_bound_again_and_asked_again),
           RUN(what_a_guardrail_held_back_stays_out_of_the_session),
+          RUN(what_a_guardrail_held_back_is_in_no_memory),
           RUN(an_answer_that_was_held_back_before_a_stop_stays_out_after_it),
           RUN(a_reply_beside_which_the_input_was_refused_stays_out_whichever_came_first),
           RUN(an_answer_that_no_guardrail_looked_at_stays_out_and_what_was_passed_does_not))

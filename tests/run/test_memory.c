@@ -53,6 +53,21 @@ TEST(a_line_is_appended_and_a_torn_one_stays_alone)
   close_place(&pl);
 }
 
+TEST(a_rollout_that_is_too_long_takes_no_more)
+{
+  place pl;
+  csn_err err;
+  csn_auto(csn_memory_close) csn_memory_store m;
+  open_new(&pl, &m);
+  put(&pl, "memory/a/sessions/s.jsonl", "{}\n", 0600);
+  csn_auto(csn_closep) int fd = openat(pl.fd, "memory/a/sessions/s.jsonl", O_RDWR | O_CLOEXEC);
+  assert_int_equal(ftruncate(fd, CSN_ROLLOUT_MAX - 4), 0);
+  OK(csn_memory_append(&m, CSN_STR("s"), CSN_STR("{}"), &err), &err);
+  assert_int_equal(csn_memory_append(&m, CSN_STR("s"), CSN_STR("{}"), &err), CSN_E_LIMIT);
+  assert_non_null(strstr(err.msg, "caisson memory forget"));
+  close_place(&pl);
+}
+
 TEST(only_one_process_makes_memories)
 {
   place pl;
@@ -116,5 +131,6 @@ TEST(forgetting_takes_a_rollout_out_of_every_file)
 }
 
 RUN_TESTS("run/memory", RUN(names_of_rollouts_are_checked),
-          RUN(a_line_is_appended_and_a_torn_one_stays_alone), RUN(only_one_process_makes_memories),
+          RUN(a_line_is_appended_and_a_torn_one_stays_alone),
+          RUN(a_rollout_that_is_too_long_takes_no_more), RUN(only_one_process_makes_memories),
           RUN(forgetting_takes_a_rollout_out_of_every_file))
