@@ -28,8 +28,10 @@ void csn_jail_tell(csn_jail_note *note);
 
 /* What all jails of a kind share (jail/skeleton.c): makes it in a mount
  * namespace that is a copy of the host's, and ends with it as ".", read-only.
- * rootfs: a detached tree, or -1 for the host's programs; taken. */
-void csn_jail_skeleton(const char *root, int rootfs);
+ * rootfs: a detached tree, or -1 for the host's programs; taken, as are the trees
+ * of grants (NULL: none). */
+struct csn_granted;
+void csn_jail_skeleton(const char *root, int rootfs, const struct csn_granted *grants, int *trees);
 
 /* Part of it: the folder `dev` in the folder at hand, from the host's. */
 void csn_make_devices(void);

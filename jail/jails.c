@@ -256,7 +256,8 @@ make_cold(struct csn_jails *s, struct csn_request *r, const struct csn_template 
       csn_ids_take(&s->home.ids, false, r->open.is_build ? NULL : inside, &failed);
   if (!failed)
     failed = csn_jails_workspace(s, r, &ids, a);
-  struct csn_wanted want = {r->open.root, s->home.is_root ? ids : NULL, r->layers, r->open.layers};
+  struct csn_wanted want = {r->open.root, s->home.is_root ? ids : NULL, r->layers, r->open.layers,
+                            r->granted.n ? &r->granted : NULL};
   if (!failed && !t && !(t = csn_template_find(&s->home, &s->templates, &want, why))) {
     failed = why->step;
     errno = why->error;
@@ -297,9 +298,14 @@ csn_jails_make(struct csn_jails *s, struct csn_request *r, csn_jail_opened *a, i
     r->open.gid = CSN_JAIL_UID;
   if (s->home.ranged && r->open.is_build)
     r->open.uid = r->open.gid = 0;
-  struct csn_wanted want = {.root = r->open.root};
-  if (!failed && r->open.layers == 0 &&
-      !(t = csn_template_find(&s->home, &s->templates, &want, &why))) {
+  if (!failed)
+    failed = csn_granted_read(&r->granted, r->open.grants, r->fds[CSN_JAIL_GRANTS],
+                              r->extras + r->open.devices + r->open.libraries);
+  r->granted.inside[0] = r->open.uid;
+  r->granted.inside[1] = r->open.gid;
+  struct csn_wanted want = {.root = r->open.root, .grants = r->granted.n ? &r->granted : NULL};
+  bool needs_ids = r->open.layers || (r->granted.n && s->home.is_root);
+  if (!failed && !needs_ids && !(t = csn_template_find(&s->home, &s->templates, &want, &why))) {
     failed = why.step;
     errno = why.error;
   }
@@ -312,6 +318,7 @@ csn_jails_make(struct csn_jails *s, struct csn_request *r, csn_jail_opened *a, i
     a->error = errno ? errno : EIO;
     step_name(a->step, sizeof a->step, failed, "");
   }
+  csn_granted_fini(&r->granted);
 }
 
 /* ---- their end ---- */

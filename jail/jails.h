@@ -4,6 +4,7 @@
 #define CSN_JAIL_JAILS_H
 
 #include "jail/cgroup.h"
+#include "jail/grants.h"
 #include "jail/start.h"
 
 struct csn_jail {
@@ -39,7 +40,8 @@ struct csn_request {
   csn_jail_open open;
   int fds[CSN_JAIL_GIVEN];                              /* by number; -1: not there */
   int layers[CSN_JAIL_LAYERS_MAX + CSN_JAIL_UNDER_MAX]; /* those of the workspace last */
-  int extras[CSN_JAIL_EXTRAS_MAX];                      /* devices, then libraries */
+  int extras[CSN_JAIL_EXTRAS_MAX];                      /* devices, libraries, grants */
+  struct csn_granted granted;
   int view; /* comes of a workspace of layers, for the harness; -1 */
 };
 

@@ -32,6 +32,7 @@ enum csn_jail_fd {
   CSN_JAIL_WORKSPACE,
   CSN_JAIL_ACCOUNTS, /* a file: /etc/passwd, a NUL, /etc/group, a NUL */
   CSN_JAIL_NAMES,    /* a file: names of devices, then of libraries, each with a NUL */
+  CSN_JAIL_GRANTS,   /* a file: of each granted path 'r' or 'w' and the path, with a NUL */
   CSN_JAIL_GIVEN,
   /* Read end of a pipe that the spawner holds open while it lives. */
   CSN_JAIL_LIFE = CSN_JAIL_GIVEN,
@@ -54,6 +55,8 @@ enum { CSN_JAIL_UID = 1000, CSN_JAIL_BASE = 1000000000, CSN_JAIL_RANGE = 65536 }
 enum { CSN_JAIL_ROOT_MAX = 512, CSN_JAIL_LAYERS_MAX = 128, CSN_JAIL_GROUPS_MAX = 32 };
 /* With those the descriptors of a packet: SCM_RIGHTS carries 253. */
 enum { CSN_JAIL_EXTRAS_MAX = 72 };
+
+enum { CSN_JAIL_GRANTS_MAX = 16 };
 
 /* A workspace of layers: the folder given holds `upper`, which takes all
  * changes, and `work`, empty; below them are the layers, at least one. */
@@ -147,7 +150,8 @@ typedef struct csn_jail_open {
   uint32_t pool;   /* warm jails of this kind to keep; without CONTROL: only that */
   uint32_t under;  /* layers of the workspace, whose descriptors come next, the lowest
                       first; 0: the workspace is a plain folder */
-  uint32_t devices, libraries; /* the NAMES; descriptors of them, O_PATH will do, come last */
+  uint32_t devices, libraries; /* the NAMES; descriptors of them, O_PATH will do, come next */
+  uint32_t grants;             /* the GRANTS; likewise, last */
   uint32_t keep_groups; /* commands keep the harness's further groups, which an ordinary user may
                            need for devices */
   uint32_t keep_owner;  /* fail rather than give the folder of the workspace away */

@@ -20,7 +20,9 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
+#include "jail/grants.h"
 #include "jail/landlock.h"
 #include "jail/proto.h"
 #include "jail/seccomp_filters.h" /* made by the build */
@@ -92,12 +94,23 @@ make_rules(bool is_build)
   return r;
 }
 
+/* A file, where rules about folders say nothing. */
 static void
-restrict_files(const struct rules *r, const char *workspace)
+allow_granted(void *user, const char *path)
+{
+  const struct rules *r = user;
+  struct stat st;
+  bool is_folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+  allow_beneath(r->fd, path, r->handled & ~NO_NODES & (is_folder ? ~0ull : LL_OF_FILES));
+}
+
+static void
+restrict_files(struct rules *r, const struct csn_jail_plan *plan)
 {
   if (r->fd < 0)
     return;
-  allow_beneath(r->fd, workspace, r->handled & ~NO_NODES);
+  allow_beneath(r->fd, plan->open.root, r->handled & ~NO_NODES);
+  csn_granted_writable(plan, allow_granted, r);
   if (!csn_landlock_apply(r->fd))
     csn_jail_fail("apply Landlock rules", "");
   close(r->fd);
@@ -143,7 +156,7 @@ csn_jail_seal(struct csn_jail_plan *plan, void (*graft)(struct csn_jail_plan *))
   }
   csn_jail_limit_processes(plan);
   keep_capabilities(own);
-  restrict_files(&rules, plan->open.root);
+  restrict_files(&rules, plan);
   prctl(PR_SET_DUMPABLE, 0);
   load_filter(end_filter, sizeof end_filter / sizeof *end_filter);
   return rules.abi;

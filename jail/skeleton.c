@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "jail/build.h"
+#include "jail/grants.h"
 #include "jail/steps.h"
 
 enum { ETC_FILE_MAX = 1 << 20, STAT_MAX = 1 << 16 };
@@ -302,7 +303,7 @@ processes(void)
 }
 
 void
-csn_jail_skeleton(const char *root, int rootfs)
+csn_jail_skeleton(const char *root, int rootfs, const struct csn_granted *grants, int *trees)
 {
   csn_mount_new("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "size=16m,nr_inodes=4096,mode=755");
   if (chdir("/tmp") < 0)
@@ -321,6 +322,8 @@ csn_jail_skeleton(const char *root, int rootfs)
   if (access("var/tmp", F_OK) < 0)
     csn_make_link("../tmp", "var/tmp");
   csn_make_folders(root + 1); /* it is absolute */
+  if (grants)
+    csn_granted_attach(grants, trees);
   if (mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
     csn_jail_fail("make the root read-only", "");
 }

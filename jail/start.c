@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "jail/grants.h"
 #include "jail/layers.h"
 #include "jail/lent.h"
 #include "jail/steps.h"
@@ -260,6 +261,8 @@ struct making {
   struct csn_ids *ids;
   int *trees;
   size_t n;
+  const struct csn_granted *grants;
+  int granted[CSN_JAIL_GRANTS_MAX];
   int tree;   /* what comes of it, detached */
   int around; /* the mount namespace that it was built in */
 };
@@ -270,7 +273,7 @@ make_skeleton(void *arg)
   struct making *m = arg;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   umask(022);
-  csn_jail_skeleton(m->root, m->n ? csn_layers_join(m->trees, m->n) : -1);
+  csn_jail_skeleton(m->root, m->n ? csn_layers_join(m->trees, m->n) : -1, m->grants, m->granted);
   m->tree = sys_open_tree(AT_FDCWD, "", AT_EMPTY_PATH | TREE_RECURSIVE);
   m->around = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
   if (m->tree < 0)
@@ -368,10 +371,14 @@ build(struct csn_home *home, const struct csn_wanted *want, csn_jail_note *why)
                      .ids = want->ids ? want->ids : own,
                      .trees = trees,
                      .n = want->n,
+                     .grants = want->grants,
                      .tree = -1,
                      .around = -1};
   int mounts = -1;
   memset(trees, -1, sizeof trees);
+  memset(m.granted, -1, sizeof m.granted);
+  if (!failed && want->grants)
+    failed = csn_granted_trees(home, want->ids, want->grants, m.granted);
   if (failed) {
     why->error = errno;
     step_name(why->step, sizeof why->step, failed, "");
@@ -392,6 +399,9 @@ build(struct csn_home *home, const struct csn_wanted *want, csn_jail_note *why)
   for (size_t i = 0; i < want->n; i++)
     if (trees[i] >= 0)
       close(trees[i]);
+  for (size_t i = 0; i < CSN_JAIL_GRANTS_MAX; i++)
+    if (m.granted[i] >= 0)
+      close(m.granted[i]);
   csn_ids_drop(own);
   return mounts;
 }
@@ -404,6 +414,7 @@ forget(struct csn_template **at)
   if (t->mounts >= 0)
     close(t->mounts);
   free(t->origins);
+  free(t->granted);
   free(t);
 }
 
@@ -416,12 +427,25 @@ origin_of(int fd)
   return (struct csn_origin){st.st_dev, st.st_ino, st.st_mtim};
 }
 
+static bool
+has_same_grants(const struct csn_template *t, const struct csn_granted *grants)
+{
+  size_t n = 0;
+  char *key = grants ? csn_granted_key(grants, &n) : NULL;
+  bool same = key ? t->granted_n == n && memcmp(t->granted, key, n) == 0 : !t->granted && !grants;
+  free(key);
+  return same;
+}
+
 /* 0: another kind; 1: this one, but its folders have changed; 2: this one. */
 static int
 compare(const struct csn_template *t, const struct csn_wanted *want)
 {
   bool is_new = true;
-  if (t->layers != want->n || strcmp(t->root, want->root) != 0 || (want->n && t->ids != want->ids))
+  bool has_ids = want->n || want->grants;
+  if (t->layers != want->n || strcmp(t->root, want->root) != 0 || (has_ids && t->ids != want->ids))
+    return 0;
+  if (!has_same_grants(t, want->grants))
     return 0;
   for (size_t i = 0; i < (t->layers ? t->layers : 1); i++) {
     const struct csn_origin now = origin_of(want->n ? want->layers[i] : -1), *then = &t->origins[i];
@@ -439,13 +463,20 @@ add(struct csn_template **list, const struct csn_wanted *want)
   size_t n = want->n ? want->n : 1;
   struct csn_template *t = calloc(1, sizeof *t);
   struct csn_origin *origins = calloc(n, sizeof *origins);
-  if (!t || !origins) {
+  size_t granted_n = 0;
+  char *granted = want->grants ? csn_granted_key(want->grants, &granted_n) : NULL;
+  if (!t || !origins || (want->grants && !granted)) {
     free(t);
     free(origins);
+    free(granted);
     return NULL;
   }
-  *t = (struct csn_template){
-      .ids = want->n ? want->ids : NULL, .layers = want->n, .origins = origins, .mounts = -1};
+  *t = (struct csn_template){.ids = want->n || granted ? want->ids : NULL,
+                             .layers = want->n,
+                             .origins = origins,
+                             .granted = granted,
+                             .granted_n = granted_n,
+                             .mounts = -1};
   memcpy(t->root, want->root, strlen(want->root) + 1);
   for (size_t i = 0; i < n; i++)
     origins[i] = origin_of(want->n ? want->layers[i] : -1);

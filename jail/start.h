@@ -40,9 +40,11 @@ struct csn_origin {
 /* A template: the skeleton of jails of one kind, as a mount namespace. */
 struct csn_template {
   char root[CSN_JAIL_ROOT_MAX];
-  const struct csn_ids *ids; /* whose ids the layers are seen through; NULL for the host's */
+  const struct csn_ids *ids; /* whose ids layers and grants are seen through; NULL for the host's */
   size_t layers;             /* 0: the host's programs */
   struct csn_origin *origins;
+  char *granted; /* csn_granted_key(); NULL: nothing is */
+  size_t granted_n;
   int mounts;
   uint64_t serial;
   struct csn_template *next; /* most recently used first */
@@ -51,9 +53,10 @@ struct csn_template {
 /* What a template is wanted for. */
 struct csn_wanted {
   const char *root;
-  struct csn_ids *ids; /* of the jail; may be NULL */
-  const int *layers;   /* folders, the lowest first; borrowed */
-  size_t n;            /* 0: the host's programs */
+  struct csn_ids *ids;              /* of the jail; may be NULL */
+  const int *layers;                /* folders, the lowest first; borrowed */
+  size_t n;                         /* 0: the host's programs */
+  const struct csn_granted *grants; /* NULL: none; as root they need the ids */
 };
 
 /* Gives a template, made when there is none; NULL: *why says what failed. */

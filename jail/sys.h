@@ -61,6 +61,13 @@ sys_move_mount(int tree, int dir, const char *path)
   return (int)syscall(NR_move_mount, tree, "", dir, path, MOVE_EMPTY_FROM);
 }
 
+/* The same, onto what is open. */
+static inline int
+sys_move_mount_onto(int tree, int place)
+{
+  return (int)syscall(NR_move_mount, tree, "", place, "", MOVE_EMPTY_FROM | MOVE_EMPTY_TO);
+}
+
 /* Sets flags on a whole detached tree and cuts it off from the host's mounts;
  * with the descriptor of a user namespace, owners are seen through its map. */
 static inline int

@@ -117,8 +117,14 @@ csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
       open->devices + open->libraries > CSN_JAIL_EXTRAS_MAX ||
       has_names != (open->devices + open->libraries > 0))
     return false;
+  bool has_grants = open->with & CSN_JAIL_WITH(CSN_JAIL_GRANTS);
+  if (open->grants > CSN_JAIL_GRANTS_MAX || has_grants != (open->grants > 0) ||
+      (has_grants && (open->is_build || !(open->with & CSN_JAIL_WITH(CSN_JAIL_CONTROL)))) ||
+      open->devices + open->libraries + open->grants > CSN_JAIL_EXTRAS_MAX)
+    return false;
   return open->layers <= CSN_JAIL_LAYERS_MAX && open->under <= CSN_JAIL_UNDER_MAX &&
-         named + open->layers + open->under + open->devices + open->libraries == fds &&
+         named + open->layers + open->under + open->devices + open->libraries + open->grants ==
+             fds &&
          is_plain_path(open->root, sizeof open->root);
 }
 

@@ -14,6 +14,7 @@
 
 #include "core/fd.h"
 #include "run/box_environment.h"
+#include "run/box_grants.h"
 #include "run/box_manifest.h"
 #include "run/box_network.h"
 #include "run/box_remote.h"
@@ -24,6 +25,7 @@
 #include "sandbox/frozen.h"
 #include "sandbox/guard.h"
 #include "sandbox/jail.h"
+#include "sandbox/stack.h"
 
 enum { LOCK_WAIT_MS = 10000, FETCH_MS = 300000 };
 
@@ -172,9 +174,12 @@ csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
   if (rc < 0)
     return rc;
   csn_arena *tmp = csn_arena_new(0);
+  struct csn_sandbox_own own = {0};
+  spec.own = &own;
+  rc = csn_box_grants(b, tmp, &own.grants, err);
   spec.network = csn_box_network_policy(b);
   spec.lock_fd = b->lock_fd;
-  if (is_remote)
+  if (rc == 0 && is_remote)
     rc = csn_box_remote_spec(b, tmp, &spec, err);
   if (a->manifest)
     csn_manifest_accounts(a->manifest, tmp, &spec);

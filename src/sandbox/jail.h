@@ -23,7 +23,7 @@ typedef struct csn_jail_ask {
   int fds[CSN_JAIL_GIVEN];
   const int *layers; /* as many as open.layers */
   const int *under;  /* as many as open.under */
-  const int *extras; /* as many as open.devices and open.libraries */
+  const int *extras; /* as many as open.devices, open.libraries and open.grants */
 } csn_jail_ask;
 
 static inline void

@@ -98,7 +98,7 @@ ask_once(const csn_jail_ask *ask, csn_jail_opened *a, int got[ANSWER_FDS], csn_e
     fds[n++] = ask->layers[i];
   for (size_t i = 0; i < open.under; i++)
     fds[n++] = ask->under[i];
-  for (size_t i = 0; i < open.devices + open.libraries; i++)
+  for (size_t i = 0; i < open.devices + open.libraries + open.grants; i++)
     fds[n++] = ask->extras[i];
   if (rc == 0)
     rc = csn_fds_send(hub.sock, NULL, csn_strn((const char *)&open, sizeof open), fds, n, err);

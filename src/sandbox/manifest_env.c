@@ -4,6 +4,7 @@
  * the environment, grants of host folders, the allow-list. */
 #include <stdio.h>
 
+#include "sandbox/grants.h"
 #include "sandbox/manifest_read.h"
 
 static const char *const default_allowlist[] = {"ls",   "find", "stat", "cat",  "less",  "head",
@@ -225,6 +226,21 @@ csn_mr_grants(csn_reader *r, const csn_json *top)
   }
   csn_mr_leave(r, k);
   return 0;
+}
+
+const csn_path_grant *
+csn_manifest_grants(const csn_manifest *m, csn_arena *a)
+{
+  csn_path_grant *list = m->n_grants ? csn_arena_alloc(a, (m->n_grants + 1) * sizeof *list) : NULL;
+  for (size_t i = 0; i < m->n_grants; i++) {
+    const csn_grant *g = &m->grants[i];
+    list[i] = (csn_path_grant){.path = csn_arena_dup(a, g->path).p,
+                               .from = g->has_host_path ? csn_arena_dup(a, g->host_path).p : NULL,
+                               .is_writable = !g->is_read_only};
+  }
+  if (list)
+    list[m->n_grants] = (csn_path_grant){0};
+  return list;
 }
 
 int

@@ -10,6 +10,7 @@
 
 #include "jail/layers.h"
 #include "sandbox/backends.h"
+#include "sandbox/grants.h"
 #include "sandbox/guard.h"
 #include "sandbox/limits.h"
 #include "sandbox/manifest_mount.h"
@@ -120,7 +121,8 @@ open_on_layers(csn_sandbox **out, const csn_sandbox_ops *ops, csn_scope *sc,
   int rc = csn_stack_open(&stack, sc, spec->workspace_fd, spec->layers, err);
   if (rc < 0)
     return rc;
-  const struct csn_sandbox_own own = {.stack = stack};
+  const struct csn_sandbox_own own = {.stack = stack, .grants = csn_spec_grants(spec)};
+  const struct csn_sandbox_own plain = {.grants = own.grants};
   with.own = &own;
   rc = ops == &csn_sandbox_jail ? csn_stack_prepare(stack, &why) : CSN_E_UNSUPPORTED;
   bool has_overlay = rc == 0;
@@ -132,7 +134,7 @@ open_on_layers(csn_sandbox **out, const csn_sandbox_ops *ops, csn_scope *sc,
     return csn_fail(err, (enum csn_code)rc, "%s", why.msg);
   if (rc < 0) {
     csn_auto(csn_closep) int upper = -1;
-    with.own = NULL;
+    with.own = &plain;
     rc = csn_stack_copy(stack, sc, &upper, err);
     with.workspace_fd = upper;
     if (rc == 0)
@@ -174,6 +176,9 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "only the jail has devices that can be chosen");
   if (rc == 0 && ops != &csn_sandbox_jail && spec->has_scopes)
     rc = no_scopes(err);
+  if (rc == 0 && ops != &csn_sandbox_jail)
+    rc = csn_grants_refuse(csn_spec_grants(spec), spec->level ? spec->level : name,
+                           ops == &csn_sandbox_local, err);
   if (rc == 0)
     rc = check_network(spec, err);
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;

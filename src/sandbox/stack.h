@@ -32,13 +32,19 @@ typedef struct csn_stack {
 /* What is added to a sandbox's specification on the way to the back-end; each
  * may be NULL. */
 struct csn_sandbox_own {
-  csn_stack *stack; /* of the workspace */
-  const int *build; /* the folder of a root file system that is being built */
+  csn_stack *stack;                    /* of the workspace */
+  const int *build;                    /* the folder of a root file system that is being built */
+  const struct csn_path_grant *grants; /* grants.h */
 };
 static inline csn_stack *
 csn_spec_stack(const csn_sandbox_spec *spec)
 {
   return spec->own ? spec->own->stack : NULL;
+}
+static inline const struct csn_path_grant *
+csn_spec_grants(const csn_sandbox_spec *spec)
+{
+  return spec->own ? spec->own->grants : NULL;
 }
 static inline const int *
 csn_spec_build(const csn_sandbox_spec *spec)

@@ -21,6 +21,7 @@
 #include "sandbox/devices.h"
 #include "sandbox/disk_watch.h"
 #include "sandbox/egress.h"
+#include "sandbox/grants.h"
 #include "sandbox/jail.h"
 #include "sandbox/jail_dial.h"
 #include "sandbox/jail_limits.h"
@@ -50,6 +51,7 @@ struct jail {
   csn_rootfs *rootfs;    /* its layers are in use while the jail is */
   csn_accounts *accounts;
   csn_devices devices;
+  csn_grants grants;
 };
 
 enum { CONFIG_MAX = 1 << 20 };
@@ -183,6 +185,9 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   rc = csn_spec_build(spec) ? csn_jail_build_ask(&ask, *csn_spec_build(spec), err) : 0;
   if (rc == 0)
     rc = csn_devices_ask(&j->devices, &ask, err);
+  int extras[CSN_JAIL_EXTRAS_MAX];
+  if (rc == 0)
+    rc = csn_grants_ask(&j->grants, &ask, extras, err);
   if (rc < 0)
     return rc;
   rc = csn_jail_request(&ask, &got, err);
@@ -315,6 +320,7 @@ jail_close(csn_sandbox *sb)
   csn_rootfs_free(j->rootfs);
   csn_accounts_free(j->accounts);
   csn_devices_close(&j->devices);
+  csn_grants_close(&j->grants);
   free(sb->root);
   free(j);
 }
@@ -338,6 +344,7 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   *j = (struct jail){.base = {.ops = &csn_sandbox_jail, .workspace_fd = -1, .uid = -1, .gid = -1},
                      .user = -1,
                      .devices = {.names_fd = -1},
+                     .grants = {.list_fd = -1},
                      .control = -1,
                      .pidfd = -1,
                      .life = -1};
@@ -358,6 +365,8 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
     rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
   if (rc == 0)
     rc = csn_devices_open(&j->devices, spec->devices, j->rootfs->n == 0, err);
+  if (rc == 0)
+    rc = csn_grants_open(&j->grants, csn_spec_grants(spec), j->base.root, err);
   if (rc == 0)
     rc = csn_jail_users_make(&j->accounts, j->rootfs, spec, err);
   if (rc < 0)
