@@ -36,13 +36,15 @@ void csn_depot_watch(csn_depot *d, void (*fn)(void *user, int64_t done, int64_t 
 
 typedef struct csn_depot_moved {
   bool was_there;          /* the snapshot, whole */
+  bool is_tagged;          /* it was, and has the tag now that it has here */
   int64_t contents, packs; /* that were moved */
   int64_t bytes_sent;      /* or fetched */
   int64_t bytes_there;     /* of an upload that was cut and has gone on */
 } csn_depot_moved;
 
 /* Puts a snapshot of this machine there: contents that the place lacks.  Run
- * again after a failure it goes on where it was.  CSN_E_EXISTS: another snapshot
+ * again after a failure it goes on where it was.  Of one that is there a tag
+ * follows; one that it has only there stays.  CSN_E_EXISTS: another snapshot
  * has the name there; CSN_E_CONFLICT: a gc is under way there, or another push. */
 int csn_depot_push(csn_depot *d, csn_scope *sc, const char *name, csn_depot_moved *out,
                    csn_err *err) CSN_MUST;
@@ -56,6 +58,9 @@ int csn_depot_find(csn_depot *d, csn_scope *sc, const char *name, csn_snapshot *
                    csn_err *err) CSN_MUST;
 /* In the order of names.  free() *list.  One that cannot be read is an error. */
 int csn_depot_list(csn_depot *d, csn_scope *sc, csn_snapshot **list, size_t *n,
+                   csn_err *err) CSN_MUST;
+/* The list of its files. */
+int csn_depot_tree(csn_depot *d, csn_scope *sc, const csn_snapshot *r, csn_snap_tree *out,
                    csn_err *err) CSN_MUST;
 /* Forgets the name; CSN_E_NOT_FOUND. */
 int csn_depot_remove(csn_depot *d, csn_scope *sc, const char *name, csn_err *err) CSN_MUST;

@@ -72,6 +72,9 @@ int csn_depot_record_at(csn_depot *d, csn_scope *sc, const char *key, csn_depot_
                         csn_err *err) CSN_MUST;
 int csn_depot_record_put(csn_depot *d, csn_scope *sc, const csn_depot_record *r,
                          csn_err *err) CSN_MUST;
+/* In the place of the one that is there, whichever key that has. */
+int csn_depot_record_replace(csn_depot *d, csn_scope *sc, const csn_depot_record *r,
+                             csn_err *err) CSN_MUST;
 /* Keys of all records; free() l->p, also when it fails. */
 typedef struct csn_depot_keys {
   char (*p)[200];

@@ -110,8 +110,8 @@ csn_depot_record_get(csn_depot *d, csn_scope *sc, const char *name, csn_depot_re
              : rc;
 }
 
-int
-csn_depot_record_put(csn_depot *d, csn_scope *sc, const csn_depot_record *r, csn_err *err)
+static int
+put(csn_depot *d, csn_scope *sc, const csn_depot_record *r, bool is_new, csn_err *err)
 {
   char key[200];
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(CSN_DEPOT_RECORD_MAX),
@@ -134,8 +134,25 @@ csn_depot_record_put(csn_depot *d, csn_scope *sc, const csn_depot_record *r, csn
     return rc;
   if (d->vault)
     rc = csn_vault_seal(d->vault, csn_cstr(key), csn_buf_str(&text), &sealed, err);
-  return rc < 0 ? rc
-                : csn_object_put(d->o, sc, key, csn_buf_str(d->vault ? &sealed : &text), true, err);
+  return rc < 0
+             ? rc
+             : csn_object_put(d->o, sc, key, csn_buf_str(d->vault ? &sealed : &text), is_new, err);
+}
+
+int
+csn_depot_record_put(csn_depot *d, csn_scope *sc, const csn_depot_record *r, csn_err *err)
+{
+  return put(d, sc, r, true, err);
+}
+
+int
+csn_depot_record_replace(csn_depot *d, csn_scope *sc, const csn_depot_record *r, csn_err *err)
+{
+  char key[200];
+  int rc = put(d, sc, r, false, err);
+  for (size_t i = 1; rc == 0 && csn_depot_name_key(d, r->snapshot.name, i, key); i++)
+    rc = csn_object_remove(d->o, sc, key, err);
+  return rc;
 }
 
 /* ---- all of them ---- */

@@ -297,6 +297,15 @@ get_tree(struct taking *t, const csn_digest *digest, csn_snap_tree *out, csn_err
   return rc < 0 ? rc : csn_snapshot_tree(t->d->s, t->sc, digest, out, err);
 }
 
+int
+csn_depot_tree(csn_depot *d, csn_scope *sc, const csn_snapshot *r, csn_snap_tree *out, csn_err *err)
+{
+  csn_depot_moved moved = {0};
+  struct taking t = {.d = d, .sc = sc, .moved = &moved};
+  int rc = csn_depot_load_all(d, sc, err);
+  return rc < 0 ? rc : csn_wrap(err, get_tree(&t, &r->tree, out, err), "snapshot %s", r->name);
+}
+
 static int
 by_content(const void *a, const void *b)
 {

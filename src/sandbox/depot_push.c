@@ -335,22 +335,38 @@ name_packs(csn_depot *d, const csn_digest *all, size_t n, csn_depot_record *r, c
 
 /* Whether it is there (1), or nothing of that name (0). */
 static int
-look_there(csn_depot *d, csn_scope *sc, const csn_snapshot *r, csn_err *err)
+look_there(csn_depot *d, csn_scope *sc, const csn_snapshot *r, csn_depot_record *there,
+           csn_err *err)
 {
-  csn_auto(csn_depot_record_fini) csn_depot_record there = {0};
-  int rc = csn_depot_record_get(d, sc, r->name, &there, err);
+  int rc = csn_depot_record_get(d, sc, r->name, there, err);
   if (rc == CSN_E_NOT_FOUND)
     return 0;
-  if (rc == 0 && memcmp(&there.snapshot.tree, &r->tree, sizeof r->tree) != 0)
+  if (rc == 0 && memcmp(&there->snapshot.tree, &r->tree, sizeof r->tree) != 0)
     return csn_fail(err, CSN_E_EXISTS, "there is another snapshot %s at %s already", r->name,
                     csn_depot_place(d));
   return rc < 0 ? rc : 1;
+}
+
+/* It is there; under the lease, since a gc may just forget it. */
+static int
+push_tag(struct pushing *p, const csn_snapshot *r, csn_err *err)
+{
+  csn_auto(csn_depot_record_fini) csn_depot_record there = {0};
+  int rc = look_there(p->d, p->sc, r, &there, err);
+  if (rc == 0)
+    rc = csn_fail(err, CSN_E_CONFLICT, "it was removed there; try again");
+  memcpy(there.snapshot.tag, r->tag, sizeof r->tag);
+  if (rc > 0)
+    rc = csn_depot_record_replace(p->d, p->sc, &there, err);
+  p->moved->is_tagged = rc == 0;
+  return rc;
 }
 
 static int
 push(struct pushing *p, csn_depot_record *r, csn_err *err)
 {
   csn_depot *d = p->d;
+  csn_auto(csn_depot_record_fini) csn_depot_record there = {0};
   csn_auto(csn_snap_tree_finip) csn_snap_tree tree;
   csn_snap_tree_init(&tree);
   size_t n = 0;
@@ -365,13 +381,13 @@ push(struct pushing *p, csn_depot_record *r, csn_err *err)
   if (rc == 0)
     rc = csn_depot_record_put(d, p->sc, r, err);
   /* The first of two tries may have arrived. */
-  return rc == CSN_E_EXISTS ? look_there(d, p->sc, &r->snapshot, err) : rc;
+  return rc == CSN_E_EXISTS ? look_there(d, p->sc, &r->snapshot, &there, err) : rc;
 }
 
 int
 csn_depot_push(csn_depot *d, csn_scope *sc, const char *name, csn_depot_moved *out, csn_err *err)
 {
-  csn_auto(csn_depot_record_fini) csn_depot_record r = {0};
+  csn_auto(csn_depot_record_fini) csn_depot_record r = {0}, there = {0};
   struct pushing p = {.d = d, .sc = sc, .moved = out};
   *out = (csn_depot_moved){0};
   int rc = csn_snapshot_find(d->s, name, &r.snapshot, err);
@@ -380,12 +396,13 @@ csn_depot_push(csn_depot *d, csn_scope *sc, const char *name, csn_depot_moved *o
   if (rc == 0)
     rc = csn_depot_mark_place(d, sc, err);
   if (rc == 0)
-    rc = look_there(d, sc, &r.snapshot, err);
+    rc = look_there(d, sc, &r.snapshot, &there, err);
   out->was_there = rc > 0;
-  if (rc == 0) {
+  bool has_tag = !r.snapshot.tag[0] || strcmp(r.snapshot.tag, there.snapshot.tag) == 0;
+  if (rc == 0 || (rc > 0 && !has_tag)) {
     rc = begin_lease(&p, err);
     if (rc == 0)
-      rc = push(&p, &r, err);
+      rc = out->was_there ? push_tag(&p, &r.snapshot, err) : push(&p, &r, err);
     csn_depot_unlock(d, p.lease);
   }
   (void)flock(d->notes, LOCK_UN);

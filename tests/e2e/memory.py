@@ -269,7 +269,13 @@ def snapshots_that_hold_a_copy_go_and_tagged_ones_are_named():
     (p.dir / "other").mkdir()
     (p.dir / "other/x").write_text("x")
     expect(p.call("snapshot", "save", "other", "other"), 0)
-    expect(p.call("memory", "forget", first), 0, "snapshot loose held it", "snapshot held still holds it: it is kept by its tag release")
+    (p.dir / "there").mkdir()
+    p.write("caisson.yaml", json.dumps({"stores": {n: {"type": "folder", "path": f} for n, f in (("near", "there"), ("far", "lacks"), ("new", "other"))}}))
+    for name in "held", "other":
+        expect(p.call("snapshot", "push", name, "--store", "near"), 0)
+    done = expect(p.call("memory", "forget", first), 0, "snapshot loose held it", "snapshot held still holds it: it is kept by its tag release",
+                  "snapshot held in the store near holds it; `caisson snapshot rm held --store near`", "the store far was not looked into")
+    assert "snapshot other" not in done.stderr and "store new" not in done.stderr, done.stderr
     same(sorted(s["name"] for s in json.loads(p.call("snapshot", "ls", "--json").stdout)), ["held", "other"])
 
 

@@ -497,6 +497,32 @@ def keys_of_a_store_can_be_changed_and_the_wrong_ones_open_nothing():
     expect(p.call("snapshot", "ls", "--store", "there"), 1, "not encrypted")
 
 
+@test
+def a_tag_that_is_set_after_a_push_goes_with_the_next_one():
+    def tag_there():
+        return json.loads(p.snap("ls", "--store", "there", "--json").stdout)[0].get("tag")
+
+    for keys in None, {"file": "k"}:
+        server = s3.S3()
+        p = Store(server, {"type": "s3", "bucket": "bucket", "endpoint": server.url, **({"keys": keys} if keys else {})})
+        p.write("k", "one " + "11" * 32 + "\n")
+        (p.dir / "k").chmod(0o600)
+        p.fill("src", [10])
+        p.snap("save", "x", "src")
+        p.snap("push", "x")
+        p.snap("tag", "x", "release")
+        p.write("k", "one " + "11" * 32 + "\ntwo " + "22" * 32 + "\n")  # its record has the older key
+        done = sent(p.snap("push", "x", "--json"))
+        same((done["was_there"], done["tagged"], done["packs"], tag_there()), (True, True, 0, "release"))
+        same("tagged" in sent(p.snap("push", "x", "--json")), False)
+        p.snap("tag", "x")
+        p.snap("push", "x")
+        same(tag_there(), "release")  # one that only the store has stays
+        same([n for n in server.buckets["bucket"] if n.startswith("locks/")], [])
+        p.snap("gc", "--store", "there", "--keep-last", "1", "--keep-tagged")
+        p.comes_back("x", "src")
+
+
 # ---- the snapshots of this machine, encrypted
 
 def sealed_here(stores=None, keys=None):

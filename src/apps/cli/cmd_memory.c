@@ -194,6 +194,62 @@ is_of_rollout(const csn_snap_entry *e, const char *id, const csn_json *digests)
          csn_str_find(e->path, csn_buf_str(&summary), 0) != SIZE_MAX;
 }
 
+static bool
+holds_any(const csn_snap_tree *t, const char *id, const csn_json *digests)
+{
+  for (size_t k = 0; k < t->n; k++)
+    if (is_of_rollout(&t->p[k], id, digests))
+      return true;
+  return false;
+}
+
+/* Of one store: those that hold it are told.  They may be others' as well, and stay. */
+static int
+look_in_store(cli *c, const char *store, const char *id, const csn_json *digests, csn_err *err)
+{
+  csn_auto(csn_freep) csn_snapshot *list = NULL;
+  cli_depot d = {0};
+  size_t n = 0;
+  int rc = cli_depot_open(c, &d, store, err);
+  if (rc == 0)
+    rc = csn_depot_list(d.depot, &c->scope, &list, &n, err);
+  if (rc == CSN_E_NOT_FOUND && d.depot)
+    rc = 0; /* nothing was ever pushed there */
+  for (size_t i = 0; rc == 0 && i < n; i++) {
+    csn_auto(csn_snap_tree_finip) csn_snap_tree t = {0};
+    csn_snap_tree_init(&t);
+    rc = csn_depot_tree(d.depot, &c->scope, &list[i], &t, err);
+    if (rc == 0 && holds_any(&t, id, digests))
+      cli_note(c,
+               "snapshot %s in the store %s holds it; `caisson snapshot rm %s --store %s` and "
+               "`caisson snapshot gc --store %s` take it away there",
+               list[i].name, store, list[i].name, store, store);
+  }
+  cli_depot_close(&d);
+  return rc;
+}
+
+static int
+look_in_stores(cli *c, const char *id, const csn_json *digests, csn_err *err)
+{
+  csn_auto(csn_project_freep) struct csn_project *p = NULL;
+  csn_err why;
+  int rc = csn_project_load(&p, err);
+  csn_json_each (store, rc == 0 ? csn_project_stores(p) : NULL) {
+    csn_auto(csn_freep) char *name = csn_dupz(store->key);
+    int looked = look_in_store(c, name, id, digests, &why);
+    if (looked < 0)
+      cli_note(c,
+               "the store %s was not looked into: %s. Snapshots there hold it that have a file "
+               "raw_memories/%s.md, sessions/%s.jsonl or rollout_summaries/%s_...",
+               name, why.msg, id, id, id);
+    rc = csn_scope_check(&c->scope, err);
+    if (rc < 0)
+      break;
+  }
+  return rc;
+}
+
 /* Snapshots that hold any of it: those without a tag go, the others are told. */
 static int
 forget_in_snapshots(cli *c, int state, const char *id, const csn_json *digests, csn_err *err)
@@ -207,12 +263,9 @@ forget_in_snapshots(cli *c, int state, const char *id, const csn_json *digests, 
     rc = csn_snapshot_list(s, &list, &n, err);
   for (size_t i = 0; i < n && rc == 0; i++) {
     csn_auto(csn_snap_tree_finip) csn_snap_tree t = {0};
-    bool holds = false;
     csn_snap_tree_init(&t);
     rc = csn_snapshot_tree(s, &c->scope, &list[i].tree, &t, err);
-    for (size_t k = 0; k < t.n && !holds; k++)
-      holds = is_of_rollout(&t.p[k], id, digests);
-    if (rc < 0 || !holds)
+    if (rc < 0 || !holds_any(&t, id, digests))
       continue;
     if (*list[i].tag) {
       cli_note(c,
@@ -267,7 +320,8 @@ forget_one(cli *c, cli_stored *s, int state, csn_memory_store *m, const char *id
   if (rc < 0)
     return rc;
   forget_in_runs(c, s, gone);
-  return forget_in_snapshots(c, state, id, csn_json_get(gone, "digests"), err);
+  rc = forget_in_snapshots(c, state, id, csn_json_get(gone, "digests"), err);
+  return rc < 0 ? rc : look_in_stores(c, id, csn_json_get(gone, "digests"), err);
 }
 
 static int
@@ -316,7 +370,8 @@ static const cli_cmd memory_forget = {
         "Their files go, and every entry that comes from one of them, alone or with others; the "
         "text that later runs were told of it is erased in their journals, and the runs in which "
         "notes and memory were made are removed. Snapshots that hold a copy are forgotten, those "
-        "with a tag are named and stay. The runs themselves keep their journals.",
+        "with a tag and those in stores of caisson.yaml are named and stay. The runs themselves "
+        "keep their journals.",
     .size = sizeof(struct memory_opts),
     .opts = opts,
     .main = forget_main,

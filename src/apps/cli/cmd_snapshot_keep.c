@@ -164,6 +164,6 @@ const cli_cmd cli_snapshot_tag = {
     .brief = "Give a snapshot a tag, or take it away",
     .help =
         "A tag says that it is to be kept: see gc --keep-tagged. It goes with the snapshot when "
-        "that is pushed.",
+        "that is pushed; one of a snapshot that is there already goes with the next push.",
     .main = tag_main,
 };

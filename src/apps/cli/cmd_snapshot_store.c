@@ -25,6 +25,10 @@ write_moved(csn_jw *w, const csn_snapshot *r, const csn_depot_moved *m, const ch
   csn_snapshot_to_json(r, w);
   csn_jw_key(w, "was_there");
   csn_jw_bool(w, m->was_there);
+  if (m->is_tagged) {
+    csn_jw_key(w, "tagged");
+    csn_jw_bool(w, true);
+  }
   for (size_t i = 0; i < CSN_COUNT(numbers); i++) {
     csn_jw_key(w, numbers[i].key);
     csn_jw_int(w, numbers[i].value);
@@ -46,7 +50,9 @@ tell_moved(cli_depot *d, const csn_snapshot *r, const csn_depot_moved *m, bool i
     csn_buf_addz(&out, r->name);
   csn_buf_addc(&out, '\n');
   cli_print(csn_buf_str(&out));
-  if (!json && m->was_there)
+  if (!json && m->is_tagged)
+    cli_note(c, "it was there already, and has the tag %s now", r->tag);
+  else if (!json && m->was_there)
     cli_note(c, "it was there already");
   else if (!json)
     cli_note(c, "%lld files, %s; %s %s%s%s", (long long)r->files,
