@@ -66,15 +66,21 @@ add_folder(struct size *s, const csn_scope *life, int fd, int depth)
 }
 
 static struct size
-look(csn_disk_watch *w)
+look(const csn_scope *life, int folder_fd)
 {
   struct stat st;
   struct size s = {0};
-  if (fstat(w->folder_fd, &st) < 0)
+  if (fstat(folder_fd, &st) < 0)
     return s;
   s.device = st.st_dev;
-  add_folder(&s, &w->life, openat(w->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
+  add_folder(&s, life, openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), 0);
   return s;
+}
+
+int64_t
+csn_disk_used(const csn_scope *sc, int folder_fd)
+{
+  return look(sc, folder_fd).bytes;
 }
 
 /* False when the watch is over. */
@@ -99,7 +105,7 @@ watch(void *arg)
   int64_t took_ms = 0;
   while (rest(w, PAUSE_MS + took_ms * 9)) {
     int64_t began = csn_now_ns();
-    struct size s = look(w);
+    struct size s = look(&w->life, w->folder_fd);
     int64_t now[2] = {s.bytes, s.inodes};
     took_ms = (csn_now_ns() - began) / 1000000;
     for (int i = 0; i < 2; i++) {
@@ -157,7 +163,7 @@ csn_disk_watch_new(csn_disk_watch **out, int folder_fd, int64_t bytes, int64_t i
   pthread_mutex_init(&w->lock, NULL);
   csn_cond_init(&w->never);
   int rc = w->folder_fd < 0 ? csn_fail_errno(err, "workspace") : 0;
-  struct size first = look(w); /* what is there already is nobody's fault */
+  struct size first = look(&w->life, w->folder_fd); /* what is there already is nobody's fault */
   w->last[0] = first.bytes;
   w->last[1] = first.inodes;
   if (rc == 0)

@@ -15,6 +15,9 @@ typedef struct csn_disk_watch csn_disk_watch;
  * that what is too much can still be removed.  folder_fd is duplicated. */
 int csn_disk_watch_new(csn_disk_watch **out, int folder_fd, int64_t bytes, int64_t inodes,
                        void (*end)(void *user), void *user, csn_err *err) CSN_MUST;
+/* Bytes on the disk of all that is in a folder, on one file system and through no
+ * link; what cannot be opened is left out.  Ends early with the scope. */
+int64_t csn_disk_used(const csn_scope *sc, int folder_fd);
 void csn_disk_watch_free(csn_disk_watch *w);
 /* Adds how often `end` was called for the limits of disk and inodes. */
 void csn_disk_watch_count(csn_disk_watch *w, csn_sandbox_usage *u);

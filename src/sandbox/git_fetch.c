@@ -5,22 +5,15 @@
  * A kept repository is bare and shallow.  Each thing that was asked for has a
  * ref of its own there, named by a digest, since a branch `a` and a branch
  * `a/b` of different days cannot stand side by side.  A commit that is there
- * is not asked for again; of a branch only what is new comes.  One process at
- * a time uses it. */
+ * is not asked for again; of a branch only what is new comes. */
 #include "sandbox/git_fetch.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "core/fd.h"
 #include "core/hash.h"
-
-enum { LOCK_PAUSE_NS = 5000000 };
+#include "sandbox/git_keep.h"
 
 /* What a ref may mean, in the order in which it is tried. */
 enum kind { COMMIT, BRANCH, TAG, KINDS };
@@ -67,45 +60,6 @@ static bool
 is_final(int rc)
 {
   return rc == CSN_E_CANCELLED || rc == CSN_E_TIMEOUT || rc == CSN_E_UNSUPPORTED;
-}
-
-/* ---- the cache ---- */
-
-static int
-lock(csn_scope *sc, int dir, csn_err *err)
-{
-  while (flock(dir, LOCK_EX | LOCK_NB) < 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR)
-      return csn_fail_errno(err, "lock a kept repository");
-    int rc = csn_scope_check(sc, err);
-    if (rc < 0)
-      return rc;
-    struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
-    nanosleep(&pause, NULL); /* the kernel offers no wait with a deadline here */
-  }
-  return 0;
-}
-
-/* The kept repository of that address, locked. */
-static int
-open_kept(csn_git *g, csn_str url, int cache, csn_err *err)
-{
-  char name[65];
-  csn_digest d = csn_sha256_of(url);
-  csn_digest_hex(&d, name);
-  snprintf(name + 40, sizeof name - 40, ".git");
-  if (mkdirat(cache, name, 0700) < 0 && errno != EEXIST)
-    return csn_fail_errno(err, "make a folder for a kept repository");
-  int dir = openat(cache, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (dir < 0)
-    return csn_fail_errno(err, "open a kept repository");
-  static const char *const init[] = {"init", "--quiet", "--bare", "--template=", ".", NULL};
-  int rc = lock(g->sc, dir, err);
-  if (rc == 0 && faccessat(dir, "HEAD", F_OK, 0) < 0)
-    rc = csn_git_run(g, dir, init, NULL, err);
-  if (rc < 0)
-    close(dir);
-  return rc < 0 ? rc : dir;
 }
 
 static bool
@@ -192,7 +146,7 @@ csn_git_fetch(csn_scope *sc, const csn_git_repo *r, int cache_fd, int dir, csn_e
   if (rc == 0)
     rc = csn_git_open(&w.remote, sc, r->is_local, r->origin, r->header, err);
   if (rc == 0 && cache_fd > 0 && !r->is_local)
-    rc = w.kept = open_kept(&w.local, r->url, cache_fd, err);
+    rc = w.kept = csn_git_kept_open(&w.local, r->url, cache_fd, err);
   if (rc >= 0 && w.kept >= 0) {
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", w.kept);

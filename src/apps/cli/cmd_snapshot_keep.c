@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * caisson snapshot gc, tag - which snapshots are kept, here and elsewhere. */
+#include <fcntl.h>
 #include <time.h>
 
 #include "cmd_snapshot.h"
 #include "commands.h"
+#include "core/fd.h"
 #include "depots.h"
 #include "importing.h"
+#include "sandbox/git_keep.h"
 
 struct gc_opts {
   int64_t keep_last, keep_days, days;
@@ -66,12 +69,29 @@ add_forgotten(void *user, const char *name)
     csn_buf_addf(&f->out, "%s\n", name);
 }
 
+/* Repositories that git_repo entries have left: a cache. */
 static int
-gc_here(cli *c, const csn_retention *keep, csn_snapshots_swept *swept, csn_err *err)
+trim_git(cli *c, csn_git_trimmed *out, csn_err *err)
+{
+  enum { DAY_S = 86400 };
+  csn_auto(csn_closep) int state = -1;
+  int rc = cli_state_open(c, true, &state, NULL, err);
+  csn_auto(csn_closep) int cache =
+      rc < 0 ? rc : csn_open_beneath(state, "git", O_RDONLY | O_DIRECTORY, 0, NULL);
+  return cache < 0 ? rc
+                   : csn_git_kept_trim(&c->scope, cache, CSN_GIT_KEEP_BYTES,
+                                       (int64_t)time(NULL) - CSN_GIT_KEEP_DAYS * DAY_S, out, err);
+}
+
+static int
+gc_here(cli *c, const csn_retention *keep, csn_snapshots_swept *swept, csn_git_trimmed *git,
+        csn_err *err)
 {
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
   int rc = cli_snapshots_open(c, &s, err);
-  return rc < 0 ? rc : csn_snapshots_gc(s, &c->scope, keep, swept, err);
+  if (rc == 0)
+    rc = csn_snapshots_gc(s, &c->scope, keep, swept, err);
+  return rc < 0 || keep->dry_run ? rc : trim_git(c, git, err);
 }
 
 static int
@@ -87,7 +107,7 @@ gc_there(cli *c, const char *store, const csn_retention *keep, csn_snapshots_swe
 }
 
 static void
-tell_swept(cli *c, const csn_snapshots_swept *s, bool is_dry)
+tell_swept(cli *c, const csn_snapshots_swept *s, const csn_git_trimmed *git, bool is_dry)
 {
   if (is_dry)
     cli_note(c, "%lld snapshots would be forgotten", (long long)s->snapshots);
@@ -95,6 +115,9 @@ tell_swept(cli *c, const csn_snapshots_swept *s, bool is_dry)
     cli_note(c, "%lld snapshots forgotten, %lld layers removed, %s of packs freed",
              (long long)s->snapshots, (long long)s->layers,
              cli_size(c->arena, s->bytes > 0 ? (uint64_t)s->bytes : 0).p);
+  if (git->repositories)
+    cli_note(c, "%lld kept repositories of git removed, %s", (long long)git->repositories,
+             cli_size(c->arena, (uint64_t)git->bytes).p);
 }
 
 static int
@@ -103,6 +126,7 @@ gc_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   const struct gc_opts *o = opt;
   struct forgetting f = {.out = CSN_BUF(64 << 20), .json = o->json};
   csn_snapshots_swept swept = {0};
+  csn_git_trimmed git = {0};
   csn_retention keep;
   int rc = read_rules(o, &keep, err);
   csn_jw_init(&f.w, &f.out);
@@ -114,14 +138,17 @@ gc_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   keep.forgotten = add_forgotten;
   keep.user = &f;
   if (rc == 0)
-    rc = o->store ? gc_there(c, o->store, &keep, &swept, err) : gc_here(c, &keep, &swept, err);
+    rc =
+        o->store ? gc_there(c, o->store, &keep, &swept, err) : gc_here(c, &keep, &swept, &git, err);
   if (o->json && rc == 0) {
     csn_jw_end(&f.w);
     const struct {
       const char *key;
       int64_t value;
-    } numbers[] = {
-        {"snapshots", swept.snapshots}, {"layers", swept.layers}, {"bytes", swept.bytes}};
+    } numbers[] = {{"snapshots", swept.snapshots},
+                   {"layers", swept.layers},
+                   {"bytes", swept.bytes},
+                   {"repositories", git.repositories}};
     for (size_t i = 0; i < CSN_COUNT(numbers); i++) {
       csn_jw_key(&f.w, numbers[i].key);
       csn_jw_int(&f.w, numbers[i].value);
@@ -132,7 +159,7 @@ gc_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   if (rc == 0) {
     cli_print(csn_buf_str(&f.out));
     if (!o->json)
-      tell_swept(c, &swept, o->dry_run);
+      tell_swept(c, &swept, &git, o->dry_run);
   }
   csn_buf_fini(&f.out);
   return rc;
@@ -142,7 +169,9 @@ const cli_cmd cli_snapshot_gc = {
     .name = "gc",
     .brief = "Forget snapshots by rules, and drop what no snapshot needs",
     .help = "A snapshot is kept when any of the rules keeps it; without a rule none is forgotten. "
-            "Nothing is dropped while others use the store.",
+            "Nothing is dropped while others use the store. Repositories that git_repo entries "
+            "have left and that were not used for 30 days go, too, and those used longest ago when "
+            "all take more than 2 GiB.",
     .size = sizeof(struct gc_opts),
     .opts = gc_options,
     .main = gc_main,
