@@ -34,6 +34,18 @@ dial(const csn_jail_dial *to)
   return -1;
 }
 
+void
+csn_dial_tell(int channel, const csn_jail_dial *to)
+{
+  int fd = dial(to);
+  if (fd < 0) {
+    csn_warden_tell(channel, CSN_COMMAND_FAILED, errno, CSN_COMMAND_AT_SETUP, -1);
+    return;
+  }
+  csn_warden_tell(channel, CSN_COMMAND_STARTED, 0, 0, fd);
+  close(fd);
+}
+
 bool
 csn_warden_dial(struct warden *w, size_t n, int *fds, size_t count)
 {
@@ -41,13 +53,7 @@ csn_warden_dial(struct warden *w, size_t n, int *fds, size_t count)
   bool good = n == sizeof to && count == 1;
   if (good) {
     memcpy(&to, w->body, sizeof to);
-    int fd = dial(&to);
-    if (fd >= 0)
-      csn_warden_tell(fds[0], CSN_COMMAND_STARTED, 0, 0, fd);
-    else
-      csn_warden_tell(fds[0], CSN_COMMAND_FAILED, errno, CSN_COMMAND_AT_SETUP, -1);
-    if (fd >= 0)
-      close(fd);
+    csn_dial_tell(fds[0], &to);
   }
   for (size_t i = 0; i < count; i++)
     close(fds[i]);

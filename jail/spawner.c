@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "jail/graft.h"
 #include "jail/jails.h"
 #include "jail/sys.h"
 #include "jail/words.h"
@@ -241,10 +242,12 @@ begin(struct csn_jails *s)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
   static struct csn_jails s;
   sigset_t child, blocked;
+  if (argc == 3 && strcmp(argv[1], CSN_GRAFT_WORD) == 0)
+    return csn_graft_main(argv[2]);
   prctl(PR_SET_NAME, "caisson-spawner");
   close(CSN_SPAWNER_IMAGE);
   fcntl(CSN_SPAWNER_SOCKET, F_SETFD, FD_CLOEXEC);

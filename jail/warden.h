@@ -39,6 +39,9 @@ bool csn_warden_exec(struct warden *w, size_t n, int *fds, size_t count);
 /* The same for a connection to one of the jail's own ports. */
 bool csn_warden_dial(struct warden *w, size_t n, int *fds, size_t count);
 
+/* Begins to connect to a port, and says on the channel how that went. */
+void csn_dial_tell(int channel, const csn_jail_dial *to);
+
 /* Sends an event, and a descriptor if it is not -1, on a command's channel. */
 void csn_warden_tell(int channel, int kind, int value, int more, int fd);
 /* The channel belongs to the warden then; false: it could not be watched. */

@@ -61,7 +61,8 @@ check(const struct csn_agent_reader *r, const csn_json *network, const csn_json 
   const csn_sandbox_ops *ops = csn_sandbox_find(r->a->sandbox.backend);
   if (n && (!ops || !ops->restrict_network))
     return csn_agent_complain(
-        r, otherwise, "sandbox.network: the back-end %s cannot hold a policy; jail and e2b can",
+        r, otherwise,
+        "sandbox.network: the back-end %s cannot hold a policy; jail, docker and e2b can",
         r->a->sandbox.backend ? r->a->sandbox.backend : "jail");
   if (n && ops->check_network && ops->check_network(n, &why) < 0)
     return csn_agent_complain(r, otherwise, "sandbox.network: %s", why.msg);
@@ -90,8 +91,11 @@ csn_agent_read_expose(const struct csn_agent_reader *r, const csn_json *m)
   struct csn_agent_sandbox *s = &r->a->sandbox;
   if (csn_ports_from_json(r->a->arena, m, &s->expose, &s->n_expose, &why) < 0)
     return csn_agent_complain(r, m, "sandbox.expose: %s", why.msg);
-  if (s->n_expose && strcmp(s->backend, "jail") != 0)
-    return csn_agent_complain(r, m, "sandbox.expose: only the back-end jail can expose ports");
+  const csn_sandbox_ops *ops = csn_sandbox_find(s->backend);
+  if (s->n_expose && (!ops || !ops->dial))
+    return csn_agent_complain(
+        r, m, "sandbox.expose: the back-end %s cannot expose ports; jail and docker can",
+        s->backend);
   return 0;
 }
 

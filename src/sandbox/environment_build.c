@@ -121,28 +121,6 @@ keep_record(const csn_layer_store *s, const csn_environment *e, const csn_image 
   return csn_image_keep(s, &i, err);
 }
 
-/* One process at a time builds what has this name. */
-static int
-lock_name(const csn_layer_store *s, csn_scope *sc, const csn_digest *name, int *fd, csn_err *err)
-{
-  struct flock one = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
-  *fd = csn_open_beneath(s->dir, "building", O_RDWR | O_CREAT, 0600, err);
-  if (*fd < 0)
-    return *fd;
-  memcpy(&one.l_start, name->b, sizeof one.l_start);
-  one.l_start = (one.l_start & INT64_MAX) >> 1;
-  while (fcntl(*fd, F_OFD_SETLK, &one) < 0) {
-    struct timespec pause = {.tv_nsec = 20000000};
-    int rc = errno == EAGAIN || errno == EACCES || errno == EINTR
-                 ? csn_scope_check(sc, err)
-                 : csn_fail_errno(err, "lock the build");
-    if (rc < 0)
-      return csn_wrap(err, rc, "another process builds this environment");
-    nanosleep(&pause, NULL); /* the kernel offers no wait with a deadline here */
-  }
-  return 0;
-}
-
 /* 1: it is there. */
 static int
 find(const csn_layer_store *s, csn_environment_built *built, csn_err *err)
@@ -171,7 +149,7 @@ build(csn_environment *e, csn_layer_store *s, const csn_image *base, csn_scope *
   snprintf(built->image, sizeof built->image, "image:env-%.32s", hex);
   int rc = find(s, built, err);
   if (rc == 0)
-    rc = lock_name(s, sc, &name, &lock, err);
+    rc = csn_environment_own(&lock, sc, &name, err);
   if (rc == 0)
     rc = find(s, built, err);
   if (rc != 0)

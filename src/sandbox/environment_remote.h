@@ -23,6 +23,10 @@ int csn_environment_run(csn_environment *e, csn_sandbox *sb, csn_scope *sc,
  * change when that does. */
 csn_digest csn_environment_hash(csn_environment *e, csn_str base);
 
+/* Of those on this machine who want what has this name, one at a time goes on;
+ * the others wait until it closes *fd. */
+int csn_environment_own(int *fd, csn_scope *sc, const csn_digest *name, csn_err *err) CSN_MUST;
+
 /* One image that was built. */
 typedef struct csn_environment_image {
   csn_str name, base; /* name: as csn_environment_built.image */
@@ -43,6 +47,8 @@ typedef struct csn_environment_maker {
   /* *bytes: about how much it took; may stay 0. */
   int (*remove)(csn_scope *sc, const csn_json *options, csn_str name, int64_t *bytes, csn_err *err);
 } csn_environment_maker;
+
+extern const csn_environment_maker csn_environment_docker;
 
 /* NULL: the back-end (NULL: the default) has none. */
 const csn_environment_maker *csn_environment_maker_of(const char *backend);

@@ -4,6 +4,13 @@
  * whichever it is; see environment_remote.h. */
 #include "sandbox/environment_remote.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+
+#include "core/fd.h"
+#include "sandbox/layer_store.h"
+
 enum { TAIL_BYTES = 2000, LIST_MAX = 4 << 20, PIECE = 16384 };
 
 /* What the commands need. */
@@ -164,10 +171,36 @@ csn_environment_hash(csn_environment *e, csn_str base)
   return csn_sha256_end(&sum);
 }
 
+int
+csn_environment_own(int *fd, csn_scope *sc, const csn_digest *name, csn_err *err)
+{
+  csn_auto(csn_layer_store_freep) csn_layer_store *s = NULL;
+  struct flock one = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+  int opened = csn_layer_store_open(&s, err);
+  if (opened < 0)
+    return opened;
+  *fd = csn_open_beneath(s->dir, "building", O_RDWR | O_CREAT, 0600, err);
+  if (*fd < 0)
+    return *fd;
+  memcpy(&one.l_start, name->b, sizeof one.l_start);
+  one.l_start = (one.l_start & INT64_MAX) >> 1;
+  while (fcntl(*fd, F_OFD_SETLK, &one) < 0) {
+    struct timespec pause = {.tv_nsec = 20000000};
+    int rc = errno == EAGAIN || errno == EACCES || errno == EINTR
+                 ? csn_scope_check(sc, err)
+                 : csn_fail_errno(err, "lock the build");
+    if (rc < 0)
+      return csn_wrap(err, rc, "another process builds this environment");
+    nanosleep(&pause, NULL); /* the kernel offers no wait with a deadline here */
+  }
+  return 0;
+}
+
 /* ---- who makes them ---- */
 
 /* Each back-end that does; NULL ends the list. */
 static const csn_environment_maker *const makers[] = {
+    &csn_environment_docker,
     NULL,
 };
 

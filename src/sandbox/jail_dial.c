@@ -36,7 +36,7 @@ ask_dial(int control, pthread_mutex_t *sending, csn_scope *sc, const csn_jail_di
     return rc;
   csn_command_event e;
   if (csn_fds_recv(channel, &e, sizeof e, fd, 1) != sizeof e)
-    return csn_fail(err, CSN_E_SANDBOX, "the warden of the jail was killed");
+    return csn_fail(err, CSN_E_SANDBOX, "the process in it that connects was killed");
   errno = e.kind == CSN_COMMAND_STARTED && *fd >= 0 ? 0 : e.value ? e.value : EPROTO;
   return errno ? csn_fail_errno(err, "connect") : 0;
 }

@@ -118,8 +118,7 @@ def what_a_killed_harness_leaves_is_stopped_at_once_and_removed_by_gc():
 @test
 def mistakes_are_told_before_anything_is_made():
     for sandbox, says in (({"backend": "jail", "image": "box"}, "sandbox.image"), ({"image": 3}, "sandbox.image"),
-                          ({"network": {"allow": ["example.com"]}}, "sandbox.network: the back-end docker cannot hold a policy"),
-                          ({"expose": [80]}, "sandbox.expose: only the back-end jail"), ({"host": "ftp://x"}, "expected unix:///PATH"),
+                          ({"level": "gvisor"}, "sandbox.level"), ({"host": "ftp://x"}, "expected unix:///PATH"),
                           ({"run_as": "root"}, "never root"), ({"limits": {"disk": "1GiB"}, "strict": True}, "disk is absent"), ({"image": "no such"}, "no name of an image")):
         p = place([{"name": "end", "reply": "Done."}], sandbox=sandbox)
         done = p.run()

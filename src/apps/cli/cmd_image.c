@@ -42,14 +42,113 @@ import_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   return 0;
 }
 
+/* ---- those of a back-end that keeps images itself ---- */
+
+struct elsewhere {
+  const char *backend, *host;
+};
+
+#define ELSEWHERE(T, at)                                                                           \
+  {"backend", 0, "NAME", "Environments that this back-end keeps, such as docker",                  \
+   CLI_STR(T, at backend)},                                                                        \
+  {                                                                                                \
+    "host", 0, "HOST", "Where the container engine is; else DOCKER_HOST, else its usual socket",   \
+        CLI_STR(T, at host)                                                                        \
+  }
+
+static int
+find_maker(cli *c, const struct elsewhere *o, const csn_environment_maker **m,
+           const csn_json **options, csn_err *err)
+{
+  *m = csn_environment_maker_of(o->backend);
+  *options = NULL;
+  if (!*m)
+    return csn_fail(err, CSN_E_INVALID,
+                    "back-end %s keeps no images of its own; without --backend it is about those "
+                    "of this machine",
+                    o->backend);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(10000);
+  csn_jw w;
+  csn_jw_init(&w, &text);
+  csn_jw_obj(&w);
+  if (o->host) {
+    csn_jw_key(&w, "host");
+    csn_jw_strz(&w, o->host);
+  }
+  csn_jw_end(&w);
+  int rc = csn_jw_done(&w, err);
+  return rc < 0
+             ? rc
+             : csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_buf_str(&text)), options, err);
+}
+
 struct ls_opts {
+  struct elsewhere at;
   bool json;
 };
 
 static const cli_opt ls_options[] = {
     {"json", 0, NULL, "Print one JSON list", CLI_BOOL(struct ls_opts, json)},
+    ELSEWHERE(struct ls_opts, at.),
     {0},
 };
+
+struct listing {
+  cli *c;
+  csn_buf *out;
+  csn_jw *w; /* NULL: lines */
+};
+
+static void
+add_made(void *user, const csn_environment_image *i)
+{
+  const struct listing *l = user;
+  time_t t = (time_t)(i->created_ms / 1000);
+  struct tm tm;
+  if (!l->w) {
+    localtime_r(&t, &tm);
+    csn_buf_addf(l->out, "%-46.*s %04d-%02d-%02d %02d:%02d  %10s  %.*s\n", (int)i->name.n,
+                 i->name.p, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+                 cli_size(l->c->arena, (uint64_t)i->bytes).p, (int)i->base.n, i->base.p);
+    return;
+  }
+  csn_jw_obj(l->w);
+  csn_jw_key(l->w, "name");
+  csn_jw_str(l->w, i->name);
+  csn_jw_key(l->w, "source");
+  csn_jw_str(l->w, i->base);
+  csn_jw_key(l->w, "created_ms");
+  csn_jw_int(l->w, i->created_ms);
+  csn_jw_key(l->w, "bytes");
+  csn_jw_int(l->w, i->bytes);
+  csn_jw_end(l->w);
+}
+
+static int
+list_made(cli *c, const struct ls_opts *o, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(64u << 20);
+  const csn_environment_maker *m;
+  const csn_json *options;
+  csn_jw w;
+  struct listing l = {c, &out, o->json ? &w : NULL};
+  csn_jw_init(&w, &out);
+  if (o->json)
+    csn_jw_arr(&w);
+  int rc = find_maker(c, &o->at, &m, &options, err);
+  if (rc == 0)
+    rc = m->list(&c->scope, options, add_made, &l, err);
+  if (rc < 0)
+    return rc;
+  if (o->json)
+    csn_jw_end(&w);
+  else if (out.n == 0)
+    cli_note(c, "no environments there yet");
+  cli_put(stdout, csn_buf_str(&out));
+  if (o->json)
+    printf("\n");
+  return 0;
+}
 
 static void
 add_json(csn_jw *w, const csn_image *i)
@@ -101,6 +200,8 @@ ls_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_image **list = NULL;
   size_t n = 0;
   csn_jw w;
+  if (o->at.backend)
+    return list_made(c, o, err);
   int rc = csn_layer_store_open(&s, err);
   if (rc == 0)
     rc = csn_image_list(s, &list, &n, err);
@@ -128,11 +229,36 @@ ls_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   return 0;
 }
 
+static const cli_opt rm_options[] = {
+    ELSEWHERE(struct elsewhere, ),
+    {0},
+};
+
+static int
+remove_made(cli *c, const struct elsewhere *o, int argc, char **argv, csn_err *err)
+{
+  const csn_environment_maker *m;
+  const csn_json *options;
+  uint64_t freed = 0;
+  int rc = find_maker(c, o, &m, &options, err);
+  for (int i = 0; rc == 0 && i < argc; i++) {
+    int64_t bytes = 0;
+    rc = m->remove(&c->scope, options, csn_cstr(argv[i]), &bytes, err);
+    freed += (uint64_t)bytes;
+  }
+  if (rc == 0)
+    cli_note(c, "about %s freed", cli_size(c->arena, freed).p);
+  return rc;
+}
+
 static int
 rm_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
   csn_auto(csn_layer_store_freep) csn_layer_store *s = NULL;
+  const struct elsewhere *o = opt;
   uint64_t freed = 0, bytes = 0;
+  if (o->backend)
+    return remove_made(c, o, argc, argv, err);
   int rc = csn_layer_store_open(&s, err);
   for (int i = 0; rc == 0 && i < argc; i++) {
     rc = csn_image_remove(s, argv[i], &bytes, err);
@@ -258,7 +384,7 @@ build_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(wanted_fini) struct wanted w = {0};
   csn_environment_built built = {0};
   int rc = build(c, argv[0], true, &w, &built, err);
-  if (rc < 0)
+  if (rc < 0 || !w.e)
     return rc;
   if (o->json)
     printf("{\"image\":\"%s\",\"was_there\":%s,\"locked\":%s,\"resolved\":%s}\n", built.image,
@@ -288,7 +414,7 @@ lock_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(8 << 20);
   csn_environment_built built = {0};
   int rc = build(c, argv[0], false, &w, &built, err);
-  if (rc < 0)
+  if (rc < 0 || !w.e)
     return rc;
   rc = csn_environment_lock(w.e, &built, &text, err);
   if (rc == 0)
@@ -304,8 +430,8 @@ static const cli_cmd image_build = {
     .args = "AGENT.yaml",
     .brief = "Build the environment of an agent file, unless it was built before",
     .help = "The image has the packages and the setup of the section `environment` on top of its "
-            "base. Prints the word that names it as a root file system. A run builds what it "
-            "needs by itself; this is for doing it ahead.",
+            "base, in a jail or where the file's back-end keeps images itself (docker). Prints the "
+            "word that names it. A run builds what it needs by itself; this is for doing it ahead.",
     .size = sizeof(struct build_opts),
     .opts = build_options,
     .main = build_main,
@@ -348,6 +474,8 @@ static const cli_cmd image_rm = {
     .brief = "Remove images, and layers that no other one needs",
     .help = "A source without a name of its own is removed by its word, such as oci:/srv/python. "
             "Layers that a sandbox uses stay until the next removal.",
+    .size = sizeof(struct elsewhere),
+    .opts = rm_options,
     .main = rm_main,
 };
 

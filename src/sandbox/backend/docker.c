@@ -18,6 +18,7 @@
 #include "core/hash.h"
 #include "sandbox/backends.h"
 #include "sandbox/snap_tree.h"
+#include "sandbox/stack.h"
 #include "wire/tar_write.h"
 
 enum { BODY_MAX = 4 << 20, CLOSE_MS = 30000, GONE_POLLS = 250, GONE_POLL_MS = 20, YOUNG_S = 60 };
@@ -30,22 +31,21 @@ docker_of(csn_sandbox *sb)
 
 /* ---- requests about the container ---- */
 
-static int
-ask(const struct csn_docker *d, csn_scope *sc, const char *method, const char *id, const char *what,
-    csn_arena *a, const csn_json **answer, csn_err *err)
+int
+csn_docker_ask(const struct csn_docker *d, csn_scope *sc, const char *method, const char *id,
+               const char *what, csn_arena *a, const csn_json **answer, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(4096);
   csn_buf_addf(&path, "/containers/%s%s", id, what);
   return csn_engine_ask(&d->engine, sc, method, path.p, (csn_str){0}, a, answer, err);
 }
 
-/* Ends and removes it with its volume; one that is not there is fine. */
-static int
-remove_container(const struct csn_docker *d, csn_scope *sc, const char *id, csn_err *err)
+int
+csn_docker_remove(const struct csn_docker *d, csn_scope *sc, const char *id, csn_err *err)
 {
   int rc = 0;
   for (int i = 0; i < GONE_POLLS; i++) {
-    rc = ask(d, sc, "DELETE", id, "?force=true&v=true", NULL, NULL, err);
+    rc = csn_docker_ask(d, sc, "DELETE", id, "?force=true&v=true", NULL, NULL, err);
     if (rc != CSN_E_CONFLICT) /* somebody else removes it just now */
       break;
     struct timespec pause = {.tv_nsec = GONE_POLL_MS * 1000000L};
@@ -54,16 +54,16 @@ remove_container(const struct csn_docker *d, csn_scope *sc, const char *id, csn_
   return rc == CSN_E_NOT_FOUND || rc > 0 ? 0 : rc;
 }
 
-static int
-take_id(struct csn_docker *d, csn_str id, csn_err *err)
+int
+csn_docker_take_id(char id[CSN_DOCKER_ID + 1], csn_str text, csn_err *err)
 {
-  bool is_id = id.n == CSN_DOCKER_ID;
-  for (size_t i = 0; is_id && i < id.n; i++)
-    is_id = id.p[i] && strchr("0123456789abcdef", id.p[i]);
+  bool is_id = text.n == CSN_DOCKER_ID;
+  for (size_t i = 0; is_id && i < text.n; i++)
+    is_id = text.p[i] && strchr("0123456789abcdef", text.p[i]);
   if (!is_id)
     return csn_fail(err, CSN_E_PARSE, "the container engine gave a strange id to a container");
-  memcpy(d->id, id.p, id.n);
-  d->id[id.n] = '\0';
+  memcpy(id, text.p, text.n);
+  id[text.n] = '\0';
   return 0;
 }
 
@@ -92,28 +92,40 @@ make_volumes(const struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *
   return rc < 0 ? rc : csn_docker_volumes_make(d, sc, spec, err);
 }
 
+int
+csn_docker_make(const struct csn_docker *d, csn_scope *sc, const char *name, csn_str body,
+                char id[CSN_DOCKER_ID + 1], const csn_json **warnings, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(300);
+  const csn_json *v = NULL;
+  csn_buf_addf(&path, "/containers/create?name=%s", name);
+  int rc = csn_engine_ask(&d->engine, sc, "POST", path.p, body, d->arena, &v, err);
+  if (rc >= 0)
+    rc = csn_docker_take_id(id, csn_json_str(v, "Id", (csn_str){0}), err);
+  if (rc == 0 && warnings)
+    *warnings = csn_json_get(v, "Warnings");
+  return rc;
+}
+
 static int
 create(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
-  csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(BODY_MAX), path = CSN_BUF(300);
-  const csn_json *v = NULL;
-  csn_buf_addf(&path, "/containers/create?name=%s", d->name);
+  csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(BODY_MAX);
+  const csn_json *warnings = NULL;
   int rc = csn_docker_body(d, spec, &body, err);
   if (rc == 0)
     rc = make_volumes(d, sc, spec, err);
   if (rc == 0)
-    rc = csn_engine_ask(&d->engine, sc, "POST", path.p, csn_buf_str(&body), d->arena, &v, err);
+    rc = csn_docker_make(d, sc, d->name, csn_buf_str(&body), d->id, &warnings, err);
   if (rc == CSN_E_CONFLICT && spec->label) { /* a process that died before it could tell of it */
-    rc = remove_container(d, sc, d->name, err);
+    rc = csn_docker_remove(d, sc, d->name, err);
     if (rc == 0)
       rc = make_volumes(d, sc, spec, err);
     if (rc == 0)
-      rc = csn_engine_ask(&d->engine, sc, "POST", path.p, csn_buf_str(&body), d->arena, &v, err);
+      rc = csn_docker_make(d, sc, d->name, csn_buf_str(&body), d->id, &warnings, err);
   }
-  if (rc >= 0)
-    rc = take_id(d, csn_json_str(v, "Id", (csn_str){0}), err);
   if (rc == 0)
-    csn_docker_held(d, spec->limits, csn_json_get(v, "Warnings"));
+    csn_docker_held(d, spec->limits, warnings);
   return csn_wrap(err, rc, "make a container");
 }
 
@@ -125,7 +137,7 @@ start(struct csn_docker *d, csn_scope *sc, csn_err *err)
   snprintf(path, sizeof path, "/containers/%s/attach?stream=1&stdin=1", d->id);
   int rc = csn_engine_hijack(&d->engine, sc, path, (csn_str){0}, &d->life, err);
   if (rc == 0)
-    rc = ask(d, sc, "POST", d->id, "/start", NULL, NULL, err);
+    rc = csn_docker_ask(d, sc, "POST", d->id, "/start", NULL, NULL, err);
   return rc < 0 ? csn_wrap(err, rc, "start the container") : 0;
 }
 
@@ -172,7 +184,7 @@ look_up_user(struct csn_docker *d, csn_scope *sc, csn_err *err)
   csn_auto(csn_proc_closep) csn_proc *p = NULL;
   enum csn_stream which;
   int64_t uid = 0, gid = -1;
-  if (d->base.uid > 0)
+  if (d->base.uid > 0 || d->is_build)
     return 0;
   int rc = csn_docker_spawn(&d->base, sc, &x, &p, err);
   while (rc >= 0 && (rc = p->ops->read(p, sc, &out, 1000, &which, err)) > 0)
@@ -196,13 +208,15 @@ open_new(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_
 {
   int rc = csn_docker_image(d, sc, spec, err);
   if (rc == 0)
+    rc = csn_docker_network_open(d, sc, spec, err);
+  if (rc == 0)
     rc = create(d, sc, spec, err);
   if (rc < 0)
     return rc;
   rc = start(d, sc, err);
   if (rc < 0 && d->has_init && err && strstr(err->msg, "docker-init")) {
     csn_link_close(csn_steal(d->life)); /* an engine without one */
-    rc = remove_container(d, sc, d->id, err);
+    rc = csn_docker_remove(d, sc, d->id, err);
     d->id[0] = '\0';
     d->has_init = false;
     if (rc == 0)
@@ -212,7 +226,7 @@ open_new(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_
   }
   if (rc == 0)
     rc = look_up_user(d, sc, err);
-  return rc < 0 ? rc : own_workspace(d, sc, err);
+  return rc < 0 || d->is_build ? rc : own_workspace(d, sc, err);
 }
 
 /* ---- opening one again ---- */
@@ -225,9 +239,9 @@ open_again(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, cs
   int64_t uid = csn_json_int(spec->state, "uid", 0), gid = csn_json_int(spec->state, "gid", 0);
   int rc = csn_json_need_str(spec->state, "container", &id, err);
   if (rc == 0)
-    rc = take_id(d, id, err);
+    rc = csn_docker_take_id(d->id, id, err);
   if (rc == 0)
-    rc = ask(d, sc, "GET", d->id, "/json", d->arena, &v, err);
+    rc = csn_docker_ask(d, sc, "GET", d->id, "/json", d->arena, &v, err);
   char was[CSN_DOCKER_ID + 1];
   memcpy(was, d->id, sizeof was);
   d->id[0] = '\0'; /* nothing is done to one that is not ours */
@@ -236,21 +250,26 @@ open_again(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, cs
   const csn_json *config = csn_json_get(v, "Config"), *host = csn_json_get(v, "HostConfig");
   csn_str label = csn_json_str(csn_json_get(config, "Labels"), CSN_DOCKER_LABEL, (csn_str){0}),
           root = csn_json_str(config, "WorkingDir", (csn_str){0}),
+          name = csn_json_str(v, "Name", (csn_str){0}),
           user = csn_json_str(config, "User", (csn_str){0});
   if (!csn_str_eq(label, csn_cstr(spec->label)) || !csn_str_eq(root, csn_cstr(d->base.root)) ||
-      uid < 1 || uid > INT32_MAX || gid < 0 || gid > INT32_MAX || !user.n)
+      uid < 1 || uid > INT32_MAX || gid < 0 || gid > INT32_MAX || !user.n ||
+      !csn_str_starts(name, CSN_STR("/caisson-")) || memchr(name.p + 1, '/', name.n - 1))
     return csn_fail(err, CSN_E_CONFLICT, "container %.12s is not what was made for this", was);
   memcpy(d->id, was, sizeof was);
   csn_json_each (m, csn_json_get(host, "Mounts")) /* the workspace's has no name */
     d->has_volumes = d->has_volumes || csn_json_str(m, "Source", (csn_str){0}).n;
   d->user = csn_arena_dup(d->arena, user).p;
+  d->name = csn_arena_dup(d->arena, name).p + 1;
   d->base.uid = (int)uid;
   d->base.gid = (int)gid;
   d->has_init = csn_json_bool(host, "Init", false);
   d->image_id = csn_arena_dup(d->arena, csn_json_str(v, "Image", (csn_str){0})).p;
   csn_docker_held(d, spec->limits, NULL);
   /* What still runs there belongs to nobody any more. */
-  rc = ask(d, sc, "POST", d->id, "/stop?t=0", NULL, NULL, err);
+  rc = csn_docker_ask(d, sc, "POST", d->id, "/stop?t=0", NULL, NULL, err);
+  if (rc >= 0)
+    rc = csn_docker_network_open(d, sc, spec, err);
   return rc < 0 ? rc : start(d, sc, err);
 }
 
@@ -263,11 +282,12 @@ docker_close(csn_sandbox *sb)
   csn_scope sc;
   csn_scope_init(&sc, NULL, CLOSE_MS);
   if (d->id[0] && d->keep)
-    (void)!ask(d, &sc, "POST", d->id, "/stop?t=0", NULL, NULL, NULL);
+    (void)!csn_docker_ask(d, &sc, "POST", d->id, "/stop?t=0", NULL, NULL, NULL);
   else if (d->id[0])
-    (void)!remove_container(d, &sc, d->id, NULL);
+    (void)!csn_docker_remove(d, &sc, d->id, NULL);
   if (d->has_volumes && !d->keep)
     (void)!csn_docker_volumes_drop(d, &sc, NULL);
+  csn_docker_network_close(d, &sc, !d->id[0] || !d->keep);
   csn_scope_fini(&sc);
   csn_link_close(d->life);
   csn_engine_fini(&d->engine);
@@ -297,6 +317,9 @@ check_root(const char *root, csn_err *err)
                             "root \"%.100s\": expected the clean absolute path of a folder", root);
 }
 
+/* Not in the container's configuration, which becomes the image's. */
+static const char *const of_builds[] = {"HOME=/root", "LANG=C.UTF-8", NULL};
+
 static int
 docker_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
@@ -305,9 +328,12 @@ docker_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_
   *d = (struct csn_docker){
       .base = {.ops = &csn_sandbox_docker, .workspace_fd = -1, .uid = -1, .gid = -1},
       .arena = csn_arena_new(0),
+      .is_build = csn_spec_build(spec) != NULL,
       .has_init = true,
       .has_volumes = spec->mounts && spec->mounts[0]};
   d->name = name_of(d, spec->label);
+  if (d->is_build)
+    d->variables = of_builds;
   pthread_mutex_init(&d->lock, NULL);
   d->base.root = csn_dupz(csn_cstr(root));
   int rc = check_root(root, err);
@@ -352,6 +378,10 @@ docker_state(csn_sandbox *sb, csn_jw *w)
 {
   csn_jw_key(w, "container");
   csn_jw_strz(w, docker_of(sb)->id);
+  if (docker_of(sb)->network_id[0]) {
+    csn_jw_key(w, "network");
+    csn_jw_strz(w, docker_of(sb)->network_id);
+  }
   csn_jw_key(w, "uid");
   csn_jw_int(w, sb->uid);
   csn_jw_key(w, "gid");
@@ -362,7 +392,7 @@ static int
 turn(csn_sandbox *sb, csn_scope *sc, const char *what, csn_err *err)
 {
   const struct csn_docker *d = docker_of(sb);
-  int rc = ask(d, sc, "POST", d->id, what, NULL, NULL, err);
+  int rc = csn_docker_ask(d, sc, "POST", d->id, what, NULL, NULL, err);
   return rc < 0 ? rc : 0;
 }
 
@@ -382,7 +412,7 @@ static int
 docker_destroy(csn_sandbox *sb, csn_scope *sc, csn_err *err)
 {
   struct csn_docker *d = docker_of(sb);
-  int rc = d->id[0] ? remove_container(d, sc, d->id, err) : 0;
+  int rc = d->id[0] ? csn_docker_remove(d, sc, d->id, err) : 0;
   if (rc == 0)
     d->id[0] = '\0';
   return rc == 0 && d->has_volumes ? csn_docker_volumes_drop(d, sc, err) : rc;
@@ -397,7 +427,7 @@ docker_describe(csn_sandbox *sb, csn_jw *w)
                                   {"image", d->image},
                                   {"image_id", d->image_id},
                                   {"runtime", d->runtime ? d->runtime : "the engine's"},
-                                  {"network", "none"},
+                                  {"network", d->has_policy ? "policy" : "none"},
                                   {"capabilities", "none"},
                                   {"files", "a volume of the engine"},
                                   {"container", d->id}};
@@ -423,6 +453,20 @@ docker_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
   pthread_mutex_unlock(&d->lock);
 }
 
+static int
+docker_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err)
+{
+  return csn_graft_dial(docker_of(sb)->graft, sc, port, fd, err);
+}
+
+static int
+docker_restrict(csn_sandbox *sb, csn_scope *sc, enum csn_network_restriction to, int64_t *reached,
+                csn_err *err)
+{
+  const struct csn_docker *d = docker_of(sb);
+  return d->graft ? csn_graft_restrict(d->graft, sc, to, reached, err) : 0;
+}
+
 /* ---- what others left ---- */
 
 /* One of the list: 1 when it was removed. */
@@ -437,7 +481,8 @@ sweep_one(struct csn_docker *d, csn_scope *sc, const csn_json *v, const csn_sand
   int64_t young_s = how->young_ms ? how->young_ms / 1000 : YOUNG_S;
   bool is_new = csn_str_eq(csn_json_str(v, "State", (csn_str){0}), CSN_STR("created")) &&
                 csn_json_int(v, "Created", 0) + young_s > time(NULL);
-  if (got.n != CSN_DOCKER_ID || text.n >= sizeof label || is_new)
+  if (got.n != CSN_DOCKER_ID || text.n >= sizeof label || is_new ||
+      csn_str_eq(text, CSN_STR(CSN_DOCKER_NO_LABEL)))
     return 0;
   snprintf(id, sizeof id, "%.*s", (int)got.n, got.p);
   snprintf(label, sizeof label, "%.*s", (int)text.n, text.p ? text.p : "");
@@ -449,10 +494,16 @@ sweep_one(struct csn_docker *d, csn_scope *sc, const csn_json *v, const csn_sand
   csn_json_each (first, csn_json_get(v, "Names")) /* "/NAME" */
     if (first->kind == CSN_JSON_STRING && first->text.n > 1 && !d->name)
       d->name = csn_arena_dup(a, csn_strn(first->text.p + 1, first->text.n - 1)).p;
-  int rc = remove_container(d, sc, id, err);
+  csn_str of = csn_json_str(csn_json_get(v, "Labels"), CSN_DOCKER_NETWORK_LABEL, (csn_str){0});
+  int rc = csn_docker_remove(d, sc, id, err);
   if (rc == 0)
     rc = csn_docker_volumes_drop(d, sc, err);
   d->name = NULL;
+  if (rc == 0 && of.n) { /* what it held the network of is told of */
+    if (csn_str_starts(of, CSN_STR("caisson-")))
+      csn_graft_remove(csn_arena_dup(a, of).p);
+    return 0;
+  }
   if (rc == 0 && how->removed) {
     how->removed(how->user,
                  csn_arena_printf(a, "container %.12s%s%s", id, *label ? " of " : "", label).p);
@@ -495,8 +546,10 @@ const csn_sandbox_ops csn_sandbox_docker = {
     .open = docker_open,
     .close = docker_close,
     .spawn = csn_docker_spawn,
+    .dial = docker_dial,
     .describe = docker_describe,
     .usage = docker_usage,
+    .restrict_network = docker_restrict,
     .is_remote = true,
     .has_users = true,
     .options = options,

@@ -14,7 +14,6 @@
 #include "sandbox/backends.h"
 #include "sandbox/jail_limits.h"
 #include "sandbox/limits.h"
-#include "sandbox/network.h"
 #include "sandbox/strings.h"
 
 enum { USER_MAX = 64 };
@@ -70,8 +69,8 @@ csn_docker_options(struct csn_docker *d, const csn_sandbox_spec *spec, csn_err *
   const csn_json *o = spec->options;
   csn_str image = csn_json_str(o, "image", (csn_str){0}),
           runtime = csn_json_str(o, "runtime", (csn_str){0});
-  int rc = csn_network_refuse(spec, "docker", err);
-  if (rc == 0 && spec->rootfs)
+  int rc = 0;
+  if (spec->rootfs)
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "rootfs: a container's is its image; use `image`");
   csn_json_each (m, o) {
     bool is_known = false;
@@ -92,7 +91,8 @@ csn_docker_options(struct csn_docker *d, const csn_sandbox_spec *spec, csn_err *
                     (int)(runtime.n < 100 ? runtime.n : 100), runtime.p);
   d->image = image.n ? csn_arena_dup(d->arena, image).p : NULL;
   d->runtime = runtime.n ? csn_arena_dup(d->arena, runtime).p : NULL;
-  return csn_engine_init(&d->engine, csn_json_str(o, "host", (csn_str){0}), err);
+  rc = csn_engine_init(&d->engine, csn_json_str(o, "host", (csn_str){0}), err);
+  return rc < 0 ? rc : csn_docker_network_check(d, spec, err);
 }
 
 /* ---- the image ---- */
@@ -141,6 +141,11 @@ csn_docker_image(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *sp
     return rc;
   d->image_id = csn_arena_dup(d->arena, csn_json_str(v, "Id", (csn_str){0})).p;
   csn_str user = csn_json_str(csn_json_get(v, "Config"), "User", (csn_str){0});
+  if (d->is_build) {
+    d->user = "0:0";
+    d->base.uid = d->base.gid = 0;
+    return 0;
+  }
   if (spec->user)
     return take_user(d, csn_cstr(spec->user), err);
   if (take_user(d, user, NULL) < 0) /* none, or root */
@@ -211,49 +216,88 @@ put_limits(csn_jw *w, const csn_sandbox_limits *l)
   csn_jw_end(w);
 }
 
+void
+csn_docker_put_folder(csn_jw *w, const char *from, const char *to)
+{
+  csn_jw_obj(w);
+  put_text(w, "Type", "bind");
+  put_text(w, "Source", from);
+  put_text(w, "Target", to);
+  put_bool(w, "ReadOnly", true);
+  csn_jw_end(w);
+}
+
+/* Folders in memory: nothing of them becomes a part of an image that is built. */
+struct folder {
+  const char *path, *how;
+};
+static const struct folder of_a_run[] = {{"/tmp", "exec,mode=1777"},
+                                         {"/var/tmp", "exec,mode=1777"},
+                                         {"/run", "noexec,mode=755"},
+                                         {HOME, "exec,mode=700"},
+                                         {0}},
+                           of_a_build[] = {{"/tmp", "exec,mode=1777"},
+                                           {"/run", "noexec,mode=755"},
+                                           {"/root", "exec,mode=700"},
+                                           {"/home", "exec,mode=755"},
+                                           {0}};
+
 static void
 put_mounts(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
 {
-  static const struct {
-    const char *path, *how;
-  } folders[] = {{"/tmp", "exec,mode=1777"},
-                 {"/var/tmp", "exec,mode=1777"},
-                 {"/run", "noexec,mode=755"},
-                 {HOME, "exec,mode=700"}};
   csn_jw_key(w, "Tmpfs");
   csn_jw_obj(w);
-  for (size_t i = 0; i < CSN_COUNT(folders); i++) {
+  for (const struct folder *f = d->is_build ? of_a_build : of_a_run; f->path; f++) {
     csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(200);
-    csn_buf_addf(&text, "rw,nosuid,nodev,%s", folders[i].how);
-    if (d->base.uid > 0) /* a folder that the image has keeps its mode, so it is the user's */
+    csn_buf_addf(&text, "rw,nosuid,nodev,%s", f->how);
+    if (d->is_build)
+      csn_buf_addz(&text, ",uid=0,gid=0");
+    else if (d->base.uid > 0) /* a folder that the image has keeps its mode, so it is the user's */
       csn_buf_addf(&text, ",uid=%d,gid=%d", d->base.uid, d->base.gid);
     else
       csn_buf_addz(&text, ",mode=1777");
-    put_text(w, folders[i].path, text.p);
+    put_text(w, f->path, text.p);
   }
   csn_jw_end(w);
   csn_jw_key(w, "Mounts");
   csn_jw_arr(w);
-  csn_jw_obj(w);
-  put_text(w, "Type", "volume");
-  put_text(w, "Target", d->base.root);
-  csn_jw_end(w);
+  if (!d->is_build) {
+    csn_jw_obj(w);
+    put_text(w, "Type", "volume");
+    put_text(w, "Target", d->base.root);
+    csn_jw_end(w);
+  }
   csn_docker_volumes_put(d, spec, w);
+  if (d->has_policy)
+    csn_docker_put_folder(w, csn_graft_trust(d->graft), CSN_GRAFT_PLACE);
   csn_jw_end(w);
 }
 
 static void
 put_host(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
 {
-  static const char *const all[] = {"ALL", NULL}, *const opts[] = {"no-new-privileges", NULL};
+  static const char *const all[] = {"ALL", NULL}, *const opts[] = {"no-new-privileges", NULL},
+                           /* of files and of who one is, as in a jail's build */
+                                                      *const of_builds[] = {
+                                                          "CHOWN",  "DAC_OVERRIDE",
+                                                          "FOWNER", "FSETID",
+                                                          "KILL",   "SETUID",
+                                                          "SETGID", NULL};
   csn_jw_key(w, "HostConfig");
   csn_jw_obj(w);
-  put_text(w, "NetworkMode", "none");
+  if (d->graft) {
+    csn_auto(csn_buf_finip) csn_buf of = CSN_BUF(100);
+    csn_buf_addf(&of, "container:%s", d->network_id);
+    put_text(w, "NetworkMode", of.p);
+  } else {
+    put_text(w, "NetworkMode", "none");
+  }
   put_text(w, "IpcMode", "private");
   put_bool(w, "Privileged", false);
-  put_bool(w, "ReadonlyRootfs", true);
+  put_bool(w, "ReadonlyRootfs", !d->is_build);
   put_bool(w, "Init", d->has_init);
   csn_strings_to_json(w, "CapDrop", all);
+  csn_strings_to_json(w, "CapAdd", d->is_build ? of_builds : NULL);
   csn_strings_to_json(w, "SecurityOpt", opts);
   if (d->runtime)
     put_text(w, "Runtime", d->runtime);
@@ -277,19 +321,22 @@ csn_docker_body(struct csn_docker *d, const csn_sandbox_spec *spec, csn_buf *out
   csn_jw_obj(&w);
   put_text(&w, "Image", d->image_id && *d->image_id ? d->image_id : d->image);
   put_text(&w, "User", d->user);
-  put_text(&w, "WorkingDir", d->base.root);
-  put_text(&w, "Hostname", "sandbox");
+  put_text(&w, "WorkingDir", d->is_build ? "/" : d->base.root);
+  if (!d->graft) /* else it has that one's */
+    put_text(&w, "Hostname", "sandbox");
   csn_strings_to_json(&w, "Entrypoint", entry);
   csn_strings_to_json(&w, "Cmd", none);
   put_text(&w, "StopSignal", "SIGKILL");
   put_bool(&w, "OpenStdin", true);
   put_bool(&w, "StdinOnce", true);
   put_bool(&w, "AttachStdin", true);
-  put_bool(&w, "NetworkDisabled", true);
+  put_bool(&w, "NetworkDisabled", d->graft == NULL);
   csn_jw_key(&w, "Env");
   csn_jw_arr(&w);
-  csn_jw_strz(&w, "HOME=" HOME);
-  csn_jw_strz(&w, "LANG=C.UTF-8");
+  if (!d->is_build) { /* else it would be the image's */
+    csn_jw_strz(&w, "HOME=" HOME);
+    csn_jw_strz(&w, "LANG=C.UTF-8");
+  }
   for (const char *const *e = spec->environment; e && *e; e++)
     csn_jw_strz(&w, *e);
   csn_jw_end(&w);

@@ -102,6 +102,8 @@ exec_create(struct csn_docker *d, csn_scope *sc, const csn_exec *x, const char *
   csn_jw_arr(&w);
   if (x->tty)
     csn_jw_strz(&w, "TERM=xterm-256color");
+  for (const char *const *e = d->variables; e && *e; e++)
+    csn_jw_strz(&w, *e);
   for (const char *const *e = x->environment; e && *e; e++)
     csn_jw_strz(&w, *e);
   csn_jw_end(&w);

@@ -25,6 +25,7 @@
 #include "sandbox/jail.h"
 #include "sandbox/jail_dial.h"
 #include "sandbox/jail_limits.h"
+#include "sandbox/jail_network.h"
 #include "sandbox/jail_pack.h"
 #include "sandbox/jail_spec.h"
 #include "sandbox/jail_stack.h"
@@ -53,8 +54,6 @@ struct jail {
   csn_devices devices;
   csn_grants grants;
 };
-
-enum { CONFIG_MAX = 1 << 20 };
 
 static struct jail *
 jail_of(csn_sandbox *sb)
@@ -89,58 +88,26 @@ open_workspace(struct jail *j, int given, csn_err *err)
   return 0;
 }
 
-/* Waits for a word of that kind, or why there is none; n descriptors with it. */
+/* Waits for a word of that kind, or why there is none. */
 static int
-await(struct jail *j, csn_scope *sc, int kind, int *fds, size_t n_fds, csn_err *err)
+await(struct jail *j, csn_scope *sc, int kind, csn_err *err)
 {
   csn_jail_note note;
-  struct pollfd fd = {.fd = j->control, .events = POLLIN};
-  int rc = csn_poll(sc, &fd, 1, err);
-  if (rc < 0)
-    return csn_wrap(err, rc, "waiting for the jail");
-  ssize_t n = csn_fds_recv(j->control, &note, sizeof note, fds, n_fds);
-  if (n != sizeof note)
-    return csn_fail(err, CSN_E_SANDBOX, "the jail's first process was killed while it started");
-  note.step[sizeof note.step - 1] = '\0';
-  if (note.kind == kind) {
+  int rc = csn_jail_await(j->control, sc, kind, &note, NULL, 0, err);
+  if (rc == 0)
     j->landlock = note.landlock;
-    return 0;
-  }
-  errno = note.error;
-  return csn_jail_explain(csn_fail_errno(err, "%s", note.step), note.step, err);
+  if (rc < 0 && note.kind == CSN_JAIL_FAILED)
+    return csn_jail_explain(rc, note.step, err);
+  return csn_wrap(err, rc, "waiting for the jail");
 }
-
-/* What becomes of a policy: the jail's ports, and what the egress process is
- * told about them. */
-struct network {
-  const csn_network *policy; /* NULL: none */
-  const char *const *placeholders;
-  uint16_t ports[CSN_JAIL_PORTS_MAX];
-  size_t n_ports;
-};
 
 /* The egress process has been starting beside the jail: it gets the jail's
  * listeners, the jail what its programs shall trust. */
 static int
-join_network(struct jail *j, csn_scope *sc, const struct network *net, csn_err *err)
+join_network(struct jail *j, csn_scope *sc, const csn_jail_network_plan *net, csn_err *err)
 {
-  csn_auto(csn_arena_freep) csn_arena *tmp = csn_arena_new(0);
-  csn_auto(csn_buf_finip) csn_buf config = CSN_BUF(CONFIG_MAX), file = CSN_BUF(CSN_JAIL_TRUST_MAX);
-  int fds[CSN_JAIL_LISTENERS_MAX];
-  size_t n = CSN_JAIL_PORT_FDS + net->n_ports;
-  csn_str ca_pem;
-  int rc = await(j, sc, CSN_JAIL_LISTENING, fds, n, err);
-  if (rc < 0)
-    return rc;
-  rc = csn_network_config(&config, net->policy, net->placeholders, net->ports, net->n_ports, err);
-  if (rc == 0)
-    rc = csn_egress_configure(j->egress, sc, csn_buf_str(&config), fds, n, tmp, &ca_pem, err);
-  if (config.p)
-    explicit_bzero(config.p, config.n);
-  for (size_t i = 0; i < n; i++)
-    csn_closep(&fds[i]);
-  if (rc == 0)
-    rc = csn_network_bundle(&file, net->policy, ca_pem, err);
+  csn_auto(csn_buf_finip) csn_buf file = CSN_BUF(CSN_JAIL_TRUST_MAX);
+  int rc = csn_jail_network_join(net, j->control, sc, &file, err);
   if (rc < 0)
     return rc;
   csn_jail_frame head = {.kind = CSN_JAIL_TRUST, .length = (uint32_t)file.n};
@@ -151,7 +118,7 @@ join_network(struct jail *j, csn_scope *sc, const struct network *net, csn_err *
 }
 
 static int
-start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct network *net,
+start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const csn_jail_network_plan *net,
       csn_err *err)
 {
   csn_jail_ask ask;
@@ -163,9 +130,7 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   csn_auto(csn_closep) int theirs = pair[1];
   csn_jail_ask_init(&ask);
   snprintf(ask.open.root, sizeof ask.open.root, "%s", j->base.root);
-  ask.open.networked = net->policy != NULL;
-  ask.open.n_ports = (uint16_t)net->n_ports;
-  memcpy(ask.open.ports, net->ports, sizeof net->ports);
+  csn_jail_network_ask(net, &ask.open);
   ask.open.pool = spec->pool;
   ask.fds[CSN_JAIL_CONTROL] = theirs;
   ask.fds[CSN_JAIL_LOCK] = spec->lock_fd;
@@ -210,7 +175,7 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct 
   csn_jail_limits_held(&j->base.held, spec->limits, &got.held, j->base.workspace_fd < 0);
   if (net->policy)
     rc = join_network(j, sc, net, err);
-  return rc < 0 ? rc : await(j, sc, CSN_JAIL_READY, NULL, 0, err);
+  return rc < 0 ? rc : await(j, sc, CSN_JAIL_READY, err);
 }
 
 static void
@@ -234,8 +199,8 @@ end_jail(struct jail *j)
 /* Where the layers cannot be laid over each other, they are merged into one
  * folder, once for each image. */
 static int
-start_on(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const struct network *net,
-         csn_err *err)
+start_on(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec,
+         const csn_jail_network_plan *net, csn_err *err)
 {
   csn_err own;
   int rc = start(j, sc, spec, net, &own);
@@ -352,15 +317,9 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   csn_jail_counts_init(&j->counts);
   j->base.root = csn_dupz(csn_cstr(spec->root ? spec->root : "/workspace"));
   j->arena = csn_arena_new(0);
-  struct network net = {.policy = spec->network};
-  const char *const *variables = NULL;
-  if (net.policy) {
-    rc = csn_egress_start(&j->egress, net.policy, err);
-    net.placeholders = csn_network_placeholders(j->arena, net.policy);
-    variables = csn_network_variables(j->arena, net.policy, net.placeholders);
-    int n = csn_network_ports(net.policy, net.ports, err);
-    net.n_ports = n < 0 ? 0 : (size_t)n; /* not: it was checked */
-  }
+  csn_jail_network_plan net;
+  rc = csn_jail_network_begin(&net, spec->network, j->arena, err);
+  j->egress = net.egress;
   if (rc == 0)
     rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
   if (rc == 0)
@@ -375,7 +334,7 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
       csn_jail_variables(j->arena, &(csn_jail_sources){.rootfs = j->rootfs,
                                                        .devices = &j->devices,
                                                        .who = csn_accounts_main(j->accounts),
-                                                       .network = variables,
+                                                       .network = net.variables,
                                                        .given = spec->environment});
   rc = open_workspace(j, spec->workspace_fd, err);
   if (rc == 0)
