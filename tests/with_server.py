@@ -203,7 +203,8 @@ class Docker(Server):
         if status != 200 or b"error" in json.dumps(said).encode():
             raise RuntimeError(f"import of {name}: {status} {said}")
 
-    def import_busybox(self):
+    def busybox_tar(self):
+        """A root file system of one program."""
         made = io.BytesIO()
         with tarfile.open(fileobj=made, mode="w") as tar:
             for name in ("bin", "tmp", "home", "root", "etc"):
@@ -220,9 +221,13 @@ class Docker(Server):
             entry = tarfile.TarInfo("etc/passwd")
             entry.size = len(users)
             tar.addfile(entry, io.BytesIO(users))
-        self.import_tar("box", made.getvalue(), "ENV PATH=/bin")
-        self.import_tar("box-worker", made.getvalue(), "ENV PATH=/bin", "USER worker")
-        self.import_tar("box-root", made.getvalue(), "ENV PATH=/bin", "USER root")
+        return made.getvalue()
+
+    def import_busybox(self):
+        made = self.busybox_tar()
+        self.import_tar("box", made, "ENV PATH=/bin")
+        self.import_tar("box-worker", made, "ENV PATH=/bin", "USER worker")
+        self.import_tar("box-root", made, "ENV PATH=/bin", "USER root")
 
     def containers(self):
         return self.ask("GET", "/v1.41/containers/json?all=1")[1]

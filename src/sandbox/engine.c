@@ -7,7 +7,13 @@
 
 #include "core/fd.h"
 
-enum { ANSWER_MAX = 16 << 20, PATH_LEN = 4096, LINE_LEN = 1 << 20, TOLD_MAX = 300 };
+enum {
+  ANSWER_MAX = 16 << 20,
+  PATH_LEN = 4096,
+  LINE_LEN = 1 << 20,
+  FIELDS_MAX = 64 << 10,
+  TOLD_MAX = 300
+};
 #define VERSION "/v1.41"
 #define USUAL "unix:///var/run/docker.sock"
 
@@ -202,21 +208,22 @@ csn_engine_download(const csn_engine *e, csn_scope *sc, const char *path, int fd
   return rc;
 }
 
-int
-csn_engine_upload(const csn_engine *e, csn_scope *sc, const char *path, csn_str first, int fd,
-                  csn_err *err)
+/* A request whose body are `first`, then what fd has; an error of sending may
+ * mean that it has said why it reads no more. */
+static int
+send_file(const csn_engine *e, csn_scope *sc, const char *method, const char *path, csn_str first,
+          int fd, csn_link **l, csn_err *err)
 {
-  csn_auto(csn_link_closep) csn_link *l = NULL;
   csn_auto(csn_freep) char *chunk = csn_alloc(CSN_LINK_PIECE);
-  int rc = begin(e, sc, &l,
-                 &(csn_link_request){.method = "PUT",
+  int rc = begin(e, sc, l,
+                 &(csn_link_request){.method = method,
                                      .target = path,
                                      .fields = CSN_STR("Content-Type: application/x-tar\r\n"
                                                        "Connection: close\r\n"),
                                      .is_chunked = true},
                  err);
   if (rc == 0 && first.n)
-    rc = csn_link_send(l, sc, first, err);
+    rc = csn_link_send(*l, sc, first, err);
   for (ssize_t n = fd < 0 ? 0 : 1; rc == 0 && n > 0;) {
     n = read(fd, chunk, CSN_LINK_PIECE);
     if (n < 0 && errno == EINTR)
@@ -224,21 +231,28 @@ csn_engine_upload(const csn_engine *e, csn_scope *sc, const char *path, csn_str 
     else if (n < 0)
       return csn_fail_errno(err, "read the archive");
     else if (n > 0)
-      rc = csn_link_send(l, sc, csn_strn(chunk, (size_t)n), err);
+      rc = csn_link_send(*l, sc, csn_strn(chunk, (size_t)n), err);
   }
   if (rc == 0)
-    rc = csn_link_send(l, sc, csn_strn("", 0), err);
-  if (rc < 0 && rc != CSN_E_IO) /* else it may have said why it reads no more */
-    return rc;
-  rc = head(l, sc, err);
+    rc = csn_link_send(*l, sc, csn_strn("", 0), err);
+  return rc == CSN_E_IO ? 0 : rc;
+}
+
+int
+csn_engine_upload(const csn_engine *e, csn_scope *sc, const char *path, csn_str first, int fd,
+                  csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  int rc = send_file(e, sc, "PUT", path, first, fd, &l, err);
+  if (rc == 0)
+    rc = head(l, sc, err);
   return rc < 0 ? rc : 0;
 }
 
 /* ---- what it tells while it works ---- */
 
 static int
-tell_lines(csn_buf *text, bool is_end, int (*fn)(void *, const csn_json *, csn_err *), void *user,
-           csn_err *err)
+tell_lines(csn_buf *text, bool is_end, csn_engine_line *fn, void *user, csn_err *err)
 {
   csn_str rest = csn_buf_str(text), line;
   size_t done = 0;
@@ -258,17 +272,12 @@ tell_lines(csn_buf *text, bool is_end, int (*fn)(void *, const csn_json *, csn_e
   return rc;
 }
 
-int
-csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path,
-                 int (*fn)(void *user, const csn_json *line, csn_err *err), void *user,
-                 csn_err *err)
+/* The answer, line by line. */
+static int
+watch(csn_link *l, csn_scope *sc, csn_engine_line *fn, void *user, csn_err *err)
 {
-  csn_auto(csn_link_closep) csn_link *l = NULL;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(LINE_LEN);
-  int rc = begin(e, sc, &l,
-                 &(csn_link_request){.method = "POST", .target = path, .fields = JSON_FIELD}, err);
-  if (rc == 0)
-    rc = head(l, sc, err);
+  int rc = head(l, sc, err);
   while (rc >= 0) {
     if (text.cap - text.n < CSN_LINK_PIECE)
       return csn_fail(err, CSN_E_LIMIT, "the container engine's line has no end");
@@ -278,4 +287,32 @@ csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path,
       return told;
   }
   return rc;
+}
+
+int
+csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path, csn_str fields,
+                 csn_engine_line *fn, void *user, csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  csn_auto(csn_buf_finip) csn_buf all = CSN_BUF(FIELDS_MAX);
+  csn_buf_add(&all, JSON_FIELD);
+  csn_buf_add(&all, fields);
+  int rc = csn_buf_done(&all, "the fields of a request", err);
+  if (rc == 0)
+    rc = begin(e, sc, &l,
+               &(csn_link_request){.method = "POST", .target = path, .fields = csn_buf_str(&all)},
+               err);
+  rc = rc < 0 ? rc : watch(l, sc, fn, user, err);
+  if (all.p)
+    explicit_bzero(all.p, all.n);
+  return rc;
+}
+
+int
+csn_engine_import(const csn_engine *e, csn_scope *sc, const char *path, int fd, csn_engine_line *fn,
+                  void *user, csn_err *err)
+{
+  csn_auto(csn_link_closep) csn_link *l = NULL;
+  int rc = send_file(e, sc, "POST", path, (csn_str){0}, fd, &l, err);
+  return rc < 0 ? rc : watch(l, sc, fn, user, err);
 }

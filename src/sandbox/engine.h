@@ -40,10 +40,13 @@ int csn_engine_download(const csn_engine *e, csn_scope *sc, const char *path, in
 int csn_engine_upload(const csn_engine *e, csn_scope *sc, const char *path, csn_str head, int fd,
                       csn_err *err) CSN_MUST;
 /* A POST whose answer is a line of JSON for each thing that happens.  fn's
- * negative result ends it. */
-int csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path,
-                     int (*fn)(void *user, const csn_json *line, csn_err *err), void *user,
-                     csn_err *err) CSN_MUST;
+ * negative result ends it.  fields: further ones of the head, which may be secret. */
+typedef int csn_engine_line(void *user, const csn_json *line, csn_err *err);
+int csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path, csn_str fields,
+                     csn_engine_line *fn, void *user, csn_err *err) CSN_MUST;
+/* The same with all that fd has as its body. */
+int csn_engine_import(const csn_engine *e, csn_scope *sc, const char *path, int fd,
+                      csn_engine_line *fn, void *user, csn_err *err) CSN_MUST;
 
 /* Is one there, where DOCKER_HOST or the usual socket says?  *note: what it is,
  * or why not. */

@@ -29,13 +29,28 @@ typedef struct csn_stack {
   bool is_copied; /* there is no overlay here: upper/ holds everything */
 } csn_stack;
 
+/* Hears what takes long while a sandbox is opened, in a few words for a human. */
+typedef struct csn_sandbox_told {
+  void (*fn)(void *user, const char *what); /* NULL: nobody */
+  void *user;
+} csn_sandbox_told;
+
 /* What is added to a sandbox's specification on the way to the back-end; each
  * may be NULL. */
 struct csn_sandbox_own {
   csn_stack *stack;                    /* of the workspace */
   const int *build;                    /* the folder of a root file system that is being built */
   const struct csn_path_grant *grants; /* grants.h */
+  csn_stack *stack; /* of the workspace */
+  const int
+      *build; /* the folder of a root file system that is being built; elsewhere, that one is */
+  csn_sandbox_told told;
 };
+static inline csn_sandbox_told
+csn_spec_told(const csn_sandbox_spec *spec)
+{
+  return spec->own ? spec->own->told : (csn_sandbox_told){0};
+}
 static inline csn_stack *
 csn_spec_stack(const csn_sandbox_spec *spec)
 {

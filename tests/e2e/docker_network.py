@@ -43,7 +43,7 @@ NETWORK = {"allow": [f"ok.test:{PORT}"], "resolve": {"ok.test": "127.0.0.1", "ev
 def place(*commands, sandbox=None, **more):
     rules = [{"name": f"t{i}", "when": {"turn": i}, "reply": [{"exec_command": {"cmd": c, "yield_time_ms": 30000}}]}
              for i, c in enumerate(commands, 1)]
-    return Place({"capabilities": ["shell"], "sandbox": {"backend": "docker", "image": "box", **(sandbox or {})}, **more},
+    return Place({"capabilities": ["shell"], "sandbox": {k: v for k, v in {"backend": "docker", "image": "box", **(sandbox or {})}.items() if v}, **more},
                  rules + [END], env={"DOCKER_HOST": server.url, "CAISSON_IMAGES": str(IMAGES), "MY_KEY": SECRET})
 
 
@@ -179,6 +179,18 @@ def an_environment_is_built_once_and_found_again():
     expect(p.call("image", "rm", "--backend", "docker", built["image"]), 0, "freed")
     expect(p.call("image", "rm", "--backend", "docker", built["image"]), 2, "No such image")
     clean(p)
+
+
+@test
+def an_archive_is_built_upon_as_in_a_jail():
+    (WORK / "base.tar").write_bytes(server.busybox_tar())
+    p = place("cat /etc/made; cat /etc/passwd", environment={"base": f"tar:{WORK}/base.tar", "setup": ["echo made >/etc/made"]},
+              sandbox={"image": None})
+    expect(p.run(), 0)
+    assert "made\nroot:x:0:0" in told(p)[0], told(p)
+    assert json.loads(expect(p.call("image", "build", "agent.yaml", "--json"), 0).stdout)["was_there"]
+    p = place(environment={"base": "image:other", "setup": ["true"]}, sandbox={"image": None})
+    expect(p.run(), 6, "sandbox.image", "tar:FILE")
 
 
 @test

@@ -72,6 +72,14 @@ read_options(cli *c, const cli_list *list, const csn_json **out, csn_err *err)
                 : csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_buf_str(&text)), out, err);
 }
 
+static void
+show(void *user, const char *what)
+{
+  cli *c = user;
+  if (c->err_tty)
+    cli_status(c, "%s", what);
+}
+
 int
 cli_box_read(cli *c, const cli_box_opts *o, cli_box *b, csn_err *err)
 {
@@ -91,7 +99,9 @@ cli_box_read(cli *c, const cli_box_opts *o, cli_box *b, csn_err *err)
     rc = cli_network_policy(c, &o->network, &network, err);
   if (rc == 0)
     rc = cli_ports_read(&b->ports, &o->expose, err);
-  b->spec = (csn_sandbox_spec){.network = network,
+  b->own = (struct csn_sandbox_own){.told = {show, c}};
+  b->spec = (csn_sandbox_spec){.own = &b->own,
+                               .network = network,
                                .expose = b->ports.ports,
                                .n_expose = b->ports.n,
                                .backend = o->backend,

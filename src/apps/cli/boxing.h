@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "networking.h"
 #include "sandbox/rootfs.h"
+#include "sandbox/stack.h"
 
 typedef struct cli_box_opts {
   const char *backend, *level, *rootfs, *user;
@@ -68,6 +69,7 @@ typedef struct cli_box {
   csn_sandbox_limits limits;
   csn_rootfs *rootfs; /* held, so that nobody removes it */
   cli_ports ports;
+  struct csn_sandbox_own own; /* the specification's: shows what takes long */
 } cli_box;
 
 /* Unpacks an image that is not there yet, telling how far it is. */

@@ -60,6 +60,7 @@ run_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   rc = cli_layered_open(c, l, &b->spec, err);
   if (rc == 0)
     rc = csn_sandbox_open(&sb, &c->scope, &b->spec, err);
+  cli_status(c, NULL);
   cli_layered_opened(l);
   if (rc == 0)
     rc = cli_ports_open(c, ports, sb, err);

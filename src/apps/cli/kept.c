@@ -226,6 +226,7 @@ cli_kept_open(cli_kept *k, csn_err *err)
     spec->label = is_remote ? csn_arena_dup(k->c->arena, csn_buf_str(&label)).p : NULL;
     spec->state = k->told;
     rc = csn_sandbox_open(&k->sb, &k->c->scope, spec, err);
+    cli_status(k->c, NULL);
   }
   if (rc == CSN_E_NOT_FOUND && k->told)
     return csn_wrap(err, rc, "sandbox %s is gone; `caisson sandbox rm` forgets it", k->name);

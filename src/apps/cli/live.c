@@ -134,8 +134,11 @@ cli_live_event(cli_live *l, const char *type, const csn_json *v)
     set(l->doing, sizeof l->doing, csn_buf_str(&what));
   } else if (strcmp(type, "progress") == 0) {
     csn_str name = csn_json_str(v, "what", CSN_STR(""));
-    csn_buf_addf(&what, "workspace: %.*s, %lld files", (int)name.n, name.p,
-                 (long long)csn_json_int(v, "files", 0));
+    int64_t files = csn_json_int(v, "files", 0);
+    if (files)
+      csn_buf_addf(&what, "workspace: %.*s, %lld files", (int)name.n, name.p, (long long)files);
+    else
+      csn_buf_add(&what, name);
     set(l->doing, sizeof l->doing, csn_buf_str(&what));
   } else {
     pthread_mutex_unlock(&l->lock);

@@ -70,9 +70,17 @@ int csn_docker_body(struct csn_docker *d, const csn_sandbox_spec *spec, csn_buf 
 void csn_docker_put_folder(csn_jw *w, const char *from, const char *to);
 /* Sets what it holds; warnings: what the engine says of limits it lacks. */
 void csn_docker_held(struct csn_docker *d, const csn_sandbox_limits *l, const csn_json *warnings);
+/* UID or UID:GID, not root: as UID:GID; or a name, as it is. */
+int csn_docker_take_user(struct csn_docker *d, csn_str user, csn_err *err) CSN_MUST;
+
+/* docker_pull.c */
+
 /* Looks at the image, which is fetched when it is missing: who its user is. */
 int csn_docker_image(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec,
                      csn_err *err) CSN_MUST;
+/* Sends the archive of a root file system, unless the engine has it: d->image. */
+int csn_docker_image_of(struct csn_docker *d, csn_scope *sc, csn_str archive,
+                        const csn_sandbox_spec *spec, csn_err *err) CSN_MUST;
 
 /* docker_volume.c: storage of spec->mounts, made before the container; what its
  * request says of it; away with all of this container; away with those of

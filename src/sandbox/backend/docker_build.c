@@ -10,6 +10,7 @@
 #include "sandbox/backend/docker.h"
 #include "sandbox/backends.h"
 #include "sandbox/environment_remote.h"
+#include "sandbox/rootfs_word.h"
 #include "sandbox/stack.h"
 
 enum { HEX_SHOWN = 32, LABELS_MAX = 8 << 20 };
@@ -41,14 +42,34 @@ ask_image(const struct csn_docker *d, csn_scope *sc, const char *method, const c
   return csn_engine_ask(&d->engine, sc, method, path.p, (csn_str){0}, d->arena, answer, err);
 }
 
+/* The image that the options name counts; without one, an archive can be sent. */
 static int
-base_init(struct base *b, csn_scope *sc, const csn_json *options, csn_err *err)
+find_base(struct base *b, const csn_environment *e, csn_scope *sc, const csn_sandbox_spec *spec,
+          csn_err *err)
 {
-  const csn_sandbox_spec spec = {.backend = "docker", .options = options};
+  csn_rootfs_word w = {.kind = CSN_ROOTFS_HOST};
+  if (b->d.image)
+    return 0;
+  int rc = csn_rootfs_word_parse(e->base, &w, err);
+  if (rc == 0 && w.kind != CSN_ROOTFS_TAR)
+    rc = csn_fail(err, CSN_E_UNSUPPORTED,
+                  "what is built upon in a container is sandbox.image, such as image: debian:12, "
+                  "or a base of the form tar:FILE");
+  return rc < 0 ? rc : csn_docker_image_of(&b->d, sc, w.path, spec, err);
+}
+
+static int
+base_init(struct base *b, const csn_environment *e, csn_scope *sc, const csn_json *options,
+          const csn_sandbox_told *told, csn_err *err)
+{
+  const struct csn_sandbox_own own = {.told = *told};
+  const csn_sandbox_spec spec = {.backend = "docker", .options = options, .own = &own};
   const csn_json *v = NULL;
   *b = (struct base){
       .d = {.base = {.ops = &csn_sandbox_docker, .uid = -1, .gid = -1}, .arena = csn_arena_new(0)}};
   int rc = csn_docker_options(&b->d, &spec, err);
+  if (rc == 0)
+    rc = find_base(b, e, sc, &spec, err);
   if (rc == 0)
     rc = csn_docker_image(&b->d, sc, &spec, err);
   if (rc == 0)
@@ -168,6 +189,23 @@ make(const struct base *b, csn_environment *e, csn_scope *sc, const csn_json *op
   return rc < 0 ? rc : commit(b, sc, ((const struct csn_docker *)sb)->id, built, err);
 }
 
+struct telling {
+  const csn_environment_progress *progress;
+  bool is_begun;
+};
+
+/* Of the base that is fetched: a step of the build. */
+static void
+on_told(void *user, const char *what)
+{
+  struct telling *t = user;
+  csn_str text = csn_cstr(what);
+  if (!t->is_begun)
+    t->progress->fn(t->progress->user, what, NULL);
+  t->is_begun = true;
+  t->progress->fn(t->progress->user, what, &text);
+}
+
 static int
 build(csn_environment *e, csn_scope *sc, const csn_json *options,
       const csn_environment_progress *progress, csn_environment_built *built, csn_err *err)
@@ -175,7 +213,9 @@ build(csn_environment *e, csn_scope *sc, const csn_json *options,
   csn_auto(base_fini) struct base b;
   csn_auto(csn_closep) int lock = -1;
   char hex[65];
-  int rc = base_init(&b, sc, options, err);
+  struct telling telling = {.progress = progress};
+  const csn_sandbox_told told = {progress ? on_told : NULL, &telling};
+  int rc = base_init(&b, e, sc, options, &told, err);
   if (rc < 0)
     return rc;
   csn_digest name = csn_environment_hash(e, csn_cstr(b.d.image_id));

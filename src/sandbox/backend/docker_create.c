@@ -36,8 +36,8 @@ is_word(csn_str s, const char *further)
 }
 
 /* UID or UID:GID, not root: as UID:GID; or a name, as it is. */
-static int
-take_user(struct csn_docker *d, csn_str user, csn_err *err)
+int
+csn_docker_take_user(struct csn_docker *d, csn_str user, csn_err *err)
 {
   int64_t uid = 0, gid = 0;
   size_t colon = csn_str_find(user, CSN_STR(":"), 0);
@@ -93,64 +93,6 @@ csn_docker_options(struct csn_docker *d, const csn_sandbox_spec *spec, csn_err *
   d->runtime = runtime.n ? csn_arena_dup(d->arena, runtime).p : NULL;
   rc = csn_engine_init(&d->engine, csn_json_str(o, "host", (csn_str){0}), err);
   return rc < 0 ? rc : csn_docker_network_check(d, spec, err);
-}
-
-/* ---- the image ---- */
-
-static int
-on_pull(void *user, const csn_json *line, csn_err *err)
-{
-  csn_str error = csn_json_str(line, "error", (csn_str){0});
-  (void)user;
-  if (error.n)
-    return csn_fail(err, CSN_E_UNAVAILABLE, "%.*s", (int)(error.n < 300 ? error.n : 300), error.p);
-  return 0;
-}
-
-static int
-pull(struct csn_docker *d, csn_scope *sc, csn_err *err)
-{
-  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(2000);
-  const char *slash = strrchr(d->image, '/'), *colon = strrchr(d->image, ':');
-  csn_buf_addz(&path, "/images/create?fromImage=");
-  csn_engine_escape(&path, csn_cstr(d->image));
-  if (!colon || (slash && slash > colon)) /* else it would be all tags there are */
-    csn_buf_addz(&path, "&tag=latest");
-  int rc = csn_engine_watch(&d->engine, sc, path.p, on_pull, NULL, err);
-  return csn_wrap(err, rc, "image %s is not there and cannot be fetched", d->image);
-}
-
-int
-csn_docker_image(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
-{
-  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(2000);
-  const csn_json *v = NULL;
-  if (!d->image)
-    return csn_fail(err, CSN_E_INVALID,
-                    "it needs an `image`, such as image: debian:12, with a POSIX sh in it");
-  csn_buf_addz(&path, "/images/");
-  csn_engine_escape(&path, csn_cstr(d->image));
-  csn_buf_addz(&path, "/json");
-  int rc = csn_engine_ask(&d->engine, sc, "GET", path.p, (csn_str){0}, d->arena, &v, err);
-  if (rc == CSN_E_NOT_FOUND) {
-    rc = pull(d, sc, err);
-    if (rc == 0)
-      rc = csn_engine_ask(&d->engine, sc, "GET", path.p, (csn_str){0}, d->arena, &v, err);
-  }
-  if (rc < 0)
-    return rc;
-  d->image_id = csn_arena_dup(d->arena, csn_json_str(v, "Id", (csn_str){0})).p;
-  csn_str user = csn_json_str(csn_json_get(v, "Config"), "User", (csn_str){0});
-  if (d->is_build) {
-    d->user = "0:0";
-    d->base.uid = d->base.gid = 0;
-    return 0;
-  }
-  if (spec->user)
-    return take_user(d, csn_cstr(spec->user), err);
-  if (take_user(d, user, NULL) < 0) /* none, or root */
-    return take_user(d, CSN_STR("1000:1000"), err);
-  return 0;
 }
 
 /* ---- the container ---- */
