@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Packages of Debian and of Python in an environment, as root and as an ordinary user: a small Debian is made, an agent
-file names two packages of apt and two of pip from indexes on loopback, and a run uses all four. The second start builds
-nothing, a lock keeps versions when newer ones come, and nothing but the indexes was reached.
+"""Packages of Debian and of Python in an environment, as root, as an ordinary user and in containers of a real Docker
+daemon: a small Debian is made, an agent file names two packages of apt and two of pip from indexes on loopback, and a run
+uses all four. The second start builds nothing, a lock keeps versions when newer ones come, and nothing but the indexes was
+reached. But for the name of the back-end the agent file is the same everywhere.
 
 usage: CAISSON=PROGRAM environment.py
 
-Without root, debootstrap or a jail it is skipped aloud (exit 77)."""
+Without root, debootstrap or a jail it is skipped aloud (exit 77), and so are containers without docker.io."""
 import hashlib, http.server, io, json, os, pathlib, pwd, shutil, subprocess, sys, tempfile, threading, zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from with_server import Docker
 
 CAISSON = pathlib.Path(os.environ.get("CAISSON", "build/caisson")).resolve()
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("CAISSON", "OPENAI"))}
@@ -133,10 +138,12 @@ BOOK = {"rules": [
 
 
 class User:
-    def __init__(self, work, name, base, port):
-        self.name, self.folder = name, work / f"of-{name}"
+    def __init__(self, work, name, base, port, backend="jail", env=None):
+        self.name, self.folder, self.env = f"{name}, {backend}", work / f"of-{name}-{backend}", env or {}
+        self.made = work / f"debs-{name}-{backend}"
         self.folder.mkdir()
-        (self.folder / "agent.yaml").write_text(json.dumps(agent(base, port)))
+        self.made.mkdir()
+        (self.folder / "agent.yaml").write_text(json.dumps({**agent(base, port), "sandbox": {"backend": backend}}))
         (self.folder / "book.yaml").write_text(json.dumps(BOOK))
         self.ids = None if name == "root" else pwd.getpwnam(name)
         if self.ids:
@@ -146,12 +153,11 @@ class User:
         who = {} if not self.ids else {"user": self.ids.pw_uid, "group": self.ids.pw_gid, "extra_groups": []}
         return subprocess.run([str(CAISSON), *words], cwd=self.folder, capture_output=True, text=True, timeout=600,
                               stdin=subprocess.DEVNULL, **who,
-                              env={**CLEAN, "CAISSON_IMAGES": str(self.folder / "images"), "HOME": str(self.folder)})
+                              env={**CLEAN, **self.env, "CAISSON_IMAGES": str(self.folder / "images"), "HOME": str(self.folder)})
 
 
-def uses(user, indexes, work):
-    debs = [deb(work / user.name, "first", "1.0"), deb(work / user.name, "second", "2.0", "helper"),
-            deb(work / user.name, "helper", "0.1")]
+def uses(user, indexes):
+    debs = [deb(user.made, "first", "1.0"), deb(user.made, "second", "2.0", "helper"), deb(user.made, "helper", "0.1")]
     indexes.files.clear()
     indexes.offer(debs, [("third", "3.0"), ("fourth", "1.5")])
     done = user.call("run", "agent.yaml", "go", "--json")
@@ -164,7 +170,7 @@ def uses(user, indexes, work):
     lock = json.loads((user.folder / "environment.lock").read_text()) if done.returncode == 0 else {}
     ok(lock.get("packages") == {"apt": ["first=1.0", "helper=0.1", "second=2.0"], "pip": ["fourth==1.5", "third==3.0"], "npm": []},
        f"{user.name}: the lock has each version, also of what others needed", done.stderr + json.dumps(lock))
-    indexes.offer(debs + [deb(work / user.name, "first", "1.1")], [("third", "3.0"), ("third", "3.1"), ("fourth", "1.5")])
+    indexes.offer(debs + [deb(user.made, "first", "1.1")], [("third", "3.0"), ("third", "3.1"), ("fourth", "1.5")])
     done = user.call("image", "build", "agent.yaml", "--json")
     built = json.loads(done.stdout) if done.returncode == 0 else {}
     ok(built.get("locked") and not built.get("was_there") and "first=1.0" in built["resolved"]["apt"] and
@@ -187,14 +193,18 @@ def main():
     try:
         base = debian(work)
         indexes = Indexes(work)
-        (work / "root").mkdir()
-        uses(User(work, "root", base, indexes.port), indexes, work)
+        uses(User(work, "root", base, indexes.port), indexes)
+        server = Docker()
+        if server.missing:
+            print("# containers are not tried:", server.missing)
+        else:
+            with server:
+                uses(User(work, "root", base, indexes.port, "docker", {"DOCKER_HOST": server.url}), indexes)
         if subprocess.run(["useradd", "--no-create-home", "--add-subids-for-system", "--system", "--shell", "/bin/sh", name],
                           capture_output=True).returncode:
             print("# an ordinary user is not tried: useradd cannot make one with lent ids here")
         else:
-            (work / name).mkdir()
-            uses(User(work, name, base, indexes.port), indexes, work)
+            uses(User(work, name, base, indexes.port), indexes)
     finally:
         subprocess.run(["userdel", name], capture_output=True)
         shutil.rmtree(work, ignore_errors=True)
