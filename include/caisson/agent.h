@@ -42,8 +42,8 @@ CSN_API int csn_agent_add_callback(csn_agent *a, const csn_callback *cb, csn_err
  * "output_schema", ...: docs/ says what they hold.
  * A second call replaces it. */
 CSN_API int csn_agent_set(csn_agent *a, const char *section, csn_str json, csn_err *err) CSN_MUST;
-/* "jail", "local", "fake": gives the agent a sandbox and the capabilities
- * filesystem and shell. */
+/* "jail", "local", "fake", one of the runtime's own: gives the agent a sandbox and
+ * the capabilities filesystem and shell. */
 CSN_API void csn_agent_set_sandbox(csn_agent *a, const char *backend);
 /* A folder copied into the workspace under `name`. */
 CSN_API int csn_agent_add_folder(csn_agent *a, const char *name, const char *path,

@@ -7,6 +7,7 @@
 #define CAISSON_CAISSON_H
 
 #include "agent.h"
+#include "backend.h"
 #include "callback.h"
 #include "err.h"
 #include "files.h"

@@ -49,6 +49,7 @@ typedef struct csn_sandbox_sweep {
   bool (*is_wanted)(void *user, const char *label);
   void (*removed)(void *user, const char *what); /* told of each; may be NULL */
   void *user;
+  const char *backend; /* the port's: leave it NULL */
 } csn_sandbox_sweep;
 
 /* Ends the sandboxes of a back-end that nobody uses and nobody wants: those that

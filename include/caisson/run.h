@@ -12,6 +12,7 @@
 
 #include "agent.h"
 #include "model.h"
+#include "sandbox.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,6 +33,9 @@ typedef struct csn_rt_options {
   bool survives_power_cut;   /* every commit waits for the disk */
   struct csn_log *log;       /* what the runtime says about itself; borrowed; NULL: nothing */
   int max_threads;           /* of the pool; 0: 256 */
+  /* Sandboxes of the program itself (backend.h), NULL-terminated; the tables are
+   * copied.  CSN_E_INVALID for one without a name of its own, open, close or spawn. */
+  const csn_sandbox_ops *const *backends;
 } csn_rt_options;
 
 CSN_API int csn_rt_new(csn_rt **out, const csn_rt_options *o, csn_err *err) CSN_MUST;
@@ -77,7 +81,8 @@ typedef struct csn_run_options {
   size_t n_tools;
   const csn_callback *callbacks; /* resume only: likewise */
   size_t n_callbacks;
-  bool harness_tools;  /* tools of an agent file may run outside of the sandbox */
+  bool harness_tools;  /* tools of an agent file may run outside of the sandbox, and so may the
+                          program of its back-end exec:PROGRAM */
   const char *backend; /* resume only: goes on in a sandbox of this back-end; NULL: as before */
 } csn_run_options;
 

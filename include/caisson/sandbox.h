@@ -72,7 +72,7 @@ typedef struct csn_sandbox_held {
 /* How often its limits were reached since it was opened. */
 typedef struct csn_sandbox_usage {
   int64_t reached[CSN_LIMITS];
-  bool is_dead; /* no command can run in it any more */
+  bool is_dead, is_told; /* no command can run in it any more; its errors say why */
 } csn_sandbox_usage;
 
 /* A group that a sandbox shall have, and its members, NULL-terminated. */
@@ -92,7 +92,7 @@ typedef struct csn_layers {
 
 /* What a sandbox is made from.  Borrowed during open. */
 typedef struct csn_sandbox_spec {
-  const char *backend; /* "jail" (NULL too), "local", "fake" */
+  const char *backend; /* "jail" (NULL too), "local", "docker", "e2b", "fake", "exec:PROGRAM" */
   int workspace_fd;    /* host folder that becomes the workspace; -1: a temporary one */
   int lock_fd;         /* held open by every process of the sandbox until it has ended; -1: none */
   const char *root;    /* where the workspace is inside; NULL: /workspace.  "local" cannot move

@@ -15,8 +15,8 @@
 #include "caisson/mem.h"
 #include "core/poll.h"
 
-static int
-start(const csn_command *c, int out, pid_t *pid)
+int
+csn_command_start(const csn_command *c, int out, pid_t *pid, csn_err *err)
 {
   posix_spawn_file_actions_t fa;
   posix_spawnattr_t at;
@@ -46,7 +46,8 @@ start(const csn_command *c, int out, pid_t *pid)
   int rc = posix_spawnp(pid, c->argv[0], &fa, &at, argv.out, env.out);
   posix_spawnattr_destroy(&at);
   posix_spawn_file_actions_destroy(&fa);
-  return rc;
+  errno = rc;
+  return rc ? csn_fail_errno(err, "run %s", c->argv[0]) : 0;
 }
 
 /* Takes what is there now; false when no more will come. */
@@ -90,12 +91,10 @@ csn_command_run(const csn_command *c, csn_scope *sc, csn_buf *out, csn_err *err)
   csn_auto(csn_closep) int in = pipe_fd[0];
   fcntl(in, F_SETFL, O_NONBLOCK);
   pid_t pid;
-  int rc = start(c, pipe_fd[1], &pid);
+  int rc = csn_command_start(c, pipe_fd[1], &pid, err);
   close(pipe_fd[1]);
-  if (rc) {
-    errno = rc;
-    return csn_fail_errno(err, "run %s", c->argv[0]);
-  }
+  if (rc < 0)
+    return rc;
   csn_auto(csn_closep) int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
   rc = pid_fd < 0 ? csn_fail_errno(err, "watch %s", c->argv[0]) : attend(pid_fd, in, sc, out, err);
   kill(-pid, SIGKILL); /* the leader is not reaped yet, so the number is still its group's */

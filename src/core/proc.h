@@ -10,6 +10,8 @@
 #ifndef CSN_CORE_PROC_H
 #define CSN_CORE_PROC_H
 
+#include <sys/types.h>
+
 #include "caisson/scope.h"
 #include "caisson/str.h"
 
@@ -24,5 +26,9 @@ typedef struct csn_command {
  * Returns the exit code (128 + signal when one ended it); CSN_E_NOT_FOUND when
  * there is no such program, or the scope's error. */
 int csn_command_run(const csn_command *c, csn_scope *sc, csn_buf *out, csn_err *err) CSN_MUST;
+
+/* Starts it alone, with `out` as its stdout; it is the caller's to end and to
+ * reap, and its number is that of its process group. */
+int csn_command_start(const csn_command *c, int out, pid_t *pid, csn_err *err) CSN_MUST;
 
 #endif

@@ -8,8 +8,10 @@
 #include <stdio.h>
 
 #include "base/yaml.h"
+#include "caisson/backend.h"
 #include "core/fd.h"
 #include "run/agent_read.h"
+#include "run/driver.h"
 #include "run/project.h"
 
 enum { INSTRUCTIONS_MAX_BYTES = 1 << 20 };
@@ -209,7 +211,7 @@ csn_agent_read_member(const struct csn_agent_reader *r, const csn_json *v, csn_a
   csn_auto(csn_agent_freep) csn_agent *a = csn_agent_new("");
   a->folder = r->a->folder;
   a->parent = r->a;
-  struct csn_agent_reader member = {a, r->file, r->err};
+  struct csn_agent_reader member = {a, r->file, r->err, r->backends};
   int rc = read_agent(&member, v);
   if (rc == 0)
     *out = csn_steal(a);
@@ -220,17 +222,24 @@ int
 csn_agent_from_json(csn_agent **out, const csn_json *v, const char *file, const char *folder,
                     csn_err *err)
 {
+  return csn_agent_from_json_of(out, v, file, folder, NULL, err);
+}
+
+int
+csn_agent_from_json_of(csn_agent **out, const csn_json *v, const char *file, const char *folder,
+                       const csn_sandbox_ops *const *own, csn_err *err)
+{
   csn_auto(csn_agent_freep) csn_agent *a = csn_agent_new("");
   a->folder = csn_arena_dup(a->arena, csn_cstr(folder)).p;
-  struct csn_agent_reader r = {a, file, err};
+  struct csn_agent_reader r = {a, file, err, own};
   int rc = read_agent(&r, v);
   if (rc == 0)
     *out = csn_steal(a);
   return rc;
 }
 
-int
-csn_agent_load(csn_agent **out, const char *path, csn_err *err)
+static int
+load(csn_agent **out, const char *path, const csn_sandbox_ops *const *own, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *arena = csn_arena_new(0);
   csn_auto(csn_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -244,5 +253,17 @@ csn_agent_load(csn_agent **out, const char *path, csn_err *err)
   if (rc < 0)
     return csn_wrap(err, rc, "agent file");
   csn_auto(csn_freep) char *real = realpath(path, NULL);
-  return csn_agent_from_json(out, v, path, real ? dirname(real) : ".", err);
+  return csn_agent_from_json_of(out, v, path, real ? dirname(real) : ".", own, err);
+}
+
+int
+csn_agent_load(csn_agent **out, const char *path, csn_err *err)
+{
+  return load(out, path, NULL, err);
+}
+
+int
+csn_rt_load_agent(csn_rt *rt, csn_agent **out, const char *path, csn_err *err)
+{
+  return load(out, path, rt->backends, err);
 }

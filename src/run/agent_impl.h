@@ -152,8 +152,17 @@ const char *const *csn_environment_of(csn_arena *a, const csn_json *v);
  * secrets' values, read now; one that is missing is CSN_E_INVALID, naming it. */
 int csn_agent_network(const csn_agent *a, csn_arena *to, csn_network **out, csn_err *err) CSN_MUST;
 
-/* Another back-end for a run that goes on; CSN_E_INVALID when there is no such. */
-int csn_agent_change_backend(csn_agent *a, const char *name, csn_err *err) CSN_MUST;
+/* Another back-end for a run that goes on; CSN_E_INVALID when there is no such.
+ * own, here and below: the runtime's; may be NULL.  agent_backend.c */
+int csn_agent_change_backend(csn_agent *a, const csn_sandbox_ops *const *own, const char *name,
+                             csn_err *err) CSN_MUST;
+/* Whether there is its back-end, and that one which is a program may be started:
+ * is_allowed, or trusted (trust.h); else CSN_E_DENIED. */
+int csn_agent_check_backend(const csn_agent *a, const csn_sandbox_ops *const *own, bool is_allowed,
+                            csn_err *err) CSN_MUST;
+/* csn_agent_from_json() for a runtime. */
+int csn_agent_from_json_of(csn_agent **out, const csn_json *v, const char *file, const char *folder,
+                           const csn_sandbox_ops *const *own, csn_err *err) CSN_MUST;
 /* The section `sandbox` of the resolved form: agent_sandbox.c */
 void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);
 

@@ -58,7 +58,7 @@ check(const struct csn_agent_reader *r, const csn_json *network, const csn_json 
   if (csn_network_from_json(tmp, network, secrets, r->a->folder, CSN_SECRETS_NOT_READ, &n, &at,
                             &why) < 0)
     return csn_agent_complain(r, at ? at : otherwise, "sandbox.%s", why.msg);
-  const csn_sandbox_ops *ops = csn_sandbox_find(r->a->sandbox.backend);
+  const csn_sandbox_ops *ops = csn_sandbox_find_in(r->backends, r->a->sandbox.backend);
   if (n && (!ops || !ops->restrict_network))
     return csn_agent_complain(
         r, otherwise,

@@ -8,18 +8,18 @@
 #include "sandbox/backends.h"
 
 static const csn_sandbox_option *
-options_of(const csn_agent *a)
+options_of(const struct csn_agent_reader *r)
 {
   static const csn_sandbox_option none[] = {{0}};
-  const csn_sandbox_ops *ops = csn_sandbox_find(a->sandbox.backend);
+  const csn_sandbox_ops *ops = csn_sandbox_find_in(r->backends, r->a->sandbox.backend);
   return ops && ops->options ? ops->options : none;
 }
 
 size_t
-csn_agent_option_keys(const csn_agent *a, const char **keys)
+csn_agent_option_keys(const struct csn_agent_reader *r, const char **keys)
 {
   size_t n = 0;
-  for (const csn_sandbox_option *o = options_of(a); o->name && n < CSN_OPTIONS_MAX; o++)
+  for (const csn_sandbox_option *o = options_of(r); o->name && n < CSN_OPTIONS_MAX; o++)
     keys[n++] = o->name;
   return n;
 }
@@ -32,7 +32,7 @@ csn_agent_read_options(const struct csn_agent_reader *r, const csn_json *m)
   size_t n = 0;
   csn_jw_init(&w, &text);
   csn_jw_obj(&w);
-  for (const csn_sandbox_option *o = options_of(r->a); o->name; o++) {
+  for (const csn_sandbox_option *o = options_of(r); o->name; o++) {
     char key[80];
     const csn_json *v = csn_json_get(m, o->name);
     if (!v)

@@ -12,6 +12,7 @@ struct csn_agent_reader {
   csn_agent *a;
   const char *file;
   csn_err *err;
+  const csn_sandbox_ops *const *backends; /* of the runtime; may be NULL */
 };
 
 /* CSN_E_INVALID with "FILE:LINE: " before the text. */
@@ -37,7 +38,7 @@ int csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v);
 
 /* Keys of `sandbox` that one back-end has for itself: agent_options.c */
 enum { CSN_OPTIONS_MAX = 16 };
-size_t csn_agent_option_keys(const csn_agent *a, const char **keys);
+size_t csn_agent_option_keys(const struct csn_agent_reader *r, const char **keys);
 int csn_agent_read_options(const struct csn_agent_reader *r, const csn_json *m);
 void csn_agent_write_options(const csn_agent *a, csn_jw *w);
 
@@ -69,6 +70,10 @@ void csn_agent_write_list(const csn_json *list, const char *key, csn_jw *w);
 
 /* agent_file.c: one of `agents`, finished. */
 int csn_agent_read_member(const struct csn_agent_reader *r, const csn_json *v, csn_agent **out);
+
+/* agent_backend.c */
+int csn_agent_read_backend(const struct csn_agent_reader *r, const csn_json *m);
+void csn_agent_write_backend(const csn_agent *a, csn_jw *w);
 
 /* agent_models.c; m may be NULL */
 int csn_agent_read_model(const struct csn_agent_reader *r, const csn_json *m);

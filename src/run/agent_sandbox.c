@@ -14,46 +14,6 @@ struct part {
   void (*write)(const csn_agent *a, csn_jw *w);
 };
 
-/* ---- backend ---- */
-
-static int
-read_backend(const struct csn_agent_reader *r, const csn_json *m)
-{
-  int rc = csn_agent_want(r, m, "sandbox.backend", CSN_JSON_STRING);
-  if (rc < 0)
-    return rc;
-  for (const char *const *b = csn_sandbox_backends(); *b; b++)
-    if (csn_str_eq(m->text, csn_cstr(*b))) {
-      r->a->sandbox.backend = *b;
-      return 0;
-    }
-  csn_auto(csn_buf_finip) csn_buf all = CSN_BUF(500);
-  for (const char *const *b = csn_sandbox_backends(); *b; b++)
-    csn_buf_addf(&all, "%s%s", all.n ? ", " : "", *b);
-  return csn_agent_complain(r, m, "sandbox.backend: unknown back-end '%.*s'; there are %s",
-                            m->text.n < 100 ? (int)m->text.n : 100, m->text.p, all.p);
-}
-
-int
-csn_agent_change_backend(csn_agent *a, const char *name, csn_err *err)
-{
-  if (!a->has_sandbox)
-    return csn_fail(err, CSN_E_INVALID, "agent %s has no sandbox", a->name);
-  for (const char *const *b = csn_sandbox_backends(); *b; b++)
-    if (strcmp(name, *b) == 0) {
-      a->sandbox.backend = *b;
-      return 0;
-    }
-  return csn_fail(err, CSN_E_INVALID, "unknown back-end '%.60s' of a sandbox", name);
-}
-
-static void
-write_backend(const csn_agent *a, csn_jw *w)
-{
-  csn_jw_key(w, "backend");
-  csn_jw_strz(w, a->sandbox.backend);
-}
-
 /* ---- level ---- */
 
 static int
@@ -264,7 +224,7 @@ write_pool(const csn_agent *a, csn_jw *w)
 
 /* In the order in which the resolved form has them. */
 static const struct part parts[] = {
-    {"backend", read_backend, write_backend},
+    {"backend", csn_agent_read_backend, csn_agent_write_backend},
     {"level", read_level, write_level},
     {"rootfs", read_rootfs, write_rootfs},
     {"run_as", read_run_as, write_run_as},
@@ -296,8 +256,8 @@ csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
   int rc = csn_agent_want(r, m, "sandbox", CSN_JSON_OBJECT);
   const csn_json *backend = rc == 0 ? csn_json_get(m, "backend") : NULL;
   if (backend) /* which decides what other keys there are */
-    rc = read_backend(r, backend);
-  csn_agent_option_keys(a, keys + CSN_COUNT(parts));
+    rc = csn_agent_read_backend(r, backend);
+  csn_agent_option_keys(r, keys + CSN_COUNT(parts));
   if (rc == 0)
     rc = csn_agent_only(r, m, "sandbox.", keys);
   for (size_t i = 0; rc == 0 && i < CSN_COUNT(parts); i++) {

@@ -125,6 +125,6 @@ csn_agent_set(csn_agent *a, const char *section, csn_str json, csn_err *err)
   int rc = csn_json_parse(a->arena, kept, &v, err);
   if (rc < 0)
     return csn_wrap(err, rc, "%s", section);
-  struct csn_agent_reader r = {a, a->name, err};
+  struct csn_agent_reader r = {a, a->name, err, NULL};
   return s->read(&r, v);
 }

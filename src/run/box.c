@@ -188,7 +188,7 @@ csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
   if (rc == 0)
     rc = csn_box_programs(b, sc, tmp, &spec, err);
   if (rc == 0)
-    rc = csn_sandbox_open(&b->sb, sc, &spec, err);
+    rc = csn_box_open_sandbox(b, sc, &spec, &b->sb, err);
   csn_arena_free(tmp);
   if (rc == 0 && is_remote)
     rc = csn_box_remote_opened(b, err);

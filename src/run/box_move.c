@@ -77,24 +77,32 @@ bring_here(struct csn_box *b, csn_err *err)
 int
 csn_box_change_backend(struct csn_box *b, csn_err *err)
 {
-  csn_auto(csn_buf_finip) csn_buf note = CSN_BUF(400);
+  csn_auto(csn_buf_finip) csn_buf note = CSN_BUF(16384);
   const char *name = b->run->opts.backend;
   int rc = 0;
   if (!name || strcmp(name, b->agent->sandbox.backend) == 0)
     return 0;
-  if (!csn_sandbox_find(name))
-    return csn_fail(err, CSN_E_INVALID, "unknown back-end '%.60s' of a sandbox", name);
+  const csn_sandbox_ops *const *own = b->run->rt->backends;
+  const csn_sandbox_ops *ops = csn_sandbox_find_in(own, name);
+  if (!ops)
+    return csn_sandbox_unknown(own, name, err);
   if (csn_box_is_remote(b)) {
     pthread_mutex_lock(&b->lock);
     rc = bring_here(b, err);
     csn_box_let_go(b);
     pthread_mutex_unlock(&b->lock);
-  } else if (csn_sandbox_is_remote(name)) { /* folders are what can be sent */
+  } else if (ops->is_remote) { /* folders are what can be sent */
     rc = csn_box_lay_out(b->run->rt->project, b->run->rt->state_fd, csn_box_id(b), &b->run->scope,
                          err);
   }
   if (rc == 0)
-    rc = csn_agent_change_backend(b->run->own_agent, name, err);
-  csn_buf_addf(&note, "{\"note\":\"backend\",\"backend\":\"%s\"}", name);
+    rc = csn_agent_change_backend(b->run->own_agent, own, name, err);
+  if (rc < 0)
+    return rc;
+  b->run->backend_changed = true;
+  csn_buf_addz(&note, "{\"note\":\"backend\",\"backend\":");
+  csn_json_quote(&note, csn_cstr(b->agent->sandbox.backend));
+  csn_buf_addc(&note, '}');
+  rc = csn_buf_done(&note, "the note of another back-end", err);
   return rc < 0 ? rc : csn_run_note(b->run, csn_buf_str(&note), err);
 }

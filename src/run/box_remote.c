@@ -12,7 +12,9 @@
 #include "core/fd.h"
 #include "core/hash.h"
 #include "run/box_save.h"
+#include "sandbox/backends.h"
 #include "sandbox/jail.h"
+#include "sandbox/stack.h"
 
 enum { STATE_MAX = 64 << 10, OWNER_DIGITS = 16, END_MS = 60000 };
 #define STATE CSN_BOX_STATE
@@ -20,7 +22,33 @@ enum { STATE_MAX = 64 << 10, OWNER_DIGITS = 16, END_MS = 60000 };
 bool
 csn_box_is_remote(const struct csn_box *b)
 {
-  return b->agent->has_sandbox && csn_sandbox_is_remote(b->agent->sandbox.backend);
+  const csn_sandbox_ops *ops =
+      b->agent->has_sandbox ? csn_sandbox_find_in(b->run->rt->backends, b->agent->sandbox.backend)
+                            : NULL;
+  return ops && ops->is_remote;
+}
+
+int
+csn_box_check_backend(const struct csn_box *b, csn_err *err)
+{
+  const csn_run *r = b->run;
+  bool is_asked_for = r->opts.backend && r->backend_changed;
+  return csn_agent_check_backend(b->agent, r->rt->backends, r->opts.harness_tools || is_asked_for,
+                                 err);
+}
+
+int
+csn_box_open_sandbox(struct csn_box *b, csn_scope *sc, csn_sandbox_spec *spec, csn_sandbox **out,
+                     csn_err *err)
+{
+  const struct csn_rt *rt = b->run->rt;
+  const struct csn_sandbox_own own = {.log = rt->log};
+  int rc = csn_box_check_backend(b, err);
+  spec->own = &own;
+  if (rc == 0)
+    rc = csn_sandbox_open_of(out, sc, csn_sandbox_find_in(rt->backends, spec->backend), spec, err);
+  spec->own = NULL;
+  return rc;
 }
 
 int
@@ -109,7 +137,7 @@ csn_box_remote_discard(struct csn_box *b, csn_scope *sc, csn_err *err)
     return csn_box_lent_return(b, err);
   int rc = csn_box_remote_spec(b, a, &spec, err);
   if (rc == 0)
-    rc = csn_sandbox_open(&sb, sc, &spec, err);
+    rc = csn_box_open_sandbox(b, sc, &spec, &sb, err);
   if (rc == 0)
     rc = csn_sandbox_destroy(sb, sc, err);
   if (rc < 0 && rc != CSN_E_NOT_FOUND)

@@ -16,6 +16,11 @@
 #define CSN_BOX_STATE "state.json" /* in the run's folder: what opens its sandbox again */
 
 bool csn_box_is_remote(const struct csn_box *b);
+/* That the back-end of its agent is there and may be used here. */
+int csn_box_check_backend(const struct csn_box *b, csn_err *err) CSN_MUST;
+/* The same, and opens a sandbox of it. */
+int csn_box_open_sandbox(struct csn_box *b, csn_scope *sc, csn_sandbox_spec *spec,
+                         csn_sandbox **out, csn_err *err) CSN_MUST;
 /* "OWNER/NAME", or "OWNER" with a NULL name: a state folder's word for
  * sandboxes elsewhere, and a run's. */
 int csn_box_label(const char *state_path, const char *name, csn_buf *out, csn_err *err) CSN_MUST;

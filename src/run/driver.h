@@ -60,6 +60,7 @@ struct csn_rt {
   csn_store *store;
   struct csn_state_sessions sessions;
   csn_log *log;
+  const csn_sandbox_ops *const *backends; /* of the program, as we know them; NULL: none */
   int state_fd;
   char *state_path;
   struct csn_project *project;
@@ -126,6 +127,7 @@ struct csn_run {
   const csn_agent *agent;
   csn_agent *own_agent; /* of a resumed run */
   csn_run_options opts;
+  bool backend_changed; /* to opts.backend, as its user asked */
   csn_journal *journal;
   csn_arena *keep;    /* record 0, items, notes: lives as long as the run */
   csn_arena *scratch; /* one step */

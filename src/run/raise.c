@@ -55,7 +55,7 @@ read_limits(csn_agent *a, csn_str json, const csn_step_config *c, csn_err *err)
 {
   static const char *const keys[] = {"turns", "wall", "tokens", "cost_usd", "tool_calls", NULL};
   const csn_json *v;
-  struct csn_agent_reader rd = {a, "limits", err};
+  struct csn_agent_reader rd = {a, "limits", err, NULL};
   a->limits = (struct csn_agent_limits){0};
   int rc = csn_json_parse(a->arena, csn_arena_dup(a->arena, json), &v, err);
   if (rc < 0)

@@ -6,6 +6,7 @@
  * rule.  A journal of another step version starts from its last `state`. */
 #include "run/ask_failure.h"
 #include "run/box_network.h"
+#include "run/box_remote.h"
 #include "run/box_save.h"
 #include "run/decide.h"
 #include "run/items.h"
@@ -65,7 +66,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
   csn_str snapshot = csn_json_str(v, "snapshot", csn_strn(NULL, 0));
   r->opts.snapshot = snapshot.n ? csn_arena_dup(r->keep, snapshot).p : NULL;
   csn_box_read_zero(&r->box, v);
-  rc = csn_agent_from_json(&r->own_agent, agent, "record 0", ".", err);
+  rc = csn_agent_from_json_of(&r->own_agent, agent, "record 0", ".", r->rt->backends, err);
   if (rc < 0)
     return rc;
   for (size_t i = 0; i < r->opts.n_tools; i++) {
@@ -134,7 +135,8 @@ read_note(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
     return csn_decided_keep(rd->r, rec, v, err);
   csn_str backend = csn_json_str(v, "backend", CSN_STR(""));
   if (backend.n && csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("backend")))
-    return csn_agent_change_backend(rd->r->own_agent, csn_arena_dup(rd->r->keep, backend).p, err);
+    return csn_agent_change_backend(rd->r->own_agent, rd->r->rt->backends,
+                                    csn_arena_dup(rd->r->keep, backend).p, err);
   const csn_json *data = csn_json_get(v, "data"), *usage = csn_json_get(v, "usage");
   if (usage && csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("attempt_failed"))) {
     struct csn_billed *b = csn_arena_alloc(rd->r->keep, sizeof *b);
@@ -270,6 +272,8 @@ csn_run_go_on(csn_run *r, csn_err *err)
   int rc = csn_agent_check_harness(r->agent, r->opts.harness_tools, err);
   if (rc == 0)
     rc = csn_box_change_backend(&r->box, err);
+  if (rc == 0)
+    rc = csn_box_check_backend(&r->box, err);
   if (rc == 0)
     rc = csn_box_network_need(&r->box, err);
   if (rc < 0)

@@ -4,6 +4,7 @@
 
 #include "run/driver.h"
 #include "run/statedir.h"
+#include "sandbox/backends.h"
 
 static int
 open_state(csn_rt *rt, const csn_rt_options *o, csn_err *err)
@@ -26,7 +27,9 @@ csn_rt_new(csn_rt **out, const csn_rt_options *o, csn_err *err)
   csn_state_sessions_init(&rt->sessions, o ? o->session_store : NULL, o ? o->session_keys : NULL);
   csn_fault_init(&rt->fault, getenv("CAISSON_FAULT"));
   rt->log = o ? o->log : NULL;
-  int rc = csn_project_load(&rt->project, err);
+  int rc = csn_sandbox_own_copy(o ? o->backends : NULL, &rt->backends, err);
+  if (rc == 0)
+    rc = csn_project_load(&rt->project, err);
   if (rc == 0)
     rc = open_state(rt, o, err);
   if (rc < 0)
@@ -57,6 +60,7 @@ csn_rt_free(csn_rt *rt)
     csn_store_close(rt->store);
   csn_project_free(rt->project);
   csn_closep(&rt->state_fd);
+  free((void *)(uintptr_t)rt->backends);
   free(rt->state_path);
   pthread_mutex_destroy(&rt->lock);
   free(rt);

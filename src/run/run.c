@@ -126,6 +126,8 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   if (rc == 0)
     rc = csn_agent_check_harness(agent, o && o->harness_tools, err);
   if (rc == 0)
+    rc = csn_agent_check_backend(agent, rt->backends, o && o->harness_tools, err);
+  if (rc == 0)
     rc = csn_box_snapshot_check(rt, o, err);
   csn_auto(csn_buf_finip) csn_buf items = CSN_BUF(CSN_INPUT_MAX);
   struct csn_input in = {.text = input};

@@ -131,13 +131,19 @@ lies_in_home(const char *file)
 }
 
 bool
+csn_trust_is_listed(const char *file, csn_str content)
+{
+  csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(LIST_MAX), line = CSN_BUF(2 * PATH_MAX);
+  return read_list(&list) && is_listed(csn_buf_str(&list), line_of(&line, file, content));
+}
+
+bool
 csn_trust_has(const char *file, const struct stat *st, csn_str content)
 {
   const char *said = getenv("CAISSON_TRUST_PROJECT");
   if ((said && strcmp(said, "1") == 0) || (st->st_uid == 0 && geteuid() != 0) || lies_in_home(file))
     return true;
-  csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(LIST_MAX), line = CSN_BUF(2 * PATH_MAX);
-  return read_list(&list) && is_listed(csn_buf_str(&list), line_of(&line, file, content));
+  return csn_trust_is_listed(file, content);
 }
 
 int

@@ -23,6 +23,9 @@ csn_str csn_url_host(csn_str url);
 bool csn_url_is_local(csn_str url);
 /* st: of the file.  What cannot be found out is no. */
 bool csn_trust_has(const char *file, const struct stat *st, csn_str content);
+/* Only whether its user has said so: of a program, which root's being there does
+ * not make one that an agent file may start (docs/exec-backend.md). */
+bool csn_trust_is_listed(const char *file, csn_str content);
 int csn_trust_add(const char *file, csn_str content, csn_err *err) CSN_MUST;
 
 #endif

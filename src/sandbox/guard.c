@@ -101,7 +101,7 @@ csn_guard_explain(csn_sandbox *sb, int rc, csn_err *err)
   if (rc != CSN_E_SANDBOX)
     return rc;
   usage(sb, true, &u);
-  return u.is_dead ? explain_death(sb, &u, err) : rc;
+  return u.is_dead && !u.is_told ? explain_death(sb, &u, err) : rc;
 }
 
 struct csn_guard *
@@ -247,7 +247,7 @@ csn_guard_wait(csn_proc *p, csn_scope *sc, csn_exit *exit, csn_err *err)
   if (rc < 0)
     *exit = (csn_exit){.code = 128 + SIGKILL, .signal = SIGKILL};
   bool was_ended = settle(p, rc < 0, &u, exit);
-  if (rc < 0 && !was_ended && u.is_dead)
+  if (rc < 0 && !was_ended && u.is_dead && !u.is_told)
     return explain_death(p->guard->sb, &u, err);
   return was_ended ? 0 : rc;
 }

@@ -163,8 +163,8 @@ csn_sandbox_get_by_tar(csn_sandbox *sb, csn_scope *sc, const char *const *paths,
                     err);
 }
 
-static int
-put_by_tar(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err)
+int
+csn_sandbox_put_by_tar(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err)
 {
   /* It reads all there is before it says what was wrong, so nobody waits for
    * the other. */
@@ -173,8 +173,8 @@ put_by_tar(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err)
   return run_script(sb, sc, script, NULL, 0, tar_fd, -1, err);
 }
 
-static int
-remove_by_rm(csn_sandbox *sb, csn_scope *sc, const char *const *paths, csn_err *err)
+int
+csn_sandbox_remove_by_rm(csn_sandbox *sb, csn_scope *sc, const char *const *paths, csn_err *err)
 {
   return run_script(sb, sc, "exec rm -rf -- \"$@\"", paths, 0, -1, -1, err);
 }
@@ -203,7 +203,7 @@ csn_sandbox_put(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err)
 {
   int rc = check(sb, sc, NULL, err);
   if (rc == 0)
-    rc = (sb->ops->put ? sb->ops->put : put_by_tar)(sb, sc, tar_fd, err);
+    rc = (sb->ops->put ? sb->ops->put : csn_sandbox_put_by_tar)(sb, sc, tar_fd, err);
   return csn_wrap(err, rc, "sandbox %s: put files", sb->ops->name);
 }
 
@@ -212,7 +212,7 @@ csn_sandbox_remove(csn_sandbox *sb, csn_scope *sc, const char *const *paths, csn
 {
   int rc = check(sb, sc, paths, err);
   if (rc == 0 && paths && paths[0])
-    rc = (sb->ops->remove ? sb->ops->remove : remove_by_rm)(sb, sc, paths, err);
+    rc = (sb->ops->remove ? sb->ops->remove : csn_sandbox_remove_by_rm)(sb, sc, paths, err);
   return csn_wrap(err, rc, "sandbox %s: remove files", sb->ops->name);
 }
 
@@ -224,7 +224,7 @@ csn_sandbox_state(csn_sandbox *sb, csn_jw *w)
   if (!sb->ops->state)
     return;
   csn_jw_key(w, "type");
-  csn_jw_strz(w, sb->ops->name);
+  csn_jw_strz(w, sb->ops == &csn_sandbox_program ? csn_exec_word_of(sb) : sb->ops->name);
   sb->ops->state(sb, w);
 }
 
@@ -262,7 +262,9 @@ csn_sandbox_sweep_all(const char *backend, csn_scope *sc, const csn_json *option
 {
   const csn_sandbox_ops *ops = csn_sandbox_find(backend);
   if (!ops)
-    return csn_fail(err, CSN_E_INVALID, "no sandbox back-end is named \"%.60s\"", backend);
-  int rc = ops->sweep ? ops->sweep(sc, options, how, err) : 0;
+    return csn_sandbox_unknown(NULL, backend, err);
+  csn_sandbox_sweep of = *how;
+  of.backend = backend;
+  int rc = ops->sweep ? ops->sweep(sc, options, &of, err) : 0;
   return csn_wrap(err, rc, "sandboxes of %s", backend);
 }

@@ -7,6 +7,7 @@
 #include "caisson/remote.h"
 
 #include <signal.h>
+#include <stddef.h>
 
 #include "jail/layers.h"
 #include "sandbox/backends.h"
@@ -24,22 +25,97 @@ static const csn_sandbox_ops *const backends[] = {
 enum { MOST_STRINGS = 4096, MOST_PORTS = 64 };
 
 const csn_sandbox_ops *
-csn_sandbox_find(const char *name)
+csn_sandbox_find_in(const csn_sandbox_ops *const *own, const char *name)
 {
   for (size_t i = 0; i < CSN_COUNT(backends); i++)
     if (strcmp(backends[i]->name, name) == 0)
       return backends[i];
-  return NULL;
+  for (; own && *own; own++)
+    if (strcmp((*own)->name, name) == 0)
+      return *own;
+  return csn_exec_is_word(csn_cstr(name)) ? &csn_sandbox_program : NULL;
 }
 
-static int
-no_backend(const char *name, csn_err *err)
+const csn_sandbox_ops *
+csn_sandbox_find(const char *name)
 {
-  csn_auto(csn_buf_finip) csn_buf words = CSN_BUF(200);
+  return csn_sandbox_find_in(NULL, name);
+}
+
+int
+csn_sandbox_unknown(const csn_sandbox_ops *const *own, const char *name, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf words = CSN_BUF(300);
   for (size_t i = 0; i < CSN_COUNT(backends); i++)
-    csn_buf_addf(&words, "%s%s", i ? ", " : "", backends[i]->name);
-  return csn_fail(err, CSN_E_INVALID, "no sandbox back-end is named \"%.60s\"; there are: %s", name,
-                  words.p);
+    csn_buf_addf(&words, "%s, ", backends[i]->name);
+  for (; own && *own; own++)
+    csn_buf_addf(&words, "%s, ", (*own)->name);
+  return csn_fail(err, CSN_E_INVALID,
+                  "unknown back-end '%.60s' of a sandbox; there are %s" CSN_EXEC_WORD "PROGRAM",
+                  name, words.p);
+}
+
+/* ---- tables of a program ---- */
+
+enum { MOST_OWN = 64, NAME_MOST = 40 };
+
+static int
+check_own(const csn_sandbox_ops *const *all, size_t i, csn_err *err)
+{
+  const csn_sandbox_ops *o = all[i];
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+  size_t n = o->name ? strlen(o->name) : 0;
+  if (n == 0 || n > NAME_MOST || strspn(o->name, letters) < n)
+    return csn_fail(err, CSN_E_INVALID,
+                    "backends[%zu].name: expected at most %d small letters, digits, - and _", i,
+                    NAME_MOST);
+  if (csn_sandbox_find(o->name))
+    return csn_fail(err, CSN_E_INVALID, "backends[%zu]: there is a back-end %s already", i,
+                    o->name);
+  for (size_t k = 0; k < i; k++)
+    if (strcmp(all[k]->name, o->name) == 0)
+      return csn_fail(err, CSN_E_INVALID, "backends[%zu]: %s is there twice", i, o->name);
+  if (o->size < offsetof(csn_sandbox_ops, dial) || !o->open || !o->close || !o->spawn)
+    return csn_fail(err, CSN_E_INVALID, "back-end %s: its size, open, close and spawn must be set",
+                    o->name);
+  return 0;
+}
+
+int
+csn_sandbox_own_copy(const csn_sandbox_ops *const *given, const csn_sandbox_ops *const **out,
+                     csn_err *err)
+{
+  size_t n = 0;
+  *out = NULL;
+  for (; given && given[n]; n++) {
+    int rc = n == MOST_OWN ? csn_fail(err, CSN_E_LIMIT, "backends: more than %d", MOST_OWN)
+                           : check_own(given, n, err);
+    if (rc < 0)
+      return rc;
+  }
+  if (n == 0)
+    return 0;
+  /* The list, and behind it what it points to. */
+  const csn_sandbox_ops **list = csn_alloc((n + 1) * sizeof *list + n * sizeof **list);
+  csn_sandbox_ops *tables = (csn_sandbox_ops *)(list + n + 1);
+  for (size_t i = 0; i < n; i++) {
+    memcpy(&tables[i], given[i], given[i]->size < sizeof *tables ? given[i]->size : sizeof *tables);
+    tables[i].size = sizeof *tables;
+    list[i] = &tables[i];
+  }
+  *out = list;
+  return 0;
+}
+
+/* What it cannot hold and does not know of would be taken for held. */
+static int
+check_holds(const csn_sandbox_ops *ops, const csn_sandbox_spec *spec, csn_err *err)
+{
+  if (spec->network && !ops->restrict_network)
+    return csn_fail(err, CSN_E_UNSUPPORTED, "it cannot hold a network policy");
+  if (spec->n_expose && !ops->dial)
+    return csn_fail(err, CSN_E_UNSUPPORTED, "it cannot expose ports");
+  return 0;
 }
 
 static int
@@ -150,8 +226,15 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
 {
   const char *name = spec->backend ? spec->backend : "jail";
   const csn_sandbox_ops *ops = csn_sandbox_find(name);
-  if (!ops)
-    return no_backend(name, err);
+  return ops ? csn_sandbox_open_of(out, sc, ops, spec, err) : csn_sandbox_unknown(NULL, name, err);
+}
+
+int
+csn_sandbox_open_of(csn_sandbox **out, csn_scope *sc, const csn_sandbox_ops *ops,
+                    const csn_sandbox_spec *spec, csn_err *err)
+{
+  const char *name = spec->backend ? spec->backend : "jail";
+  bool is_own = csn_sandbox_find(name) == NULL;
   int rc = csn_scope_check(sc, err);
   if (rc == 0)
     rc = choose_level(&ops, spec->level, err);
@@ -181,9 +264,13 @@ csn_sandbox_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec,
                            ops == &csn_sandbox_local, err);
   if (rc == 0)
     rc = check_network(spec, err);
+  if (rc == 0 && is_own)
+    rc = check_holds(ops, spec, err);
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   if (rc == 0)
     rc = spec->layers ? open_on_layers(&sb, ops, sc, spec, err) : ops->open(&sb, sc, spec, err);
+  if (rc == 0 && is_own)
+    sb->ops = ops; /* its own may be shorter */
   if (rc == 0) {
     if (spec->n_expose)
       keep_ports(sb, spec);

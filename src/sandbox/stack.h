@@ -45,6 +45,9 @@ struct csn_sandbox_own {
   const int
       *build; /* the folder of a root file system that is being built; elsewhere, that one is */
   csn_sandbox_told told;
+  csn_stack *stack;    /* of the workspace */
+  const int *build;    /* the folder of a root file system that is being built */
+  struct csn_log *log; /* for what a program that is a back-end says */
 };
 static inline csn_sandbox_told
 csn_spec_told(const csn_sandbox_spec *spec)

@@ -40,9 +40,8 @@ read_limits(const cli_box_opts *o, csn_sandbox_limits *l, csn_err *err)
   return rc;
 }
 
-/* NAME=VALUE, each a member: what is JSON as it is, else a text. */
-static int
-read_options(cli *c, const cli_list *list, const csn_json **out, csn_err *err)
+int
+cli_box_options(cli *c, const cli_list *list, const csn_json **out, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
   csn_jw w;
@@ -92,7 +91,7 @@ cli_box_read(cli *c, const cli_box_opts *o, cli_box *b, csn_err *err)
       return csn_fail(err, CSN_E_INVALID, "option --env: '%s' should be NAME=VALUE", o->env.v[i]);
   int rc = read_limits(o, &b->limits, err);
   if (rc == 0)
-    rc = read_options(c, &o->options, &options, err);
+    rc = cli_box_options(c, &o->options, &options, err);
   if (rc == 0 && o->rootfs && (word = prepare_rootfs(c, o->rootfs, &b->rootfs, err)) == NULL)
     rc = err->code;
   if (rc == 0)

@@ -25,7 +25,7 @@ typedef struct cli_box_opts {
 /* The rows of a table of options whose struct T has such a `field`. */
 #define CLI_BOX_OPTS(T, field)                                                                     \
   {"backend", 0, "BACKEND",                                                                        \
-   "How to isolate it: jail, the default; local, which does not; or one elsewhere",                \
+   "How to isolate it: jail, the default; local, which does not; docker, e2b or exec:PROGRAM",     \
    CLI_STR(T, field.backend)},                                                                     \
       {"level", 0, "native|gvisor",                                                                \
        "How strong a jail is; gvisor has a kernel of its own (runsc)", CLI_STR(T, field.level)},   \
@@ -72,6 +72,8 @@ typedef struct cli_box {
   struct csn_sandbox_own own; /* the specification's: shows what takes long */
 } cli_box;
 
+/* NAME=VALUE, each a member: what is JSON as it is, else a text.  NULL for none. */
+int cli_box_options(cli *c, const cli_list *list, const csn_json **out, csn_err *err) CSN_MUST;
 /* Unpacks an image that is not there yet, telling how far it is. */
 int cli_box_read(cli *c, const cli_box_opts *o, cli_box *b, csn_err *err) CSN_MUST;
 void cli_box_fini(cli_box *b);

@@ -11,6 +11,7 @@
 
 struct gc_opts {
   const char *backend, *host;
+  cli_list options;
   bool all;
 };
 
@@ -18,6 +19,9 @@ static const cli_opt opts[] = {
     {"backend", 0, "NAME", "Only those of this back-end", CLI_STR(struct gc_opts, backend)},
     {"host", 0, "HOST", "Where the container engine is; else DOCKER_HOST, else its usual socket",
      CLI_STR(struct gc_opts, host)},
+    {"option", 'o', "NAME=VALUE",
+     "Set an option of the back-end --backend; may be given several times",
+     CLI_LIST(struct gc_opts, options)},
     {"all", 0, NULL, "Also those of other state folders, and those that runs could go on in",
      CLI_BOOL(struct gc_opts, all)},
     {0},
@@ -60,19 +64,15 @@ static int
 sweep(cli *c, const char *backend, const struct gc_opts *o, const csn_sandbox_sweep *how,
       csn_err *err)
 {
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 16);
+  cli_list list = o->options;
   const csn_json *options = NULL;
-  csn_jw w;
-  csn_jw_init(&w, &text);
-  csn_jw_obj(&w);
   if (o->host) {
-    csn_jw_key(&w, "host");
-    csn_jw_strz(&w, o->host);
+    list.v = csn_arena_alloc(c->arena, (o->options.n + 2) * sizeof *list.v);
+    for (size_t i = 0; i < o->options.n; i++)
+      list.v[i] = o->options.v[i];
+    list.v[list.n++] = csn_arena_printf(c->arena, "host=%s", o->host).p;
   }
-  csn_jw_end(&w);
-  int rc = csn_jw_done(&w, err);
-  if (rc == 0)
-    rc = csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_buf_str(&text)), &options, err);
+  int rc = cli_box_options(c, &list, &options, err);
   if (rc == 0)
     rc = csn_sandbox_sweep_all(backend, &c->scope, options, how, err);
   bool is_silent = !o->backend && !o->host;
@@ -99,12 +99,14 @@ gc_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
                            .removed = on_removed,
                            .user = &s};
   rc = 0;
+  if (o->options.n && !o->backend)
+    return csn_fail(err, CSN_E_INVALID, "option --option: of which back-end? give --backend, too");
   if (o->backend && !csn_sandbox_is_remote(o->backend))
     return csn_fail(err, CSN_E_INVALID, "option --backend: '%.60s' leaves no sandboxes behind",
                     o->backend);
-  for (const char *const *b = csn_sandbox_backends(); *b && rc >= 0; b++) {
-    if (!csn_sandbox_is_remote(*b) || (o->backend && strcmp(o->backend, *b) != 0) ||
-        (o->host && !has_host(*b)))
+  const char *const one[] = {o->backend, NULL};
+  for (const char *const *b = o->backend ? one : csn_sandbox_backends(); *b && rc >= 0; b++) {
+    if (!csn_sandbox_is_remote(*b) || (o->host && !has_host(*b)))
       continue;
     rc = sweep(c, *b, o, &how, err);
     n += rc > 0 ? rc : 0;

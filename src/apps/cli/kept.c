@@ -12,6 +12,7 @@
 #include "caisson/remote.h"
 #include "core/fd.h"
 #include "run/box_remote.h"
+#include "sandbox/backends.h"
 #include "sandbox/jail.h"
 
 #define FOLDER "kept"
@@ -241,6 +242,13 @@ fix_paths(cli_kept *k, csn_err *err)
   if (rc < 0)
     return rc;
   k->opts.rootfs = k->box.spec.rootfs;
+  if (k->opts.backend && csn_exec_is_word(csn_cstr(k->opts.backend))) {
+    csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(64 << 10);
+    rc = csn_exec_find(&path, k->opts.backend, err);
+    if (rc < 0)
+      return rc;
+    k->opts.backend = csn_arena_printf(k->c->arena, CSN_EXEC_WORD "%s", path.p).p;
+  }
   if (k->opts.network.extra_roots) {
     csn_auto(csn_freep) char *real = realpath(k->opts.network.extra_roots, NULL);
     if (!real)

@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "sandbox/backend/docker.h"
+#include "sandbox/claim.h"
 #include "sandbox/engine_stream.h"
 #include "sandbox/strings.h"
 
@@ -448,18 +448,6 @@ give_up(struct docker_proc *p, const csn_exec *x)
   csn_scope_fini(&own);
 }
 
-/* The byte is there before the engine is asked, for nobody can say later
- * whether it heard; it is taken back when the command surely did not begin. */
-static int
-claim(int fd, off_t *was, csn_err *err)
-{
-  struct stat st;
-  if (fstat(fd, &st) < 0)
-    return csn_fail_errno(err, "claim_fd");
-  *was = st.st_size;
-  return pwrite(fd, "1", 1, *was) == 1 ? 0 : csn_fail_errno(err, "cannot write to claim_fd");
-}
-
 static const char *const *
 launch_argv(csn_arena *a, struct docker_proc *p, const csn_exec *x)
 {
@@ -508,8 +496,8 @@ csn_docker_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **o
   p->piece = CSN_BUF(PIECE);
   csn_engine_stream_init(&p->stream, !x->tty, x->split_output);
   int rc = exec_create(d, sc, x, launch_argv(a, p, x), p->exec, err);
-  if (rc == 0 && x->claim_fd >= 0)
-    rc = claim(x->claim_fd, &was, err);
+  if (rc == 0)
+    rc = csn_claim(x->claim_fd, &was, err);
   if (rc < 0)
     return rc;
   rc = exec_start(d, sc, p->exec, x->tty, &p->link, err);
@@ -520,8 +508,8 @@ csn_docker_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **o
   if (rc < 0 && p->link && (rc == CSN_E_TIMEOUT || rc == CSN_E_CANCELLED))
     give_up(p, x);
   bool never_began = rc == CSN_E_NOT_FOUND || rc == CSN_E_DENIED;
-  if (never_began && x->claim_fd >= 0 && ftruncate(x->claim_fd, was) < 0)
-    return csn_fail_errno(err, "claim_fd");
+  if (never_began)
+    csn_claim_back(x->claim_fd, was);
   if (rc < 0)
     return rc;
   *out = &csn_steal(p)->base;

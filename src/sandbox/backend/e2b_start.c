@@ -7,9 +7,9 @@
  * reach the command.  Only bash is needed. */
 #include <stdio.h>
 
-#include "core/fd.h"
 #include "core/hash.h"
 #include "sandbox/backend/e2b_stream.h"
+#include "sandbox/claim.h"
 #include "sandbox/strings.h"
 
 enum { BODY_MAX = 8 << 20, DAY_MS = 86400000, FORGET_MS = 10000 };
@@ -273,23 +273,6 @@ reap(struct csn_e2b *e)
   pthread_mutex_unlock(&e->lock);
 }
 
-static int
-claim(const csn_exec *x, off_t *before, csn_err *err)
-{
-  if (x->claim_fd < 0)
-    return 0;
-  *before = lseek(x->claim_fd, 0, SEEK_CUR);
-  return csn_wrap(err, csn_fd_write_all(x->claim_fd, CSN_STR("1"), err), "claim_fd");
-}
-
-/* It did not begin, which is known. */
-static void
-unclaim(const csn_exec *x, off_t before)
-{
-  if (x->claim_fd >= 0 && before >= 0 && ftruncate(x->claim_fd, before) == 0)
-    lseek(x->claim_fd, before, SEEK_SET);
-}
-
 static csn_str
 folder(csn_arena *a, const struct csn_e2b *e, const char *cwd)
 {
@@ -323,11 +306,11 @@ csn_e2b_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out,
   p->s = csn_e2b_stream_new(e->account.http, p->nonce, x->split_output);
   int rc = write_start(p, &message, x, folder(a, e, x->cwd).p, err);
   if (rc == 0)
-    rc = claim(x, &before, err);
+    rc = csn_claim(x->claim_fd, &before, err);
   if (rc == 0) {
     rc = start(p, sc, x, csn_buf_str(&message), err);
     if (rc < 0 && !p->is_unsure)
-      unclaim(x, before);
+      csn_claim_back(x->claim_fd, before);
   }
   if (rc < 0)
     csn_e2b_proc_free(p);
