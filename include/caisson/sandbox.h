@@ -95,11 +95,10 @@ typedef struct csn_sandbox_spec {
   const char *backend; /* "jail" (NULL too), "local", "docker", "e2b", "fake", "exec:PROGRAM" */
   int workspace_fd;    /* host folder that becomes the workspace; -1: a temporary one */
   int lock_fd;         /* held open by every process of the sandbox until it has ended; -1: none */
-  const char *root;    /* where the workspace is inside; NULL: /workspace.  "local" cannot move
-                          it: the workspace stays at its host path, see csn_sandbox.root */
-  const char *level;   /* of the jail: "native" (NULL too), "gvisor" */
-  const char *rootfs;  /* "host" (NULL too), a folder's absolute path, "dir:PATH", "tar:FILE",
-                          "oci:PATH[@TAG]" or "image:NAME" */
+  const char *root;  /* where the workspace is inside; NULL: /workspace; of "local" as it is here */
+  const char *level; /* of the jail: "native" (NULL too), "gvisor" */
+  const char *rootfs; /* "host" (NULL too), a folder's absolute path, "dir:PATH", "tar:FILE",
+                         "oci:PATH[@TAG]" or "image:NAME" */
   const char *const
       *environment; /* NAME=VALUE list for all commands, NULL-terminated, may be NULL */
   uint32_t pool;    /* sandboxes of this kind to keep ready for those who ask next; the jail's */
@@ -119,8 +118,7 @@ typedef struct csn_sandbox_spec {
   const char *const *devices;
   const uint16_t *expose; /* ports that csn_sandbox_dial() may connect to */
   size_t n_expose;
-  bool has_scopes;          /* commands will have csn_exec.files: refuse to open where that is not
-                               enforced */
+  bool has_scopes;          /* commands will have csn_exec.files: refuse where nothing holds them */
   const csn_layers *layers; /* NULL: the workspace is workspace_fd itself */
   const struct csn_sandbox_own *own; /* the port's: leave it NULL */
   /* What csn_sandbox_state() told: opens that one again, or CSN_E_NOT_FOUND.  NULL: a new one. */
@@ -182,6 +180,7 @@ typedef struct csn_sandbox_ops {
   bool is_remote; /* workspaces are not folders of this machine: workspace_fd is -1 */
   bool has_users; /* spec.user and csn_exec.user may be given */
   const struct csn_sandbox_option *options; /* what spec.options may hold; NULL: nothing */
+  const char *const *keys; /* variables of the harness with what nobody may see; NULL: none */
   int (*get)(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd, csn_err *err);
   int (*put)(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err);
   int (*remove)(csn_sandbox *sb, csn_scope *sc, const char *const *paths, csn_err *err);
@@ -225,8 +224,9 @@ struct csn_sandbox {
   int64_t deadline_ns; /* the port's: when its wall time is over; INT64_MAX: never */
   uint16_t *expose;    /* the port's, as what follows: a copy of the specification's */
   size_t n_expose;
-  char **skips;            /* paths of storage in the workspace, NULL-terminated, or NULL */
-  struct csn_stack *stack; /* of a workspace of layers */
+  char **skips;                /* paths of storage in the workspace, NULL-terminated, or NULL */
+  struct csn_stack *stack;     /* of a workspace of layers */
+  struct csn_tunnels *tunnels; /* connections that go through commands */
   bool is_frozen;
   int64_t ends_ns; /* when its provider ends it, whatever runs in it, as csn_now_ns(); 0: never */
 };

@@ -94,7 +94,7 @@ csn_agent_read_expose(const struct csn_agent_reader *r, const csn_json *m)
   const csn_sandbox_ops *ops = csn_sandbox_find(s->backend);
   if (s->n_expose && (!ops || !ops->dial))
     return csn_agent_complain(
-        r, m, "sandbox.expose: the back-end %s cannot expose ports; jail and docker can",
+        r, m, "sandbox.expose: the back-end %s cannot expose ports; jail, docker and e2b can",
         s->backend);
   return 0;
 }

@@ -8,6 +8,7 @@
 #include "run/label.h"
 #include "run/netlog.h"
 #include "run/redact.h"
+#include "sandbox/backends.h"
 
 enum { QUEUE_MAX = 8 << 20, NOTE_MAX = 16384 };
 
@@ -92,12 +93,29 @@ csn_box_network_settle(struct csn_box *b)
   csn_netlog_flush(n->log);
 }
 
+/* Has what nobody may see of accounts at any provider, as a run may go on in
+ * another back-end. */
+static void
+need_redact(csn_run *r)
+{
+  if (r->redact)
+    return;
+  r->redact = csn_redact_new();
+  for (const char *const *b = csn_sandbox_backends(); *b; b++)
+    for (const char *const *key = csn_sandbox_find(*b)->keys; key && *key; key++)
+      csn_redact_add(r->redact, csn_cstr(*key), csn_cstr(getenv(*key)));
+}
+
 int
 csn_box_network_need(struct csn_box *b, csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_network *policy = NULL;
   csn_loop *loop = NULL;
+  const char *backend = b->agent->sandbox.backend;
+  const csn_sandbox_ops *ops = backend ? csn_sandbox_find(backend) : NULL;
+  if (!b->run->box_run && ops && ops->keys)
+    need_redact(b->run);
   if (b->run->box_run || b->network || !b->agent->sandbox.network)
     return 0;
   int rc = csn_agent_network(b->agent, a, &policy, err);
@@ -105,7 +123,7 @@ csn_box_network_need(struct csn_box *b, csn_err *err)
     rc = csn_rt_need_loop(b->run->rt, &loop, err);
   if (rc < 0 || !policy)
     return rc;
-  b->run->redact = csn_redact_new();
+  need_redact(b->run);
   for (size_t i = 0; i < policy->n_secrets; i++)
     csn_redact_add(b->run->redact, csn_cstr(policy->secrets[i].name),
                    csn_cstr(policy->secrets[i].value));

@@ -10,10 +10,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 
-enum { PAUSE_MS = 200, DEEPEST = 64, STACK_BYTES = 128 * 1024 };
+#include "core/thread.h"
+
+enum { PAUSE_MS = 200, DEEPEST = 64 };
 
 struct csn_disk_watch {
   int folder_fd;
@@ -123,23 +124,6 @@ watch(void *arg)
   return NULL;
 }
 
-static int
-start_thread(csn_disk_watch *w, csn_err *err)
-{
-  pthread_attr_t at;
-  sigset_t all, old;
-  pthread_attr_init(&at);
-  pthread_attr_setstacksize(&at, STACK_BYTES);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old); /* the program's handlers run in its own threads */
-  int e = pthread_create(&w->thread, &at, watch, w);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  pthread_attr_destroy(&at);
-  return e ? csn_fail(err, CSN_E_UNAVAILABLE, "cannot start a thread for the disk limit: error %d",
-                      e)
-           : 0;
-}
-
 static void
 destroy(csn_disk_watch *w)
 {
@@ -167,7 +151,7 @@ csn_disk_watch_new(csn_disk_watch **out, int folder_fd, int64_t bytes, int64_t i
   w->last[0] = first.bytes;
   w->last[1] = first.inodes;
   if (rc == 0)
-    rc = start_thread(w, err);
+    rc = csn_thread_start(&w->thread, watch, w, "the disk limit", err);
   if (rc == 0)
     *out = w;
   else

@@ -11,9 +11,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+
+#include "core/thread.h"
 
 enum { LINKS = 32, PIECE = 16 << 10, BACKLOG = 64, DIAL_MS = 5000 };
 
@@ -213,12 +214,8 @@ begin(csn_forward *f, csn_forward **out, csn_err *err)
 {
   csn_scope_init(&f->scope, NULL, -1);
   int rc = listen_here(f, err);
-  sigset_t all, old;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &old);
-  if (rc == 0 && (errno = pthread_create(&f->thread, NULL, serve, f)) != 0)
-    rc = csn_fail_errno(err, "cannot start a thread");
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  if (rc == 0)
+    rc = csn_thread_start(&f->thread, serve, f, "a port", err);
   if (rc < 0) {
     forward_free(f);
     return rc;

@@ -74,7 +74,7 @@ csn_jail_dial_port(int control, pthread_mutex_t *sending, csn_scope *sc, uint16_
     if (rc == 0 || why.sys_errno != ECONNREFUSED)
       break;
   }
-  if (rc < 0 && why.sys_errno == ECONNREFUSED)
+  if (rc < 0 && (why.sys_errno == ECONNREFUSED || why.sys_errno == EADDRNOTAVAIL)) /* no IPv6 */
     return csn_fail(err, CSN_E_UNAVAILABLE, "nobody listens there");
   if (rc < 0 && err)
     *err = why;

@@ -22,7 +22,7 @@ csn_network_refuse(const csn_sandbox_spec *spec, const char *name, csn_err *err)
                     "back-end %s cannot hold a network policy; the jail can (backend: jail)", name);
   if (spec->n_expose)
     return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "back-end %s cannot expose ports; the jail can (backend: jail)", name);
+                    "back-end %s cannot expose ports; jail, docker and e2b can", name);
   return 0;
 }
 

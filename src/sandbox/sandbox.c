@@ -170,6 +170,7 @@ keep_ports(csn_sandbox *sb, const csn_sandbox_spec *spec)
   sb->expose = csn_realloc(NULL, spec->n_expose, sizeof *sb->expose);
   memcpy(sb->expose, spec->expose, spec->n_expose * sizeof *sb->expose);
   sb->n_expose = spec->n_expose;
+  sb->tunnels = csn_tunnels_new();
 }
 
 /* Storage that is mounted in the workspace is no part of it. */
@@ -296,6 +297,7 @@ csn_sandbox_close(csn_sandbox *sb)
   for (char **p = sb->skips; p && *p; p++)
     free(*p);
   free(sb->skips);
+  csn_tunnels_free(sb->tunnels);
   sb->ops->close(sb);
   csn_stack_free(stack);
 }

@@ -8,11 +8,10 @@
  * joins the thread. */
 #include "sandbox/session.h"
 
-#include <signal.h>
-
 #include "core/hash.h"
+#include "core/thread.h"
 
-enum { PIECE = 65536, READER_STACK = 256 * 1024, FIRST_ID = 1000, END_ID = 100000 };
+enum { PIECE = 65536, FIRST_ID = 1000, END_ID = 100000 };
 
 struct csn_session {
   csn_proc *proc;
@@ -150,19 +149,9 @@ read_on(void *user)
 static int
 start_reader(csn_session *s, csn_err *err)
 {
-  pthread_attr_t at;
-  sigset_t all, old;
-  pthread_attr_init(&at);
-  pthread_attr_setstacksize(&at, READER_STACK);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old); /* the program's handlers run in its own threads */
-  int e = pthread_create(&s->reader, &at, read_on, s);
-  pthread_sigmask(SIG_SETMASK, &old, NULL);
-  pthread_attr_destroy(&at);
-  if (e)
-    return csn_fail(err, CSN_E_UNAVAILABLE, "cannot start a thread for a session: error %d", e);
-  s->has_reader = true;
-  return 0;
+  int rc = csn_thread_start(&s->reader, read_on, s, "a session", err);
+  s->has_reader = rc == 0;
+  return rc;
 }
 
 int

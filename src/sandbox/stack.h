@@ -38,15 +38,11 @@ typedef struct csn_sandbox_told {
 /* What is added to a sandbox's specification on the way to the back-end; each
  * may be NULL. */
 struct csn_sandbox_own {
-  csn_stack *stack;                    /* of the workspace */
-  const int *build;                    /* the folder of a root file system that is being built */
-  const struct csn_path_grant *grants; /* grants.h */
   csn_stack *stack; /* of the workspace */
-  const int
-      *build; /* the folder of a root file system that is being built; elsewhere, that one is */
+  /* The folder of a root file system that is being built; elsewhere, that one is. */
+  const int *build;
+  const struct csn_path_grant *grants; /* grants.h */
   csn_sandbox_told told;
-  csn_stack *stack;    /* of the workspace */
-  const int *build;    /* the folder of a root file system that is being built */
   struct csn_log *log; /* for what a program that is a back-end says */
 };
 static inline csn_sandbox_told

@@ -7,7 +7,7 @@ usage: hosted_e2b.py CAISSON"""
 import importlib.util, pathlib, re, sys
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-from lib import Place, expect, finish, json, os, same, shutil, signal, subprocess, test, threading, time, until
+from lib import Place, expect, fetch_when_it_listens, finish, json, os, port_told, same, socket, shutil, signal, subprocess, test, threading, time, until
 import urllib.request
 
 spec = importlib.util.spec_from_file_location("fake_e2b", TESTS / "fake/e2b.py")
@@ -206,6 +206,13 @@ def wrong_keys_and_templates_are_told_and_the_key_is_nowhere():
         assert not path.is_file() or key not in path.read_bytes(), path
     for r in c.fake.service.log[tried:]:
         assert fake_e2b.KEY not in r["b"] and (fake_e2b.KEY in r["h"].values()) == ("sandboxes" in r["p"]), r["p"]
+    bad = Case([run_cmd(1, "printf e2b_; printf '0%.0s' $(seq 40)"), END])  # it says the key back, to whom it was told and to nobody else
+    bad.fault("POST /v2/sandboxes", status=400, body={"code": 400, "message": f"what is {fake_e2b.KEY}?"})
+    done = expect(bad.place.run(), 6, "what is ****")
+    assert fake_e2b.KEY not in done.stdout + done.stderr, done.stderr
+    expect(bad.place.run(), 0)
+    kept = b"".join(f.read_bytes() for f in bad.place.dir.rglob("*") if f.is_file())
+    assert key not in kept and b"[secret:E2B_API_KEY]" in kept
     bad = Case([END], sandbox={"template": "nowhere"})
     expect(bad.place.run(), 6, "template \"nowhere\"")
 
@@ -215,7 +222,7 @@ def what_it_cannot_hold_is_named_before_anything_is_sent():
     rows = [({"network": {"allow": [{"host": "example.com", "methods": ["GET"]}]}}, "methods of a host"),
             ({"network": {"allow": [{"host": "example.com", "ports": [22]}]}}, "ports other than 80 and 443"),
             ({"network": {"allow": ["example.com"]}, "secrets": [{"name": "T", "from_env": "HOME", "hosts": ["example.com"]}]}, "secrets"),
-            ({"expose": [8000]}, "sandbox.expose"), ({"devices": ["fuse"]}, "sandbox.devices"), ({"rootfs": "image:x"}, "template"),
+            ({"devices": ["fuse"]}, "sandbox.devices"), ({"rootfs": "image:x"}, "template"),
             ({"timeout": "soon"}, "timeout"), ({"on_timeout": "sleep"}, "pause or kill"), ({"api_url": "https://example.com"}, "api_url"),
             ({"limits": {"pids": 10}, "strict": True}, "limits.pids")]
     for sandbox, says in rows:
@@ -235,6 +242,25 @@ def a_network_policy_is_the_services():
     made = json.loads(c.sent("POST /v2/sandboxes")[0]["b"])
     same(made["network"], {"allowPublicTraffic": False, "allowOut": ["api.example.com", "*.example.org"], "denyOut": ["0.0.0.0/0"]})
     same(made["allow_internet_access"], False)
+
+
+@test
+def a_server_there_is_reached_at_a_port_here_and_by_nobody_else():
+    with socket.socket() as s:  # the service shares this machine's loopback interface
+        s.bind(("127.0.0.1", 0))
+        there = s.getsockname()[1]
+    c = Case([run_cmd(1, f"cd src; (python3 -m http.server --bind 127.0.0.1 {there} >/dev/null 2>&1 &) ; sleep 300"), END],
+             {"src/big": "x" * 300000}, sandbox={"expose": [there]})
+    run = c.place.start("run", "agent.yaml", "go")
+    try:
+        port = port_told(run)
+        assert fetch_when_it_listens(port, "/big").endswith(b"\r\n\r\n" + b"x" * 300000)
+        ports = json.loads(expect(c.place.call("sandbox", "port", "--json"), 0).stdout)
+        same([(x["port"], x["host_port"]) for x in ports], [(there, port)])
+        same(json.loads(c.sent("POST /v2/sandboxes")[0]["b"])["network"], {"allowPublicTraffic": False})
+    finally:
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
 
 
 def killed_when(c, seen, *args):

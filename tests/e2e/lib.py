@@ -4,7 +4,7 @@ agent files, and a model that is a small server on loopback.
 
 A test is a function with @test; it fails by raising and is skipped when it
 returns a reason. Tests run side by side, so each works in a folder of its own."""
-import concurrent.futures, http.server, json, os, pathlib, shutil, signal, subprocess, sys, tempfile, threading, time, traceback
+import concurrent.futures, http.server, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, threading, time, traceback
 
 caisson = os.path.abspath(sys.argv[1])
 WORK = pathlib.Path(tempfile.mkdtemp(prefix="caisson-e2e-"))
@@ -113,6 +113,33 @@ def until(what, seconds=30):
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.01)
     return got
+
+
+def port_told(process):
+    """Where the port of the sandbox is, as stderr says."""
+    for line in process.stderr:
+        if "of the sandbox is at 127.0.0.1:" in line:
+            return int(line.rsplit(":", 1)[1])
+    raise AssertionError("no port was told")
+
+
+def fetch(port, path="/"):
+    with socket.create_connection(("127.0.0.1", port), 20) as s:
+        s.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        s.shutdown(socket.SHUT_WR)
+        got = b""
+        while part := s.recv(65536):
+            got += part
+        return got
+
+
+def fetch_when_it_listens(port, path="/"):
+    def attempt():
+        try:
+            return fetch(port, path)
+        except OSError:
+            return None
+    return until(attempt)
 
 
 _backend = []

@@ -338,33 +338,6 @@ def connections_are_notes_and_show_prints_them():
 
 # ---- ports ----
 
-def port_told(process):
-    """Where the port of the sandbox is, as stderr says."""
-    for line in process.stderr:
-        if "of the sandbox is at 127.0.0.1:" in line:
-            return int(line.rsplit(":", 1)[1])
-    raise AssertionError("no port was told")
-
-
-def fetch(port, path="/"):
-    with socket.create_connection(("127.0.0.1", port), 20) as s:
-        s.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        s.shutdown(socket.SHUT_WR)
-        got = b""
-        while part := s.recv(65536):
-            got += part
-        return got
-
-
-def fetch_when_it_listens(port, path="/"):
-    def attempt():
-        try:
-            return fetch(port, path)
-        except OSError:
-            return None
-    return until(attempt)
-
-
 SERVER = "cd /tmp && head -c 3000000 /dev/urandom >big && sha256sum big && exec python3 -um http.server --bind 127.0.0.1"
 
 

@@ -86,8 +86,10 @@ machine_spec(const char *backend)
                             .lock_fd = -1};
 }
 
+/* port: that it exposes, or NULL. */
 static inline void
-machine_open(struct machine *m, const char *backend, const char *const *environment)
+machine_open_with(struct machine *m, const char *backend, const char *const *environment,
+                  const uint16_t *port)
 {
   *m = (struct machine){0};
   csn_scope_init(&m->sc, NULL, 60000);
@@ -103,12 +105,20 @@ machine_open(struct machine *m, const char *backend, const char *const *environm
   spec.workspace_fd = csn_sandbox_is_remote(spec.backend) ? -1 : fd;
   spec.root = strcmp(backend, "e2b") == 0 ? m->folder : NULL; /* its processes are this machine's */
   spec.environment = all;
+  spec.expose = port;
+  spec.n_expose = port != NULL;
   int rc = csn_sandbox_open(&m->sb, &m->sc, &spec, &m->err);
   if (rc == CSN_E_UNSUPPORTED) {
     rmdir(m->folder);
     SKIP("%.190s", m->err.msg);
   }
   OK(rc, &m->err);
+}
+
+static inline void
+machine_open(struct machine *m, const char *backend, const char *const *environment)
+{
+  machine_open_with(m, backend, environment, NULL);
 }
 
 static inline void

@@ -45,9 +45,6 @@ check_spec(const csn_sandbox_spec *spec, csn_err *err)
                     spec->rootfs);
   if (spec->user && strlen(spec->user) > 100)
     return csn_fail(err, CSN_E_INVALID, "user: expected the name of a user of the template");
-  if (spec->n_expose)
-    return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "e2b cannot expose ports; the jail can (backend: jail)");
   return spec->network ? csn_e2b_check_network(spec->network, err) : 0;
 }
 
@@ -62,13 +59,6 @@ keep_environment(struct csn_e2b *e, const char *const *given)
 }
 
 static void
-forget(csn_str secret)
-{
-  if (secret.n)
-    explicit_bzero((char *)(uintptr_t)secret.p, secret.n);
-}
-
-static void
 free_all(struct csn_e2b *e)
 {
   csn_http_free(e->account.http); /* ends the calls that are left */
@@ -78,8 +68,8 @@ free_all(struct csn_e2b *e)
   }
   if (e->loop)
     csn_loop_free(e->loop);
-  forget(e->config.key);
-  forget(e->token);
+  csn_e2b_forget(e->config.key);
+  csn_e2b_forget(e->token);
   pthread_mutex_destroy(&e->lock);
   free(e->base.root);
   csn_arena_free(e->arena);
@@ -264,10 +254,12 @@ const csn_sandbox_ops csn_sandbox_e2b = {
     .open = e2b_open,
     .close = e2b_close,
     .spawn = csn_e2b_spawn,
+    .dial = csn_sandbox_dial_by_command,
     .describe = e2b_describe,
     .restrict_network = csn_e2b_restrict,
     .check_network = csn_e2b_check_network,
     .options = csn_e2b_options,
+    .keys = (const char *const[]){CSN_E2B_KEY, NULL},
     .is_remote = true,
     .has_users = true,
     .put = csn_e2b_put,

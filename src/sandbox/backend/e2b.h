@@ -30,6 +30,9 @@ struct csn_e2b_config {
   const csn_json *metadata;
 };
 
+#define CSN_E2B_KEY "E2B_API_KEY"
+/* Overwrites a secret; one without bytes is fine. */
+void csn_e2b_forget(csn_str secret);
 extern const csn_sandbox_option csn_e2b_options[];
 /* Reads `options` and the environment.  With a message that says what to do. */
 int csn_e2b_config(struct csn_e2b_config *c, csn_arena *a, const csn_json *options,
@@ -120,7 +123,6 @@ bool csn_e2b_again(csn_scope *sc, int tries, bool is_safe, int rc, const csn_err
 
 int csn_e2b_spawn(csn_sandbox *sb, csn_scope *sc, const csn_exec *x, csn_proc **out,
                   csn_err *err) CSN_MUST;
-int csn_e2b_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err) CSN_MUST;
 int csn_e2b_put(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err) CSN_MUST;
 
 #endif

@@ -93,6 +93,13 @@ read_one(struct csn_e2b_config *c, csn_arena *a, const csn_json *v, csn_err *err
 
 /* ---- addresses and the key ---- */
 
+void
+csn_e2b_forget(csn_str secret)
+{
+  if (secret.n)
+    explicit_bzero((char *)(uintptr_t)secret.p, secret.n);
+}
+
 static csn_str
 variable(csn_arena *a, const char *name)
 {
@@ -170,7 +177,7 @@ int
 csn_e2b_config(struct csn_e2b_config *c, csn_arena *a, const csn_json *options, csn_err *err)
 {
   *c = (struct csn_e2b_config){.template = CSN_STR("base"),
-                               .key_env = "E2B_API_KEY",
+                               .key_env = CSN_E2B_KEY,
                                .timeout_s = TIMEOUT_S,
                                .life_s = DAY_S,
                                .api_url = variable(a, "E2B_API_URL"),

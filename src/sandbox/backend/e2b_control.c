@@ -42,21 +42,31 @@ csn_e2b_again(csn_scope *sc, int tries, bool is_safe, int rc, const csn_err *err
   return csn_scope_check(sc, NULL) == 0;
 }
 
+/* A service may say back what it was sent. */
+static void
+hide(char *text, size_t n, csn_str key)
+{
+  for (size_t at; (at = csn_str_find(csn_strn(text, n), key, 0)) != SIZE_MAX;)
+    memset(text + at, '*', key.n);
+}
+
 /* The reason of a reply with a status of 400 and more. */
 static int
-explain(const csn_exchange *x, const char *key_env, csn_err *err)
+explain(csn_exchange *x, const struct csn_e2b_account *account, csn_err *err)
 {
+  hide(x->body.p, x->body.n, account->key);
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(REPLIES_MAX);
   const csn_json *v = NULL;
   int64_t seconds = 0;
   if (csn_json_parse(a, csn_buf_str(&x->body), &v, NULL) < 0)
     v = NULL;
   int rc = csn_connect_fail(err, x->status, v);
+  hide(err->msg, strlen(err->msg), account->key); /* which had come with escapes */
   if (csn_str_int(csn_http_reply_header(&x->reply, "retry-after"), &seconds) && seconds > 0)
     err->retry_after_ms = seconds < WAIT_MAX_MS / 1000 ? seconds * 1000 : WAIT_MAX_MS;
-  if (x->status == 401 && key_env)
+  if (x->status == 401 && account->key_env)
     return csn_wrap(err, rc, "the service refuses the key in %s; look it up in your account",
-                    key_env);
+                    account->key_env);
   return csn_wrap(err, rc, "HTTP %d", x->status);
 }
 
@@ -82,7 +92,7 @@ ask_once(const struct csn_e2b_account *at, csn_scope *sc, const struct csn_e2b_r
     req.headers[req.n_headers++] = (csn_header){CSN_STR("Idempotency-Key"), csn_cstr(q->once)};
   int rc = csn_exchange_perform(x, &req, sc, err);
   if (rc == 0 && x->status >= 300)
-    rc = explain(x, at->key_env, err);
+    rc = explain(x, at, err);
   else if (rc == 0 && x->is_cut)
     rc = csn_fail(err, CSN_E_LIMIT, "a reply of more than %d bytes", CSN_E2B_REPLY_MAX);
   return rc;
@@ -445,12 +455,12 @@ csn_e2b_sweep(csn_scope *sc, const csn_json *options, const csn_sandbox_sweep *h
   int rc = csn_e2b_config(&c, a, options, err);
   if (rc == 0)
     rc = csn_loop_new(&loop, err);
-  if (rc < 0)
-    return rc;
-  struct csn_e2b_account at = {csn_http_new(loop), c.api_url, c.key, c.key_env};
-  rc = sweep_account(&at, sc, how, err);
-  csn_http_free(at.http);
-  csn_loop_free(loop);
-  explicit_bzero((char *)(uintptr_t)c.key.p, c.key.n);
+  if (rc == 0) {
+    struct csn_e2b_account at = {csn_http_new(loop), c.api_url, c.key, c.key_env};
+    rc = sweep_account(&at, sc, how, err);
+    csn_http_free(at.http);
+    csn_loop_free(loop);
+  }
+  csn_e2b_forget(c.key);
   return rc;
 }
