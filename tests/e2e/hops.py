@@ -4,16 +4,16 @@
 usage: hops.py CAISSON [PLACE...]
 
 A place is a back-end, in which a run begins with the snapshot that the last one left, looks at its files and is saved
-when it is over; or tar, an archive that is exported and imported. CAISSON_HOPS names further back-ends, such as docker,
-with what they need in the environment."""
-import json, os, pathlib, sys
+when it is over; or tar, an archive that is exported and imported. Docker is a daemon of the test's own, E2B a service of
+tests/fake; what this machine lacks is left out, which is said."""
+import importlib.util, json, os, pathlib, sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "e2e"), str(TESTS)]
 from lib import Place, backend, expect, finish, same, test
+from with_server import Docker
 
-IMAGE = os.environ.get("CAISSON_HOP_IMAGE", "debian:12")  # of a container
-FURTHER = os.environ.get("CAISSON_HOPS", "").replace(",", " ").split()
-PLACES = sys.argv[2:] or ["jail", "tar", "jail", "local", "tar", "local", "jail"] + [p for f in FURTHER for p in (f, "jail")]
+PLACES = sys.argv[2:] or ["jail", "tar", "jail", "local", "tar", "jail", "docker", "e2b", "jail"]
 RULES = [{"name": "look", "when": {"turn": 1}, "reply": [{"exec_command": {"cmd": "find . | sort; cat bin/tool"}}]},
          {"name": "end", "reply": "Done."}]
 
@@ -40,9 +40,39 @@ def digest(place, name):
     return [s["tree"] for s in json.loads(expect(place.call("snapshot", "ls", "--json"), 0).stdout) if s["name"] == name][0]
 
 
+def machines():
+    """What runs elsewhere: how the agent says so, what it needs in the environment, and how it ends."""
+    found, ends, missing = {"tar": ({}, {}), "local": ({}, {})}, [], {}
+    if backend() == "jail":
+        found["jail"] = ({}, {})
+    else:
+        missing["jail"] = "this machine makes none"
+    if "docker" in PLACES:
+        server = Docker()
+        if server.missing:
+            missing["docker"] = server.missing
+        else:
+            found["docker"] = ({"image": "box"}, {"DOCKER_HOST": server.url})
+            ends.append(server.close)
+    if "e2b" in PLACES:
+        spec = importlib.util.spec_from_file_location("fake_e2b", TESTS / "fake/e2b.py")
+        fake_e2b = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(fake_e2b)
+        fake = fake_e2b.Fake(rooted=True)
+        ends.append(fake.__exit__)
+        try:
+            fake_e2b.Sandbox(fake.service, {}, "base").kill()
+            found["e2b"] = ({}, fake.env)
+        except (fake_e2b.Refused, OSError) as e:
+            missing["e2b"] = f"no mount namespaces for its service: {e}"
+    for name, why in missing.items():
+        print(f"# SKIP the hop to {name}: {why}", flush=True)
+    return found, ends
+
+
 @test
 def a_workspace_is_the_same_after_each_hop():
-    places = [p for p in PLACES if p != "jail" or backend() == "jail"]
+    places = [p for p in PLACES if p in found]
     p = Place({"capabilities": ["shell"]}, RULES)
     fill(p.dir / "given")
     expect(p.call("snapshot", "save", "hop-0", "given"), 0)
@@ -52,10 +82,10 @@ def a_workspace_is_the_same_after_each_hop():
             expect(p.call("snapshot", "export", f"hop-{i - 1}", f"{i}.tar"), 0)
             expect(p.call("snapshot", "import", f"hop-{i}", f"{i}.tar"), 0)
         else:
-            agent = {"name": "a", "model": "script:book.yaml", "capabilities": ["shell"],
-                     "sandbox": {"backend": where, **({"image": IMAGE} if where == "docker" else {})}}
-            p.write("agent.yaml", json.dumps(agent))
-            expect(p.run("--from", f"hop-{i - 1}", "--snapshot", f"hop-{i}"), 0)
+            sandbox, env = found[where]
+            p.write("agent.yaml", json.dumps({"name": "a", "model": "script:book.yaml", "capabilities": ["shell"],
+                                              "sandbox": {"backend": where, **sandbox}}))
+            expect(p.run("--from", f"hop-{i - 1}", "--snapshot", f"hop-{i}", env=env), 0)
         if digest(p, f"hop-{i}") != want:
             said = p.call("snapshot", "diff", f"hop-{i - 1}", f"hop-{i}").stdout
             raise AssertionError(f"hop {i}, {where}: {said or 'only times differ'}")
@@ -63,4 +93,10 @@ def a_workspace_is_the_same_after_each_hop():
     expect(p.call("snapshot", "verify"), 0)
 
 
-sys.exit(finish())
+found, ends = machines()
+try:
+    status = finish()
+finally:
+    for end in ends:
+        end()
+sys.exit(status)
