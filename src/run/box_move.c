@@ -8,16 +8,30 @@
 #include "run/box_save.h"
 #include "sandbox/backends.h"
 
-#define LAST_NS ((int64_t)60 * 1000000000)
+#define SECOND_NS ((int64_t)1000000000)
+#define LAST_NS (60 * SECOND_NS)
+enum { LAST_SHARE = 24 }; /* of a life: the last hour of a day */
 
-/* Its last minute, or half of a shorter life; not while others work in it. */
+/* Its last minute or the last part of a longer life, half of a shorter one; not
+ * while others work in it. */
 static bool
 ends_soon(const struct csn_box *b)
 {
   if (!b->sb || !b->sb->ends_ns || b->users > 1)
     return false;
   int64_t left = b->sb->ends_ns - csn_now_ns(), life = b->sb->ends_ns - b->opened_ns;
-  return left < LAST_NS && left < life / 2;
+  return left < life / 2 && (left < LAST_NS || left < life / LAST_SHARE);
+}
+
+/* Where what rests begins a new life when it goes on, that is all: its processes
+ * hear nothing of it. */
+static bool
+rest(struct csn_box *b)
+{
+  int64_t was = b->sb->ends_ns;
+  return b->sb->ops->pause && b->sb->ops->resume &&
+         csn_sandbox_pause(b->sb, &b->run->scope, NULL) == 0 &&
+         csn_sandbox_resume(b->sb, &b->run->scope, NULL) == 0 && b->sb->ends_ns > was + SECOND_NS;
 }
 
 /* The same workspace, in a sandbox of its own life; then the old one ends. */
@@ -48,7 +62,7 @@ void
 csn_box_move_in_time(struct csn_box *b)
 {
   csn_err err;
-  if (ends_soon(b) && move(b, &err) < 0)
+  if (ends_soon(b) && !rest(b) && move(b, &err) < 0)
     csn_logf(b->run->rt->log, CSN_LOG_WARN, "the sandbox ends soon and cannot be replaced: %s",
              err.msg);
 }

@@ -181,11 +181,5 @@ csn_objects_now_ms(void)
 int64_t
 csn_objects_time_ms(csn_str text)
 {
-  struct tm tm = {0};
-  char z[40];
-  snprintf(z, sizeof z, "%.*s", (int)(text.n < 39 ? text.n : 39), text.p ? text.p : "");
-  const char *end = strptime(z, "%Y-%m-%dT%H:%M:%S", &tm);
-  if (!end)
-    end = strptime(z, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-  return end ? (int64_t)timegm(&tm) * 1000 : 0;
+  return csn_http_time_ms(text);
 }

@@ -2,6 +2,9 @@
  * http_wait.c - see http_wait.h. */
 #include "wire/http_wait.h"
 
+#include <stdio.h>
+#include <time.h>
+
 enum { HEAD_MAX = 96 << 10 };
 
 /* ---- addresses ---- */
@@ -168,4 +171,16 @@ csn_http_wait(csn_http *h, const csn_http_req *req, csn_scope *sc, csn_http_repl
   if (x.err.code && err)
     *err = x.err;
   return x.err.code;
+}
+
+int64_t
+csn_http_time_ms(csn_str text)
+{
+  struct tm tm = {0};
+  char z[40];
+  snprintf(z, sizeof z, "%.*s", (int)(text.n < 39 ? text.n : 39), text.p ? text.p : "");
+  const char *end = strptime(z, "%Y-%m-%dT%H:%M:%S", &tm);
+  if (!end)
+    end = strptime(z, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+  return end ? (int64_t)timegm(&tm) * 1000 : 0;
 }

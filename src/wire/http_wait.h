@@ -33,6 +33,9 @@ csn_str csn_http_reply_header(const csn_http_reply *r, const char *name);
 /* Whether the reply is a redirect that says where to. */
 bool csn_http_reply_leads_on(const csn_http_reply *r);
 
+/* Unix time of "2006-01-02T15:04:05..." or of a head's date, both in UTC; 0: it is none. */
+int64_t csn_http_time_ms(csn_str text);
+
 /* "https://host" of an address. */
 csn_str csn_url_origin(csn_str url);
 /* Where a redirect from `url` leads; CSN_E_UNSUPPORTED for what is no http. */

@@ -190,6 +190,34 @@ def a_sandbox_that_rests_goes_on_and_one_that_is_gone_is_said_to_be():
     same(c.boxes(), [])
 
 
+def nearly_over():
+    """A run whose sandbox the service ends some seconds after the run has gone on."""
+    c = Case([run_cmd(1, "echo kept >f; sleep 1000 >/dev/null 2>&1 & echo $! >pid"), run_cmd(2, "sleep 2.5"),
+              run_cmd(3, "cat f; grep -q ') S ' /proc/$(cat pid)/stat && echo alive"), END], approvals=[{"tool": "exec_command", "match": "sleep 2.5", "do": "ask"}])
+    same(c.place.run("--keep").returncode, 3)
+    c.ask("/_life", {"seconds": time.time() - list(c.fake.service.sandboxes.values())[0].started + 4})
+    expect(c.place.call("approve", c.place.only_run(), "--all"), 0)
+    return c
+
+
+@test
+def a_sandbox_that_the_service_ends_soon_rests_and_begins_a_new_life():
+    c = nearly_over()
+    expect(c.place.call("resume", c.place.only_run()), 0, "Done.")
+    same(([len(c.sent(w)) for w in ("POST /v2/sandboxes", "DELETE")], len([r for r in c.fake.service.log if r["p"].endswith("/pause")])), ([3, 1], 1))
+    assert "kept\\nalive" in outputs(c.place) and "took its place" not in outputs(c.place), outputs(c.place)
+
+
+@test
+def where_it_cannot_rest_its_workspace_moves_in_time():
+    c = nearly_over()
+    c.fault(f"POST /sandboxes/{c.boxes()[0]['sandboxID']}/pause", status=400, times=9)
+    expect(c.place.call("resume", c.place.only_run()), 0, "Done.")
+    text = outputs(c.place)
+    assert "kept" in text and "alive" not in text and "[The time of the sandbox was over" in text, text
+    same((len(c.sent("DELETE")), c.boxes()), (2, []))
+
+
 @test
 def wrong_keys_and_templates_are_told_and_the_key_is_nowhere():
     c = Case([run_cmd(1, "env; true"), END])

@@ -18,6 +18,7 @@ Beside the protocol, for tests:
        "late": answered after "seconds"
   GET /_log      the requests so far     GET /_sandboxes   what there is
   POST /_expire {"id": ID}               its time is over now
+  POST /_life {"seconds": n}             that a sandbox may run without a pause
   POST /_lose {"id": ID}                 it is gone as if its machine had died"""
 import base64, collections, ctypes, datetime, email.parser, errno, fcntl, gzip, http.server, json, os, pathlib, pty, queue
 import re, secrets, shutil, signal, socket, socketserver, struct, subprocess, sys, tempfile, termios, threading, time
@@ -183,8 +184,8 @@ class Sandbox:
         self.token, self.traffic = secrets.token_hex(16), secrets.token_hex(8)
         self.body, self.env, self.metadata = body, body.get("envVars") or {}, body.get("metadata") or {}
         self.template, self.processes, self.state = template, {}, "running"
-        self.timeout(body.get("timeout", 15))
         self.started = time.time()
+        self.timeout(body.get("timeout", 15))
         self.user, self.home, self.holder = "user", os.environ.get("HOME", "/"), None
         if service.rooted:
             self.home = "/home/user"
@@ -252,7 +253,8 @@ exec sleep 100000"""
         return os.path.isdir(self.host(path))
 
     def timeout(self, seconds):
-        self.end_at = time.time() + seconds
+        """No later than the account's plan lets it run."""
+        self.end_at = min(time.time() + seconds, self.started + self.service.life)
 
     def marked(self):
         """Its processes, found by a variable that all of them have."""
@@ -300,7 +302,7 @@ exec sleep 100000"""
     def resume(self, seconds):
         was_paused = self.state == "paused"
         if was_paused:
-            self.state = "running"
+            self.state, self.started = "running", time.time()
             self.send_all(signal.SIGCONT)
         self.timeout(seconds) if was_paused else self.timeout(max(seconds, self.end_at - time.time()))
         return was_paused
@@ -338,7 +340,7 @@ exec sleep 100000"""
 class Service:
     def __init__(self, rooted):
         self.rooted, self.sandboxes, self.once, self.snapshots = rooted, {}, {}, {}
-        self.faults, self.log, self.lock = [], [], threading.Lock()
+        self.faults, self.log, self.lock, self.life = [], [], threading.Lock(), 86400
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="caisson-fake-e2b-"))
         threading.Thread(target=self.expire, daemon=True).start()
 
@@ -457,6 +459,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(200, s.log)
         elif path == "/_sandboxes":
             return self.reply(200, [{**b.detail(), "body": b.body, "processes": len(b.marked())} for b in s.sandboxes.values()])
+        elif path == "/_life":
+            s.life = given["seconds"]
+            for b in s.sandboxes.values():
+                b.timeout(b.end_at - time.time())
         elif path == "/_expire":
             s.sandboxes[given["id"]].end_at = 0
         elif path == "/_lose":

@@ -288,6 +288,34 @@ csn_e2b_create(struct csn_e2b *e, csn_scope *sc, const csn_sandbox_spec *spec, c
   return rc < 0 ? rc : adopt(e, reply, err);
 }
 
+/* The account's plan bounds how long a sandbox runs, which nobody tells: its end
+ * does not move on any more then, whatever time-out was asked for.  By the clock of
+ * the service; failing is no failure of who wants to know. */
+static void
+learn_end(struct csn_e2b *e, csn_scope *sc, int64_t timeout_s)
+{
+  enum { SLACK_MS = 3000 }; /* between two requests, and of whole seconds */
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(REPLIES_MAX);
+  csn_auto(csn_exchange_finip) csn_exchange x;
+  const csn_json *v = NULL;
+  csn_exchange_init(&x, NULL, CSN_E2B_REPLY_MAX);
+  csn_str path = csn_arena_printf(a, "/sandboxes/%.*s", (int)e->id.n, e->id.p);
+  struct csn_e2b_request q = {"GET", path, CSN_STR(""), true, NULL};
+  if (csn_e2b_ask(&e->account, sc, &q, &x, a, &v, NULL) < 0)
+    return;
+  int64_t now = csn_http_time_ms(csn_http_reply_header(&x.reply, "date"));
+  int64_t began = csn_http_time_ms(csn_json_str(v, "startedAt", CSN_STR("")));
+  int64_t ends = csn_http_time_ms(csn_json_str(v, "endAt", CSN_STR("")));
+  if (!now || !began || !ends)
+    return;
+  int64_t left = began + e->config.life_s * 1000 - now;
+  if (ends - now < timeout_s * 1000 - SLACK_MS && ends - now < left)
+    left = ends - now;
+  pthread_mutex_lock(&e->lock);
+  e->base.ends_ns = csn_now_ns() + left * 1000000;
+  pthread_mutex_unlock(&e->lock);
+}
+
 int
 csn_e2b_connect(struct csn_e2b *e, csn_scope *sc, csn_err *err)
 {
@@ -306,7 +334,12 @@ csn_e2b_connect(struct csn_e2b *e, csn_scope *sc, csn_err *err)
     if (rc >= 0 || !is_unknown_path(&x))
       break;
   }
-  return rc < 0 ? rc : adopt(e, reply, err);
+  bool was_running = rc == 200; /* else a life of its own begins */
+  if (rc >= 0)
+    rc = adopt(e, reply, err);
+  if (rc == 0 && was_running)
+    learn_end(e, sc, e->config.timeout_s);
+  return rc;
 }
 
 /* ---- what is done with one ---- */
@@ -357,6 +390,8 @@ csn_e2b_renew(struct csn_e2b *e, csn_scope *sc)
     pthread_mutex_lock(&e->lock);
     e->renew_ns = now + e->config.timeout_s * 50000000; /* soon again */
     pthread_mutex_unlock(&e->lock);
+  } else {
+    learn_end(e, sc, s);
   }
 }
 
