@@ -25,10 +25,17 @@ on_step(void *user, const char *step, const csn_str *text)
   csn_run_notify(user, "progress", csn_buf_str(&json));
 }
 
+/* What takes long while a sandbox is opened. */
 static void
 on_told(void *user, const char *what)
 {
   on_step(user, what, NULL);
+}
+
+csn_sandbox_told
+csn_box_told(const struct csn_box *b)
+{
+  return b->run->opts.listener ? (csn_sandbox_told){on_told, b->run} : (csn_sandbox_told){0};
 }
 
 int
@@ -41,11 +48,6 @@ csn_box_programs(struct csn_box *b, csn_scope *sc, csn_arena *a, csn_sandbox_spe
   csn_auto(csn_environment_freep) csn_environment *e = NULL;
   csn_environment_built built;
   spec->rootfs = agent->sandbox.rootfs;
-  if (b->run->opts.listener) {
-    struct csn_sandbox_own *own = csn_arena_alloc(a, sizeof *own);
-    *own = (struct csn_sandbox_own){.told = {on_told, b->run}};
-    spec->own = own;
-  }
   if (!agent->environment || (m && spec->state)) /* one that is opened again has its own */
     return 0;
   int rc = csn_environment_read(&e, agent->environment, agent->folder, false, err);

@@ -11,6 +11,7 @@
 
 #include "core/fd.h"
 #include "core/hash.h"
+#include "run/box_environment.h"
 #include "run/box_save.h"
 #include "sandbox/backends.h"
 #include "sandbox/jail.h"
@@ -42,12 +43,15 @@ csn_box_open_sandbox(struct csn_box *b, csn_scope *sc, csn_sandbox_spec *spec, c
                      csn_err *err)
 {
   const struct csn_rt *rt = b->run->rt;
-  const struct csn_sandbox_own own = {.log = rt->log};
+  const struct csn_sandbox_own *given = spec->own;
+  struct csn_sandbox_own own = given ? *given : (struct csn_sandbox_own){0};
   int rc = csn_box_check_backend(b, err);
+  own.log = rt->log;
+  own.told = csn_box_told(b);
   spec->own = &own;
   if (rc == 0)
     rc = csn_sandbox_open_of(out, sc, csn_sandbox_find_in(rt->backends, spec->backend), spec, err);
-  spec->own = NULL;
+  spec->own = given;
   return rc;
 }
 

@@ -198,8 +198,9 @@ open_on_layers(csn_sandbox **out, const csn_sandbox_ops *ops, csn_scope *sc,
   int rc = csn_stack_open(&stack, sc, spec->workspace_fd, spec->layers, err);
   if (rc < 0)
     return rc;
-  const struct csn_sandbox_own own = {.stack = stack, .grants = csn_spec_grants(spec)};
-  const struct csn_sandbox_own plain = {.grants = own.grants};
+  const struct csn_sandbox_own plain = spec->own ? *spec->own : (struct csn_sandbox_own){0};
+  struct csn_sandbox_own own = plain;
+  own.stack = stack;
   with.own = &own;
   rc = ops == &csn_sandbox_jail ? csn_stack_prepare(stack, &why) : CSN_E_UNSUPPORTED;
   bool has_overlay = rc == 0;
