@@ -67,23 +67,27 @@ typedef struct csn_run_options {
   const char *after;     /* go on in the workspace of this run, which must have ended: it moves, and
                             the manifest is not laid out again; NULL: a new workspace */
   const char *from;      /* a snapshot that the workspace begins with, in the place of the agent's;
-                            of the manifest only what is ephemeral is laid out; NULL: as it says */
+                            of the manifest only what is ephemeral is laid out; NULL: as it says.
+                            Of several sandboxes it is the first one's, as the next */
   csn_str sandbox_state; /* start only: work in a sandbox elsewhere that is there, as an object with
                             what csn_sandbox_state() told of it (remote.h), of the agent's back-end.
                             It stays what it is when the run is over; of the manifest only what is
                             ephemeral is laid out.  One that is gone: the run begins with its
                             snapshot, and fails without one */
   bool keep_workspace;   /* also when nothing in it came from a folder of this host */
-  const char *snapshot;  /* save the workspace under this name when the run is over, however it
+  const char *snapshot;  /* save the workspace under this name (SNAPSHOT.NAME for each further
+                            sandbox) when the run is over, however it
                             ended (docs/snapshots.md); CSN_E_EXISTS when it is taken.  Outlives
                             the run; a resumed one has its own */
   const csn_tool *tools; /* resume only: the program's own tools, re-bound by name */
   size_t n_tools;
   const csn_callback *callbacks; /* resume only: likewise */
   size_t n_callbacks;
-  bool harness_tools;  /* tools of an agent file may run outside of the sandbox, and so may the
-                          program of its back-end exec:PROGRAM */
-  const char *backend; /* resume only: goes on in a sandbox of this back-end; NULL: as before */
+  bool harness_tools; /* tools of an agent file may run outside of the sandbox, and so may the
+                         program of its back-end exec:PROGRAM */
+  /* resume only: goes on in a sandbox of this back-end, or "NAME=BACKEND" for one of several;
+   * NULL: as before */
+  const char *backend;
 } csn_run_options;
 
 enum csn_run_state {

@@ -57,8 +57,11 @@ CSN_API csn_scope *csn_call_scope(csn_call *c); /* ends when the run wants no an
 CSN_API csn_buf *csn_call_out(csn_call *c);     /* the text the model gets */
 CSN_API void csn_call_set_content(csn_call *c,
                                   csn_str json); /* a list of content parts instead of text */
-/* The run's sandbox; opened again after a resume.  Borrowed. */
+/* The run's sandbox, the first of several; opened again after a resume.  Borrowed. */
 CSN_API int csn_call_sandbox(csn_call *c, csn_sandbox **out, csn_err *err) CSN_MUST;
+/* The same of the one with that name in the agent file's `sandboxes`. */
+CSN_API int csn_call_sandbox_named(csn_call *c, const char *name, csn_sandbox **out,
+                                   csn_err *err) CSN_MUST;
 /* A record in the journal, committed when this returns: what the call is
  * about to do, for `recover`. */
 CSN_API int csn_call_note(csn_call *c, csn_str json, csn_err *err) CSN_MUST;

@@ -38,6 +38,9 @@ csn_agent_free(csn_agent *a)
   for (size_t i = 0; i < a->n_agents; i++)
     csn_agent_free(a->agents[i]);
   free(a->agents);
+  for (size_t i = 0; i < a->n_boxes; i++)
+    csn_agent_free(a->boxes[i]);
+  free(a->boxes);
   csn_arena_free(a->arena);
   free(a);
 }
@@ -240,9 +243,11 @@ member(csn_jw *w, const char *key, const char *z)
   csn_jw_strz(w, z);
 }
 
-static void
-outputs_to_json(const csn_agent *a, csn_jw *w)
+void
+csn_agent_write_outputs(const csn_agent *a, csn_jw *w)
 {
+  if (!a->n_outputs)
+    return;
   csn_jw_key(w, "outputs");
   csn_jw_arr(w);
   for (size_t i = 0; i < a->n_outputs; i++) {
@@ -305,11 +310,10 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
   }
   if (a->run_parent)
     member(w, "parent", a->run_parent); /* and its sandbox is that run's */
-  else if (a->has_sandbox)
+  if (a->box_name || (a->has_sandbox && !a->run_parent))
     csn_agent_sandbox_to_json(a, w);
   csn_agent_write_budget(a, w);
-  if (a->n_outputs)
-    outputs_to_json(a, w);
+  csn_agent_write_outputs(a, w);
   csn_agent_write_sections(a, w);
   member(w, "folder", a->folder);
   csn_jw_end(w);

@@ -16,13 +16,15 @@
 
 enum { INSTRUCTIONS_MAX_BYTES = 1 << 20 };
 
-static int
-read_outputs(const struct csn_agent_reader *r, const csn_json *v)
+int
+csn_agent_read_outputs(const struct csn_agent_reader *r, const csn_json *v)
 {
   static const char *const keys[] = {"path", "to", NULL};
   const csn_json *m = csn_json_get(v, "outputs");
   if (!m)
     return 0;
+  if (r->a->n_outputs)
+    return csn_agent_complain(r, m, "outputs: the first of the sandboxes has some; leave one out");
   int rc = csn_agent_want(r, m, "outputs", CSN_JSON_ARRAY);
   if (rc < 0)
     return rc;
@@ -99,8 +101,8 @@ read_instructions(const struct csn_agent_reader *r, const csn_json *v)
   return 0;
 }
 
-static int
-read_manifest(const struct csn_agent_reader *r, const csn_json *v)
+int
+csn_agent_read_manifest(const struct csn_agent_reader *r, const csn_json *v)
 {
   const csn_json *m = csn_json_get(v, "manifest");
   if (!m)
@@ -138,8 +140,9 @@ read_bound(const struct csn_agent_reader *r, const csn_json *v)
 static int
 check_member(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const shared[] = {"manifest",  "sandbox", "outputs",   "folder",   "limits",
-                                       "approvals", "agents",  "untrusted", "agents_md"};
+  static const char *const shared[] = {"manifest",  "sandbox",  "sandboxes", "outputs",
+                                       "folder",    "limits",   "approvals", "agents",
+                                       "untrusted", "agents_md"};
   for (size_t i = 0; i < CSN_COUNT(shared); i++) {
     const csn_json *m = csn_json_get(v, shared[i]);
     if (m)
@@ -152,11 +155,22 @@ check_member(const struct csn_agent_reader *r, const csn_json *v)
 static int
 read_agent(const struct csn_agent_reader *r, const csn_json *v)
 {
-  static const char *const keys[] = {"name",         "description",       "model",
-                                     "instructions", "instructions_file", "base_instructions",
-                                     "agents_md",    "capabilities",      "manifest",
-                                     "sandbox",      "outputs",           "folder",
-                                     ".bound_tools", ".parent",           NULL};
+  static const char *const keys[] = {"name",
+                                     "description",
+                                     "model",
+                                     "instructions",
+                                     "instructions_file",
+                                     "base_instructions",
+                                     "agents_md",
+                                     "capabilities",
+                                     "manifest",
+                                     "sandbox",
+                                     "sandboxes",
+                                     "outputs",
+                                     "folder",
+                                     ".bound_tools",
+                                     ".parent",
+                                     NULL};
   const char *all[CSN_COUNT(keys) + CSN_SECTIONS_MAX];
   size_t n = CSN_COUNT(keys) - 1;
   memcpy(all, keys, sizeof keys);
@@ -194,8 +208,8 @@ read_agent(const struct csn_agent_reader *r, const csn_json *v)
   if (rc < 0)
     return rc;
   int (*const parts[])(const struct csn_agent_reader *, const csn_json *) = {
-      read_instructions, csn_agent_read_capabilities, read_manifest, csn_agent_read_sandbox,
-      read_outputs,      csn_agent_read_sections};
+      read_instructions,      csn_agent_read_capabilities, csn_agent_read_manifest,
+      csn_agent_read_sandbox, csn_agent_read_outputs,      csn_agent_read_sections};
   for (size_t i = 0; i < CSN_COUNT(parts); i++) {
     bool is_shared = parts[i] == csn_agent_read_sandbox;
     rc = is_shared && a->parent ? 0 : parts[i](r, v);

@@ -32,7 +32,7 @@ static const struct kind {
      {NULL},
      "{\"environment\":\"browser\",\"display_width\":1024,\"display_height\":768}",
      true,
-     {"environment", "display_width", "display_height", "command", "where", "replay"}},
+     {"environment", "display_width", "display_height", "command", "where", "sandbox", "replay"}},
     {"tool_search", {NULL}, "{}", true, {"description", "execution", "parameters"}},
 };
 
@@ -49,8 +49,8 @@ find_kind(csn_str type)
 static bool
 is_ours(csn_str key)
 {
-  static const char *const keys[] = {"hosted", "command", "where", "replay",
-                                     "include_search_results"};
+  static const char *const keys[] = {"hosted",  "command", "where",
+                                     "sandbox", "replay",  "include_search_results"};
   for (size_t i = 0; i < CSN_COUNT(keys); i++)
     if (csn_str_eq(key, csn_cstr(keys[i])))
       return true;

@@ -23,6 +23,7 @@ struct csn_agent_tool {
   csn_tool tool;
   csn_tool_decl decl;
   bool is_builtin; /* of a capability */
+  bool takes_box;  /* its argument `sandbox` says in which it works */
 };
 
 /* What an agent can be given beside its tools: agent_capabilities.c */
@@ -35,9 +36,13 @@ enum csn_capability {
 };
 enum { CSN_CAPABILITIES = 5 };
 
+/* How many sandboxes a run may have, and how long their names are. */
+enum { CSN_BOXES_MAX = 8, CSN_BOX_NAME_MAX = 24 };
+
 /* The section `sandbox`; agent_sandbox.c reads and writes it. */
 struct csn_agent_sandbox {
   const char *backend, *level, *rootfs, *run_as; /* level: NULL for the native one */
+  const char *description;                       /* for the model, of one among several; or NULL */
   const char *cwd;            /* folder of the workspace in which commands start; NULL: its top */
   const char *const *devices; /* may be NULL */
   const char *const *environment; /* NAME=VALUE, NULL-terminated */
@@ -82,6 +87,9 @@ struct csn_agent {
   const csn_json *memory;     /* likewise: memory.h */
   bool has_sandbox;
   struct csn_agent_sandbox sandbox;
+  const char *box_name; /* of that one among several; NULL: there is one */
+  csn_agent **boxes;    /* the others, owned: agent_boxes.c */
+  size_t n_boxes;
   csn_manifest *manifest;
   const csn_json *manifest_json;
   struct csn_agent_limits limits;
@@ -163,8 +171,29 @@ int csn_agent_check_backend(const csn_agent *a, const csn_sandbox_ops *const *ow
 /* csn_agent_from_json() for a runtime. */
 int csn_agent_from_json_of(csn_agent **out, const csn_json *v, const char *file, const char *folder,
                            const csn_sandbox_ops *const *own, csn_err *err) CSN_MUST;
-/* The section `sandbox` of the resolved form: agent_sandbox.c */
+/* The section `sandbox` of the resolved form, or `sandboxes`: agent_sandbox.c; and
+ * what stands in one. */
+void csn_agent_write_one_sandbox(const csn_agent *a, csn_jw *w);
 void csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w);
+
+/* The section `sandboxes`: agent_boxes.c.  Sandboxes are counted from 0, the agent's
+ * own; each is told by an agent of which only the sections of a sandbox count. */
+const csn_agent *csn_agent_box(const csn_agent *a, size_t i); /* NULL: no such */
+const char *csn_agent_box_name(const csn_agent *a, size_t i); /* NULL: it has one */
+/* Of a member, too; false: none has that name.  Their names, with commas. */
+bool csn_agent_box_find(const csn_agent *a, csn_str name, size_t *i);
+csn_str csn_agent_box_names(const csn_agent *a, csn_arena *to);
+void csn_agent_write_boxes(const csn_agent *a, csn_jw *w);
+void csn_agent_tell_boxes(const csn_agent *a, csn_buf *out);
+/* The member `enum` of a schema: their names. */
+void csn_agent_write_box_enum(const csn_agent *root, csn_jw *w);
+/* It has the tool copy_files: nothing holds that to a part of a workspace. */
+bool csn_agent_copies_files(const csn_agent *a);
+/* A tool that works in one of them: takes the argument `sandbox` when there are
+ * several. */
+int csn_agent_add_box_tool(csn_agent *a, const csn_tool *tool, csn_err *err) CSN_MUST;
+/* `outputs` of the resolved form. */
+void csn_agent_write_outputs(const csn_agent *a, csn_jw *w);
 
 /* The list `capabilities` of the resolved form: agent_capabilities.c */
 void csn_agent_write_capabilities(const csn_agent *a, csn_jw *w);
@@ -230,5 +259,7 @@ int csn_agent_check_approvals(const csn_agent *a, csn_err *err) CSN_MUST;
 /* Add the tools of a capability: capability.c */
 int csn_capability_shell(csn_agent *a, csn_err *err) CSN_MUST;
 int csn_capability_files(csn_agent *a, csn_err *err) CSN_MUST;
+/* copy_tool.c */
+int csn_capability_copy(csn_agent *a, csn_err *err) CSN_MUST;
 
 #endif

@@ -214,6 +214,16 @@ fits_a_tool(const csn_agent *a, csn_str pattern, csn_buf *list)
   return known;
 }
 
+static bool
+has_network(const csn_agent *a)
+{
+  const csn_agent *box;
+  for (size_t i = 0; (box = csn_agent_box(a, i)); i++)
+    if (box->sandbox.network)
+      return true;
+  return false;
+}
+
 /* A rule with a misspelt tool would forbid nothing. */
 int
 csn_agent_check_approvals(const csn_agent *a, csn_err *err)
@@ -223,7 +233,7 @@ csn_agent_check_approvals(const csn_agent *a, csn_err *err)
     csn_auto(csn_buf_finip) csn_buf list = CSN_BUF(400);
     bool known = csn_str_find(tool, CSN_STR("*"), 0) != SIZE_MAX ||
                  csn_str_find(tool, CSN_STR("?"), 0) != SIZE_MAX || fits_a_tool(a, tool, &list);
-    if (csn_json_get(rule, "network") && !a->sandbox.network && !a->run_parent)
+    if (csn_json_get(rule, "network") && !has_network(a) && !a->run_parent)
       return csn_fail(err, CSN_E_INVALID,
                       "approvals: agent %s has a rule on the network, and its sandbox has none",
                       a->name);

@@ -33,8 +33,16 @@ int csn_agent_text(const struct csn_agent_reader *r, const csn_json *v, const ch
 int csn_agent_whole(const struct csn_agent_reader *r, const csn_json *v, const char *key,
                     int64_t least, int64_t *out);
 
-/* The section `sandbox` of the agent v, also when it is absent. */
+/* The section `sandbox` or `sandboxes` of the agent v, also when it is absent. */
 int csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v);
+/* What stands in one; more: keys that the caller reads. */
+int csn_agent_read_one_sandbox(const struct csn_agent_reader *r, const csn_json *m,
+                               const char *const *more);
+/* agent_boxes.c */
+int csn_agent_read_boxes(const struct csn_agent_reader *r, const csn_json *m);
+/* `manifest` and `outputs` of v, also when they are absent: agent_file.c */
+int csn_agent_read_manifest(const struct csn_agent_reader *r, const csn_json *v);
+int csn_agent_read_outputs(const struct csn_agent_reader *r, const csn_json *v);
 
 /* Keys of `sandbox` that one back-end has for itself: agent_options.c */
 enum { CSN_OPTIONS_MAX = 16 };

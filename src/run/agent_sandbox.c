@@ -222,6 +222,8 @@ write_pool(const csn_agent *a, csn_jw *w)
 
 /* ---- the section ---- */
 
+enum { MORE_MAX = 4 };
+
 /* In the order in which the resolved form has them. */
 static const struct part parts[] = {
     {"backend", csn_agent_read_backend, csn_agent_write_backend},
@@ -242,22 +244,20 @@ static const struct part parts[] = {
 };
 
 int
-csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
+csn_agent_read_one_sandbox(const struct csn_agent_reader *r, const csn_json *m,
+                           const char *const *more)
 {
-  const char *keys[CSN_COUNT(parts) + CSN_OPTIONS_MAX + 1] = {NULL};
-  const csn_json *m = csn_json_get(v, "sandbox");
-  csn_agent *a = r->a;
-  a->has_sandbox = m || a->has_shell || a->has_files || a->skills || a->manifest;
-  a->sandbox.backend = "jail";
-  if (!m)
-    return 0;
+  const char *keys[CSN_COUNT(parts) + CSN_OPTIONS_MAX + MORE_MAX + 1] = {NULL};
+  size_t n = CSN_COUNT(parts);
   for (size_t i = 0; i < CSN_COUNT(parts); i++)
     keys[i] = parts[i].key;
+  for (; *more; more++)
+    keys[n++] = *more;
   int rc = csn_agent_want(r, m, "sandbox", CSN_JSON_OBJECT);
   const csn_json *backend = rc == 0 ? csn_json_get(m, "backend") : NULL;
   if (backend) /* which decides what other keys there are */
     rc = csn_agent_read_backend(r, backend);
-  csn_agent_option_keys(r, keys + CSN_COUNT(parts));
+  csn_agent_option_keys(r, keys + n);
   if (rc == 0)
     rc = csn_agent_only(r, m, "sandbox.", keys);
   for (size_t i = 0; rc == 0 && i < CSN_COUNT(parts); i++) {
@@ -268,13 +268,38 @@ csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
   return rc < 0 ? rc : csn_agent_read_options(r, m);
 }
 
-void
-csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w)
+int
+csn_agent_read_sandbox(const struct csn_agent_reader *r, const csn_json *v)
 {
-  csn_jw_key(w, "sandbox");
-  csn_jw_obj(w);
+  static const char *const no_more[] = {NULL};
+  const csn_json *m = csn_json_get(v, "sandbox"), *several = csn_json_get(v, "sandboxes");
+  csn_agent *a = r->a;
+  a->has_sandbox = m || several || a->has_shell || a->has_files || a->skills || a->manifest;
+  a->sandbox.backend = "jail";
+  if (m && several)
+    return csn_agent_complain(r, several, "sandbox and sandboxes exclude each other");
+  if (several)
+    return csn_agent_read_boxes(r, several);
+  return m ? csn_agent_read_one_sandbox(r, m, no_more) : 0;
+}
+
+void
+csn_agent_write_one_sandbox(const csn_agent *a, csn_jw *w)
+{
   for (size_t i = 0; i < CSN_COUNT(parts); i++)
     parts[i].write(a, w);
   csn_agent_write_options(a, w);
+}
+
+void
+csn_agent_sandbox_to_json(const csn_agent *a, csn_jw *w)
+{
+  if (a->box_name) {
+    csn_agent_write_boxes(a, w);
+    return;
+  }
+  csn_jw_key(w, "sandbox");
+  csn_jw_obj(w);
+  csn_agent_write_one_sandbox(a, w);
   csn_jw_end(w);
 }

@@ -106,7 +106,6 @@ csn_agent_any_scopes(const csn_agent *a)
 int
 csn_agent_check_scopes(const csn_agent *a, csn_err *err)
 {
-  const struct csn_agent_sandbox *s = &a->sandbox;
   const char *name = a->name;
   for (size_t i = 0; !a->has_scopes && i < a->n_agents; i++)
     if (a->agents[i]->has_scopes)
@@ -115,11 +114,16 @@ csn_agent_check_scopes(const csn_agent *a, csn_err *err)
     return 0;
   if (!a->has_sandbox)
     return csn_fail(err, CSN_E_INVALID, "agent %s: scopes: it has no sandbox", name);
-  if (strcmp(s->backend, "jail") == 0 && (!s->level || strcmp(s->level, "native") == 0))
-    return 0;
-  return csn_fail(err, CSN_E_UNSUPPORTED,
-                  "agent %s: scopes: %s %s cannot hold commands to parts of the workspace; use the "
-                  "jail's native level, or take `scopes` out",
-                  name, strcmp(s->backend, "jail") == 0 ? "level" : "back-end",
-                  strcmp(s->backend, "jail") == 0 ? s->level : s->backend);
+  const csn_agent *box;
+  for (size_t i = 0; (box = csn_agent_box(a, i)); i++) { /* they hold in each */
+    const struct csn_agent_sandbox *s = &box->sandbox;
+    bool is_jail = strcmp(s->backend, "jail") == 0;
+    if (is_jail && (!s->level || strcmp(s->level, "native") == 0))
+      continue;
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "agent %s: scopes: %s %s cannot hold commands to parts of the workspace; use "
+                    "the jail's native level, or take `scopes` out",
+                    name, is_jail ? "level" : "back-end", is_jail ? s->level : s->backend);
+  }
+  return 0;
 }

@@ -49,6 +49,11 @@ csn_agent_add_agent(csn_agent *a, csn_agent *member, csn_err *err)
   else if (csn_agent_member(a, csn_cstr(member->name)))
     rc = csn_fail(err, CSN_E_EXISTS, "agent %s: there is an agent %s already", a->name,
                   member->name);
+  else if (a->n_boxes && member->parent != a && (member->has_shell || member->has_files))
+    rc = csn_fail(err, CSN_E_UNSUPPORTED,
+                  "agent %s: its tools do not know of the sandboxes of agent %s; write it into "
+                  "`agents` of the agent file",
+                  member->name, a->name);
   if (rc < 0) {
     csn_agent_free(member);
     return rc;

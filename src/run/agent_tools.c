@@ -26,6 +26,30 @@ read_command(const struct csn_agent_reader *r, const csn_json *t, struct csn_com
   return 0;
 }
 
+/* In which of several sandboxes: the operator's choice, not the model's. */
+static int
+read_box(const struct csn_agent_reader *r, const csn_json *t, struct csn_command_tool *tool,
+         csn_jw *w)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_str name = CSN_STR("");
+  size_t i;
+  int rc = csn_agent_text(r, t, "sandbox", &name);
+  if (rc < 0 || !name.n)
+    return rc;
+  if (tool->in_harness)
+    return csn_agent_complain(r, t, "tools.sandbox: the tool runs in the harness");
+  csn_str names = csn_agent_box_names(r->a, a);
+  if (!csn_agent_box_find(r->a, name, &i))
+    return csn_agent_complain(
+        r, t, "tools.sandbox: there is no sandbox '%.*s'; %s%.*s", name.n < 40 ? (int)name.n : 40,
+        name.p, names.n ? "there are: " : "the agent has no `sandboxes`", (int)names.n, names.p);
+  tool->box = name.p;
+  csn_jw_key(w, "sandbox");
+  csn_jw_str(w, name);
+  return 0;
+}
+
 static int
 read_where(const struct csn_agent_reader *r, const csn_json *t, struct csn_command_tool *tool,
            csn_jw *w)
@@ -37,7 +61,7 @@ read_where(const struct csn_agent_reader *r, const csn_json *t, struct csn_comma
     rc = csn_agent_complain(r, t, "tools.where: expected sandbox or harness");
   csn_jw_key(w, "where");
   csn_jw_strz(w, tool->in_harness ? "harness" : "sandbox");
-  return rc;
+  return rc < 0 ? rc : read_box(r, t, tool, w);
 }
 
 static int
@@ -118,8 +142,9 @@ read_program(const struct csn_agent_reader *r, const csn_json *t, csn_tool *decl
 static int
 read_own_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 {
-  static const char *const of_command[] = {"name",  "description", "schema", "strict", "command",
-                                           "where", "environment", "replay", NULL};
+  static const char *const of_command[] = {"name",    "description", "schema",  "strict",
+                                           "command", "where",       "sandbox", "environment",
+                                           "replay",  NULL};
   static const char *const of_http[] = {"name",   "description",   "schema",  "strict",
                                         "http",   "method",        "headers", "header_env",
                                         "replay", "allow_private", NULL};
@@ -162,7 +187,7 @@ read_own_tool(const struct csn_agent_reader *r, const csn_json *t, csn_jw *w)
 static int
 read_computer(const struct csn_agent_reader *r, const csn_json *t)
 {
-  static const char *const passed[] = {"command", "where", "replay"};
+  static const char *const passed[] = {"command", "where", "sandbox", "replay"};
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20), none = CSN_BUF(1 << 20);
   const csn_json *as_tool;
   csn_jw w, unused;

@@ -59,10 +59,13 @@ csn_agent_is_untrusted_tool(const csn_agent *a, csn_str tool)
 int
 csn_agent_check_untrusted(const csn_agent *a, csn_err *err)
 {
-  const csn_json *entries = csn_json_get(a->manifest_json, "entries");
   csn_json_each (name, csn_json_get(a->untrusted, "entries")) {
     csn_auto(csn_freep) char *key = csn_dupz(name->text);
-    if (!csn_json_get(entries, key))
+    const csn_agent *box;
+    bool is_there = false;
+    for (size_t i = 0; (box = csn_agent_box(a, i)); i++)
+      is_there = is_there || csn_json_get(csn_json_get(box->manifest_json, "entries"), key);
+    if (!is_there)
       return csn_fail(err, CSN_E_INVALID, "untrusted: the manifest of agent %s has no entry %s",
                       a->name, key);
   }

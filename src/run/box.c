@@ -33,6 +33,7 @@ void
 csn_box_init(struct csn_box *b, csn_run *r)
 {
   *b = (struct csn_box){.run = r,
+                        .is_touched = true,
                         .told = {.folder = -1, .fd = -1},
                         .folder_fd = -1,
                         .workspace_fd = -1,
@@ -44,7 +45,7 @@ csn_box_init(struct csn_box *b, csn_run *r)
 const char *
 csn_box_id(const struct csn_box *b)
 {
-  return csn_journal_id(b->run->journal);
+  return b->index ? b->id : csn_journal_id(b->run->journal);
 }
 
 int
@@ -56,7 +57,7 @@ csn_box_open_folder(int dir, const char *path, csn_err *err)
 int
 csn_box_folder(csn_rt *rt, const char *id, csn_err *err)
 {
-  char path[64];
+  char path[CSN_BOX_ID_MAX + 20];
   snprintf(path, sizeof path, "sandboxes/%s", id);
   int fd = csn_box_open_folder(rt->state_fd, path, err);
   return csn_wrap(err, fd, "the workspace of run %s", id);
@@ -89,7 +90,7 @@ csn_box_lock_folder(struct csn_box *b, csn_err *err)
 {
   if (b->folder_fd >= 0)
     return 0;
-  char path[64];
+  char path[CSN_BOX_ID_MAX + 20];
   snprintf(path, sizeof path, "sandboxes/%s", csn_box_id(b));
   int rc = csn_mkdirs(b->run->rt->state_fd, path, 0700, err);
   if (rc < 0)
@@ -162,7 +163,7 @@ csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
       .expose = a->sandbox.expose,
       .n_expose = a->sandbox.n_expose,
       .pool = a->sandbox.pool,
-      .has_scopes = csn_agent_any_scopes(a),
+      .has_scopes = csn_agent_any_scopes(b->run->agent),
       .options = a->sandbox.options,
   };
   bool is_remote = csn_box_is_remote(b);
@@ -201,7 +202,7 @@ csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
   if (rc < 0)
     return rc;
   b->opened_ns = csn_now_ns();
-  b->shell = csn_shell_new(b->sb, a->limits.output_tokens);
+  b->shell = csn_shell_new(b->sb, b->run->agent->limits.output_tokens);
   csn_shell_set_cwd(b->shell, a->sandbox.cwd);
   if (b->run->redact) {
     csn_output_filter filter = csn_redact_filter(b->run->redact);
@@ -272,6 +273,7 @@ csn_box_need(struct csn_box *b, csn_sandbox **sb, csn_shell **shell, csn_err *er
     rc = csn_fail(err, CSN_E_UNSUPPORTED, "agent %s has no sandbox", csn_agent_name(b->agent));
   else
     rc = csn_box_open_again(b, err);
+  b->is_touched = true;
   *sb = b->sb;
   *shell = b->shell;
   pthread_mutex_unlock(&b->lock);
@@ -342,7 +344,7 @@ end_box(struct csn_box *b, const char *what)
   b->lock_fd = -1;
   csn_box_let_go(b);
   if (what) {
-    char path[64];
+    char path[CSN_BOX_ID_MAX + 20];
     csn_err err;
     snprintf(path, sizeof path, "sandboxes/%s%s", csn_box_id(b), what);
     if (csn_jail_remove(b->run->rt->state_fd, path, &err) < 0)
@@ -354,24 +356,21 @@ end_box(struct csn_box *b, const char *what)
 }
 
 /* Members that say what the run works in. */
-static int
-tell_ready(csn_sandbox *sb, csn_buf *ready, csn_err *err)
+static void
+tell_ready(csn_sandbox *sb, csn_jw *w)
 {
-  csn_jw w;
-  csn_jw_init(&w, ready);
-  csn_jw_obj(&w);
-  csn_jw_key(&w, "backend");
-  csn_jw_strz(&w, sb->ops->name);
-  csn_jw_key(&w, "root");
-  csn_jw_strz(&w, sb->root);
+  csn_jw_obj(w);
+  csn_jw_key(w, "backend");
+  csn_jw_strz(w, sb->ops->name);
+  csn_jw_key(w, "root");
+  csn_jw_strz(w, sb->root);
   if (sb->ops->describe)
-    sb->ops->describe(sb, &w);
-  csn_jw_end(&w);
-  return csn_jw_done(&w, err);
+    sb->ops->describe(sb, w);
+  csn_jw_end(w);
 }
 
 int
-csn_box_make(struct csn_box *b, csn_scope *sc, csn_buf *ready, csn_err *err)
+csn_box_make(struct csn_box *b, csn_scope *sc, csn_jw *ready, csn_err *err)
 {
   bool is_new = !b->run->opts.after;
   pthread_mutex_lock(&b->lock);
@@ -389,11 +388,19 @@ csn_box_make(struct csn_box *b, csn_scope *sc, csn_buf *ready, csn_err *err)
       rc = csn_box_remote_send(b, sc, err);
   }
   if (rc == 0)
-    rc = tell_ready(b->sb, ready, err);
+    tell_ready(b->sb, ready);
   if (rc < 0) /* half a workspace would look like one whose files were removed */
     end_box(b, is_new ? "" : NULL);
   pthread_mutex_unlock(&b->lock);
   return rc;
+}
+
+void
+csn_box_unmake(struct csn_box *b)
+{
+  pthread_mutex_lock(&b->lock);
+  end_box(b, b->run->opts.after ? NULL : "");
+  pthread_mutex_unlock(&b->lock);
 }
 
 static bool

@@ -24,11 +24,17 @@ struct csn_box_saved {
   bool is_frozen; /* layers, else a snapshot */
 };
 
+enum { CSN_BOX_ID_MAX = 64 }; /* RUN, or RUN.NAME */
+
 /* A sandbox of a run, see box.c. */
 struct csn_box {
-  csn_run *run;           /* that owns it */
+  csn_run *run;     /* that owns it */
+  size_t index;     /* among the run's; 0: the first */
+  const char *name; /* in the agent file; NULL: it is the only one */
+  char id[CSN_BOX_ID_MAX];
   const csn_agent *agent; /* whose sections say what it is */
   pthread_mutex_t lock;   /* guards sb and shell while one is being opened */
+  bool backend_changed;   /* to what opts.backend says, as its user asked */
   csn_sandbox *sb;
   csn_shell *shell;
   /* Those that died under the run; calls may still use them. */
@@ -51,6 +57,8 @@ struct csn_box {
   struct csn_box_saved saved[CSN_BOX_SAVED_KEPT];
   size_t n_saved;
   int64_t walk_ns, walked_ns; /* how long the last checkpoint without layers took, when it ended */
+  int64_t saved_ns;           /* when that was, of whatever kind; 0: not known */
+  bool is_touched;            /* somebody may have worked in it since */
   char *news;                 /* what the model is to hear of a loss; NULL: nothing */
   unsigned n_lost;            /* how often that happened here */
 };
@@ -60,11 +68,32 @@ void csn_box_init(struct csn_box *b, csn_run *r);
 const char *csn_box_id(const struct csn_box *b);
 /* Makes folder and workspace anew, applies the manifest, opens the sandbox.
  * What could not be made whole is removed again. */
-int csn_box_make(struct csn_box *b, csn_scope *sc, csn_buf *ready, csn_err *err) CSN_MUST;
+int csn_box_make(struct csn_box *b, csn_scope *sc, csn_jw *ready, csn_err *err) CSN_MUST;
+/* The same with one that was made: another one could not be. */
+void csn_box_unmake(struct csn_box *b);
 /* What the new workspace tells the model (workspace_look.h); nothing when it tells
  * nothing.  *untrusted: why that is not to be trusted, or NULL. */
 int csn_box_context(struct csn_box *b, csn_scope *sc, csn_buf *context, const char **untrusted,
                     csn_err *err) CSN_MUST;
+/* ---- boxes.c: all of a run ---- */
+
+/* Of those that it uses; NULL: no such. */
+struct csn_box *csn_box_at(csn_run *r, size_t i);
+/* Its journal is there from now on. */
+void csn_boxes_name(csn_run *r);
+/* The members `sandbox` and, of the others, `sandboxes`. */
+int csn_boxes_make(csn_run *r, csn_scope *sc, csn_jw *w, csn_err *err) CSN_MUST;
+int csn_boxes_collect(csn_run *r, csn_buf *report, csn_err *err) CSN_MUST;
+void csn_boxes_close(csn_run *r, bool is_over);
+void csn_boxes_sweep(csn_run *r);
+void csn_boxes_free(csn_run *r);
+/* What a run that is no more has left of them in the state folder. */
+int csn_boxes_remove(int state_fd, const char *id, csn_err *err) CSN_MUST;
+/* Their workspaces are in the state folder, and whole. */
+bool csn_boxes_are_there(csn_run *r);
+
+/* ---- box.c ---- */
+
 /* Whose boxes a run uses: a child its parent's. */
 csn_run *csn_box_owner(csn_run *r);
 /* The open sandbox and its shell, opened over the kept workspace if need be. */
@@ -76,8 +105,8 @@ void csn_box_leave(struct csn_box *b);
 int csn_box_folder_of(struct csn_box *b, csn_err *err) CSN_MUST;
 /* It could not begin a command: whoever needs one next opens another. */
 void csn_box_suspect(struct csn_box *b, const csn_sandbox *sb);
-/* Collects the declared outputs; report: a JSON list. */
-int csn_box_collect(struct csn_box *b, csn_buf *report, csn_err *err) CSN_MUST;
+/* Collects the declared outputs; report: a list that is open. */
+int csn_box_collect(struct csn_box *b, csn_jw *report, csn_err *err) CSN_MUST;
 /* Ends every process; removes the folder unless it is worth keeping. */
 void csn_box_close(struct csn_box *b, bool is_over);
 /* What a process that died after the end of the run could not remove. */

@@ -50,7 +50,10 @@ csn_box_take_over(struct csn_box *b, csn_err *err)
   int rc = csn_journal_open(b->run->rt->store, csn_cstr(after), true, &j, err);
   if (rc < 0)
     return csn_wrap(err, rc, "the workspace of run %s", after);
-  csn_auto(csn_closep) int from = csn_box_folder(b->run->rt, csn_journal_id(j), err);
+  char id[CSN_BOX_ID_MAX];
+  snprintf(id, sizeof id, "%s%s%s", csn_journal_id(j), b->index ? "." : "",
+           b->index ? b->name : "");
+  csn_auto(csn_closep) int from = csn_box_folder(b->run->rt, id, err);
   rc = from < 0 ? from : move_all(b, from, err);
   if (rc == 0)
     rc = csn_fail(err, CSN_E_NOT_FOUND, "nothing is left of it: it was removed, or moved on");

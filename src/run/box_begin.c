@@ -67,7 +67,7 @@ csn_box_from_find(struct csn_box *b, csn_err *err)
 {
   csn_auto(csn_snapshots_freep) csn_snapshots *s = NULL;
   csn_snapshot there;
-  b->from = b->run->opts.from;
+  b->from = b->index ? NULL : b->run->opts.from;
   if (!b->from && b->agent->has_sandbox && !b->run->opts.after)
     b->from = b->agent->sandbox.from;
   if (!b->from)
@@ -91,7 +91,6 @@ void
 csn_box_zero(const struct csn_box *b, csn_jw *w)
 {
   char hex[65];
-  int64_t checkpoint_ms = csn_box_checkpoint_ms(b);
   if (b->from) {
     csn_digest_hex(&b->from_tree, hex);
     csn_jw_key(w, "from");
@@ -105,10 +104,6 @@ csn_box_zero(const struct csn_box *b, csn_jw *w)
   if (b->lent.n) {
     csn_jw_key(w, "sandbox_state");
     csn_jw_raw(w, b->lent);
-  }
-  if (checkpoint_ms >= 0) {
-    csn_jw_key(w, "checkpoint_ms");
-    csn_jw_int(w, checkpoint_ms);
   }
 }
 

@@ -50,7 +50,7 @@ csn_box_base_name(const struct csn_box *b, char name[CSN_BOX_SAVED_NAME])
 /* ---- those that are kept ---- */
 
 void
-csn_box_saw(struct csn_box *b, const csn_json *data)
+csn_box_saw(struct csn_box *b, int64_t seq, const csn_json *data)
 {
   csn_str name = csn_json_str(data, "snapshot", CSN_STR(""));
   if (!name.n || name.n >= CSN_BOX_SAVED_NAME)
@@ -60,7 +60,7 @@ csn_box_saw(struct csn_box *b, const csn_json *data)
     b->n_saved--;
   }
   struct csn_box_saved *to = &b->saved[b->n_saved++];
-  to->seq = csn_json_int(data, "effect", -1);
+  to->seq = seq;
   to->is_frozen = csn_json_bool(data, "frozen", false);
   snprintf(to->name, sizeof to->name, "%.*s", (int)name.n, name.p);
 }
@@ -117,7 +117,7 @@ freeze_closed(struct csn_box *b, csn_scope *sc, const char *name, csn_err *err)
              : csn_frozen_put(b->run->rt->state_fd, name, (const char *const *)stack->names, err);
 }
 
-enum { IS_PLAIN = 1, IS_SAME = 2 };
+enum { IS_PLAIN = 1, IS_SAME = 2, IS_EARLY = 3 };
 
 /* It is of layers, and what the last checkpoint has. */
 static bool
@@ -235,6 +235,20 @@ checkpoint(struct csn_box *b, const char *name, bool *is_frozen, csn_err *err)
   return rc == IS_PLAIN ? walk(b, &b->run->scope, name, err) : rc;
 }
 
+/* One among several: its own time is not over, or nobody was in it. */
+static int
+look_first(const struct csn_box *b)
+{
+  int64_t ms = csn_box_checkpoint_ms(b);
+  if (!b->name)
+    return 0;
+  if (ms < 0 || !b->is_touched)
+    return IS_SAME;
+  bool is_early = ms > b->run->state.cfg.checkpoint_ms && b->saved_ns &&
+                  csn_now_ns() - b->saved_ns < ms * 1000000;
+  return is_early ? IS_EARLY : 0;
+}
+
 int
 csn_box_checkpoint(struct csn_box *b, int64_t seq, csn_jw *w, csn_err *err)
 {
@@ -243,7 +257,13 @@ csn_box_checkpoint(struct csn_box *b, int64_t seq, csn_jw *w, csn_err *err)
   csn_err why = {0};
   name_of(b, seq, name);
   pthread_mutex_lock(&b->lock);
-  int rc = checkpoint(b, name, &is_frozen, &why);
+  int rc = look_first(b);
+  if (rc == 0) {
+    b->is_touched = false;
+    rc = checkpoint(b, name, &is_frozen, &why);
+    b->saved_ns = csn_now_ns();
+    b->is_touched = rc != 0 && rc != IS_SAME;
+  }
   pthread_mutex_unlock(&b->lock);
   if (rc == CSN_E_CANCELLED) {
     if (err)
@@ -253,8 +273,8 @@ csn_box_checkpoint(struct csn_box *b, int64_t seq, csn_jw *w, csn_err *err)
   if (rc == 0) {
     csn_jw_key(w, "snapshot");
     csn_jw_strz(w, name);
-  } else {
-    csn_jw_key(w, rc == IS_SAME ? "same" : "again");
+  } else if (rc == IS_SAME) {
+    csn_jw_key(w, "same");
     csn_jw_bool(w, true);
   }
   if (is_frozen) {
@@ -263,5 +283,5 @@ csn_box_checkpoint(struct csn_box *b, int64_t seq, csn_jw *w, csn_err *err)
   }
   if (rc < 0)
     csn_logf(b->run->rt->log, CSN_LOG_WARN, "checkpoint %s: %s", name, why.msg);
-  return 0;
+  return rc == 0 || rc == IS_SAME ? 0 : CSN_BOX_AGAIN;
 }

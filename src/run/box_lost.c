@@ -17,7 +17,7 @@
 #include "run/items.h"
 #include "sandbox/guard.h"
 
-enum { NEWS_MAX = 16384, CALLS_TOLD = 30, CALL_TOLD_BYTES = 120 };
+enum { CALLS_TOLD = 30, CALL_TOLD_BYTES = 120 };
 
 /* ---- whether it is ---- */
 
@@ -58,6 +58,19 @@ add_call(csn_buf *out, const csn_json *call, bool is_custom)
   csn_buf_addc(out, '\n');
 }
 
+/* Of several sandboxes: the call names it, or none and it is the first. */
+static bool
+is_about(const struct csn_box *b, const csn_json *call, csn_arena *a)
+{
+  const csn_json *args = NULL;
+  if (!b->name || csn_json_parse(a, csn_json_str(call, "arguments", CSN_STR("")), &args, NULL) < 0)
+    return true;
+  csn_str name = csn_json_str(args, "sandbox", CSN_STR(""));
+  csn_str to = csn_json_str(args, "to", CSN_STR("")); /* of copy_files */
+  bool is_first = b->index == 0 && !name.n && !to.n;
+  return is_first || csn_str_eq(name, csn_cstr(b->name)) || csn_str_eq(to, csn_cstr(b->name));
+}
+
 /* The calls of this run after the record `seq`, the newest ones of many. */
 static void
 add_calls(const struct csn_box *b, int64_t seq, csn_buf *out)
@@ -70,7 +83,9 @@ add_calls(const struct csn_box *b, int64_t seq, csn_buf *out)
     if (b->run->items[i].seq <= seq || csn_json_parse(a, b->run->items[i].raw, &item, NULL) < 0)
       continue;
     csn_str type = csn_json_str(item, "type", CSN_STR(""));
-    if (csn_str_eq(type, CSN_STR("function_call")) || csn_str_eq(type, CSN_STR("custom_tool_call")))
+    bool is_call =
+        csn_str_eq(type, CSN_STR("function_call")) || csn_str_eq(type, CSN_STR("custom_tool_call"));
+    if (is_call && is_about(b, item, a))
       calls[n++ % CALLS_TOLD] = item;
   }
   if (n == 0)
@@ -91,7 +106,8 @@ add_calls(const struct csn_box *b, int64_t seq, csn_buf *out)
 static void
 write_news(const struct csn_box *b, const struct csn_box_saved *from, csn_buf *out)
 {
-  csn_buf_addz(out, "[The sandbox was lost with its workspace, and another took its place. ");
+  csn_buf_addf(out, "[The sandbox%s%s was lost with its workspace, and another took its place. ",
+               b->name ? " " : "", b->name ? b->name : "");
   if (from)
     csn_buf_addz(out, "Its files are those of a checkpoint that was made before. ");
   else if (b->from)
@@ -121,7 +137,7 @@ csn_box_take_news(struct csn_box *b, csn_str text)
 static void
 read_news(struct csn_box *b)
 {
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(NEWS_MAX);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(CSN_BOX_NEWS_MAX);
   if (!b->news && csn_file_read(b->folder_fd, "lost", &text, NULL) == 0 && text.n)
     csn_box_take_news(b, csn_buf_str(&text));
 }
@@ -130,7 +146,7 @@ void
 csn_box_news(const csn_run *r, struct csn_box *b, csn_buf *out)
 {
   pthread_mutex_lock(&b->lock);
-  if (r->n_news < b->n_lost && b->news)
+  if (r->n_news[b->index] < b->n_lost && b->news)
     csn_buf_addz(out, b->news);
   pthread_mutex_unlock(&b->lock);
 }
@@ -139,7 +155,7 @@ void
 csn_box_news_told(csn_run *r, struct csn_box *b)
 {
   pthread_mutex_lock(&b->lock);
-  r->n_news = b->n_lost;
+  r->n_news[b->index] = b->n_lost;
   if (r == b->run && b->folder_fd >= 0)
     (void)!unlinkat(b->folder_fd, "lost", 0);
   pthread_mutex_unlock(&b->lock);
@@ -171,7 +187,7 @@ claim_pending(const struct csn_box *b, const csn_run *r,
 static int
 begin_anew(struct csn_box *b, const struct csn_box_saved *from, csn_err *err)
 {
-  csn_auto(csn_buf_finip) csn_buf news = CSN_BUF(NEWS_MAX);
+  csn_auto(csn_buf_finip) csn_buf news = CSN_BUF(CSN_BOX_NEWS_MAX);
   int rc = csn_box_lock_folder(b, err);
   if (rc < 0)
     return rc;
@@ -216,11 +232,10 @@ restore(struct csn_box *b, const struct csn_box_saved **used, csn_err *err)
 
 /* ---- opening ---- */
 
-/* items: the model hears of it by a message. */
-static void
-deliver_loss(struct csn_box *b, const struct csn_box_saved *from, bool with_items)
+void
+csn_box_deliver_loss(struct csn_box *b, const struct csn_box_saved *from, csn_str news)
 {
-  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 * NEWS_MAX);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(4 * CSN_BOXES_MAX * CSN_BOX_NEWS_MAX);
   csn_jw w;
   csn_jw_init(&w, &text);
   csn_jw_obj(&w);
@@ -228,6 +243,10 @@ deliver_loss(struct csn_box *b, const struct csn_box_saved *from, bool with_item
   csn_jw_obj(&w);
   csn_jw_key(&w, "backend");
   csn_jw_strz(&w, b->agent->sandbox.backend);
+  if (b->index) {
+    csn_jw_key(&w, "sandbox");
+    csn_jw_strz(&w, b->name);
+  }
   if (from) {
     csn_jw_key(&w, "snapshot");
     csn_jw_strz(&w, from->name);
@@ -235,10 +254,10 @@ deliver_loss(struct csn_box *b, const struct csn_box_saved *from, bool with_item
     csn_jw_int(&w, from->seq);
   }
   csn_jw_end(&w);
-  if (with_items) {
+  if (news.n) {
     csn_jw_key(&w, "items");
     csn_jw_arr(&w);
-    csn_item_user(&w, csn_cstr(b->news));
+    csn_item_user(&w, news);
     csn_jw_end(&w);
   }
   csn_jw_end(&w);
@@ -252,7 +271,7 @@ csn_box_open_again(struct csn_box *b, csn_err *err)
   if (is_lost(b)) {
     int rc = restore(b, &from, err);
     if (rc == 0)
-      deliver_loss(b, from, false);
+      csn_box_deliver_loss(b, from, CSN_STR(""));
     return rc;
   }
   csn_err why;
@@ -262,7 +281,7 @@ csn_box_open_again(struct csn_box *b, csn_err *err)
   if (rc == CSN_E_NOT_FOUND && is_elsewhere) { /* its provider has it no more */
     rc = restore(b, &from, err);
     if (rc == 0)
-      deliver_loss(b, from, false);
+      csn_box_deliver_loss(b, from, CSN_STR(""));
     return rc;
   }
   if (rc == 0 && !is_elsewhere && csn_box_is_remote(b)) /* it was cut off while it moved */
@@ -272,35 +291,16 @@ csn_box_open_again(struct csn_box *b, csn_err *err)
   return rc < 0 ? csn_fail(err, (enum csn_code)rc, "%s", why.msg) : 0;
 }
 
-/* A message would come between a call and its result. */
-static bool
-has_calls(const struct csn_box *b)
-{
-  for (size_t i = 0; i < b->run->state.n_pending; i++)
-    if (b->run->state.pending[i].call_id)
-      return true;
-  return b->run->state.phase == CSN_PHASE_TOOLS;
-}
-
 int
-csn_box_look(struct csn_box *b, csn_err *err)
+csn_box_look(struct csn_box *b, struct csn_box_found *found, csn_err *err)
 {
-  const struct csn_box_saved *from = NULL;
-  bool is_quiet = !has_calls(b);
   int rc = 0;
-  if (!b->run->state.sandbox_open || b->run->box_run || b->run->state.phase == CSN_PHASE_SETUP ||
-      b->run->state.phase == CSN_PHASE_CLOSING)
-    return 0;
   pthread_mutex_lock(&b->lock);
-  bool was_lost = is_lost(b);
-  if (was_lost)
-    rc = restore(b, &from, err);
+  found->was_lost = is_lost(b);
+  if (found->was_lost)
+    rc = restore(b, &found->from, err);
   else if ((rc = csn_box_lock_folder(b, err)) == 0)
     read_news(b);
   pthread_mutex_unlock(&b->lock);
-  if (rc == 0 && (was_lost || (b->news && is_quiet)))
-    deliver_loss(b, from, is_quiet);
-  if (rc == 0 && b->news && is_quiet)
-    csn_box_news_told(b->run, b);
   return rc;
 }

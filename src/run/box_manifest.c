@@ -110,7 +110,7 @@ make_folder(const struct csn_box *b, const char *path, csn_err *err)
 int
 csn_box_fill_scopes(struct csn_box *b, csn_err *err)
 {
-  const csn_agent *root = b->agent;
+  const csn_agent *root = b->run->agent;
   int rc = 0;
   for (size_t i = 0; i <= root->n_agents; i++) {
     const csn_agent *a = i ? root->agents[i - 1] : root;
@@ -144,10 +144,16 @@ int
 csn_agent_check_manifest(const csn_agent *a, csn_err *err)
 {
   const csn_env_source from = {-1, find_callback, (void *)(uintptr_t)a};
-  if (!a->manifest)
-    return 0;
-  int rc = csn_manifest_check_mounts(a->manifest, a->sandbox.backend, err);
-  if (rc == 0)
-    rc = csn_manifest_check_environment(a->manifest, &from, err);
+  const csn_agent *box;
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && (box = csn_agent_box(a, i)); i++) {
+    const csn_manifest *m = box->manifest;
+    if (m)
+      rc = csn_manifest_check_mounts(m, box->sandbox.backend, err);
+    if (m && rc == 0)
+      rc = csn_manifest_check_environment(m, &from, err);
+    if (rc < 0 && i)
+      rc = csn_wrap(err, rc, "sandbox %s", box->name);
+  }
   return csn_wrap(err, rc, "agent %s: manifest", a->name);
 }

@@ -38,13 +38,16 @@ rest(struct csn_box *b)
 static int
 move(struct csn_box *b, csn_err *err)
 {
-  static const char news[] =
-      "[The time of the sandbox was over, and another took its place, with the same workspace. "
-      "Processes and files outside of it are gone.]";
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(400);
+  csn_buf_addf(&text,
+               "[The time of the sandbox%s%s was over, and another took its place, with the same "
+               "workspace. Processes and files outside of it are gone.]",
+               b->name ? " " : "", b->name ? b->name : "");
+  csn_str news = csn_buf_str(&text);
   bool is_remote = csn_box_is_remote(b);
   int rc = is_remote ? csn_box_remote_fetch(b, &b->run->scope, err) : 0;
   if (rc == 0)
-    rc = csn_box_write_news(b, csn_cstr(news), err);
+    rc = csn_box_write_news(b, news, err);
   if (rc < 0)
     return rc;
   if (is_remote)
@@ -54,7 +57,7 @@ move(struct csn_box *b, csn_err *err)
   if (rc == 0 && is_remote)
     rc = csn_box_remote_send(b, &b->run->scope, err);
   if (rc == 0)
-    csn_box_take_news(b, csn_cstr(news));
+    csn_box_take_news(b, news);
   return rc;
 }
 
@@ -89,12 +92,11 @@ bring_here(struct csn_box *b, csn_err *err)
 }
 
 int
-csn_box_change_backend(struct csn_box *b, csn_err *err)
+csn_box_change_backend(struct csn_box *b, const char *name, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf note = CSN_BUF(16384);
-  const char *name = b->run->opts.backend;
   int rc = 0;
-  if (!name || strcmp(name, b->agent->sandbox.backend) == 0)
+  if (strcmp(name, b->agent->sandbox.backend) == 0)
     return 0;
   const csn_sandbox_ops *const *own = b->run->rt->backends;
   const csn_sandbox_ops *ops = csn_sandbox_find_in(own, name);
@@ -110,12 +112,14 @@ csn_box_change_backend(struct csn_box *b, csn_err *err)
                          err);
   }
   if (rc == 0)
-    rc = csn_agent_change_backend(b->run->own_agent, own, name, err);
+    rc = csn_box_set_backend(b, name, err);
   if (rc < 0)
     return rc;
-  b->run->backend_changed = true;
+  b->backend_changed = true;
   csn_buf_addz(&note, "{\"note\":\"backend\",\"backend\":");
   csn_json_quote(&note, csn_cstr(b->agent->sandbox.backend));
+  if (b->index)
+    csn_buf_addf(&note, ",\"sandbox\":\"%s\"", b->name);
   csn_buf_addc(&note, '}');
   rc = csn_buf_done(&note, "the note of another back-end", err);
   return rc < 0 ? rc : csn_run_note(b->run, csn_buf_str(&note), err);

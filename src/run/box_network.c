@@ -36,6 +36,10 @@ write_note(void *user, csn_str json)
   csn_jw_strz(&w, "network");
   csn_jw_key(&w, "network");
   csn_jw_raw(&w, json);
+  if (n->box->index) {
+    csn_jw_key(&w, "sandbox");
+    csn_jw_strz(&w, n->box->name);
+  }
   csn_jw_end(&w);
   int rc = csn_jw_done(&w, &err);
   csn_redact_json(n->box->run->redact, &note);
@@ -170,7 +174,6 @@ void
 csn_box_network_free(struct csn_box *b)
 {
   struct csn_box_network *n = csn_steal(b->network);
-  csn_redact_free(csn_steal(b->run->redact));
   if (!n)
     return;
   for (size_t i = 0; i < n->policy->n_secrets; i++)

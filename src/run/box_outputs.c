@@ -9,6 +9,17 @@
 #include "run/box_save.h"
 #include "sandbox/outputs.h"
 
+/* Of one among several: a folder of its own beneath --out, so that none writes over
+ * what another gave. */
+static int
+own_folder(struct csn_box *b, int dir, csn_err *err)
+{
+  int rc = csn_mkdirs(dir, b->name, 0777, err);
+  rc = rc < 0 ? rc : csn_box_open_folder(dir, b->name, err);
+  csn_closep(&dir);
+  return rc;
+}
+
 /* --out DIR; else the folder of the agent file for outputs that say `to`, and
  * outputs/ beside the workspace for the others. */
 static int
@@ -22,7 +33,9 @@ open_out(struct csn_box *b, bool says_to, csn_err *err)
   if (b->run->opts.out_dir && mkdir(dir, 0777) < 0 && errno != EEXIST)
     return csn_fail_errno(err, "cannot make the folder %s", dir);
   int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return fd < 0 ? csn_fail_errno(err, "cannot open the folder %s", dir) : fd;
+  if (fd < 0)
+    return csn_fail_errno(err, "cannot open the folder %s", dir);
+  return b->run->opts.out_dir && b->index ? own_folder(b, fd, err) : fd;
 }
 
 /* More than is collected at most: outputs.c says which are too large. */
@@ -71,24 +84,28 @@ collect_some(struct csn_box *b, bool says_to, csn_jw *w, csn_err *err)
     rc = csn_jw_done(&lw, err);
   if (rc >= 0)
     rc = csn_json_parse(a, csn_buf_str(&list), &items, err);
-  csn_json_each (item, items)
-    csn_jw_value(w, item);
+  csn_json_each (item, items) {
+    csn_jw_obj(w);
+    csn_json_each (m, item) {
+      csn_jw_keyn(w, m->key);
+      csn_jw_value(w, m);
+    }
+    if (b->index) {
+      csn_jw_key(w, "sandbox");
+      csn_jw_strz(w, b->name);
+    }
+    csn_jw_end(w);
+  }
   return rc;
 }
 
 int
-csn_box_collect(struct csn_box *b, csn_buf *report, csn_err *err)
+csn_box_collect(struct csn_box *b, csn_jw *report, csn_err *err)
 {
   csn_sandbox *sb;
   csn_shell *shell;
   int rc = csn_box_need(b, &sb, &shell, err);
-  csn_jw w;
-  csn_jw_init(&w, report);
-  csn_jw_arr(&w);
   if (rc >= 0)
-    rc = collect_some(b, true, &w, err);
-  if (rc >= 0)
-    rc = collect_some(b, false, &w, err);
-  csn_jw_end(&w);
-  return rc < 0 ? rc : csn_jw_done(&w, err);
+    rc = collect_some(b, true, report, err);
+  return rc < 0 ? rc : collect_some(b, false, report, err);
 }

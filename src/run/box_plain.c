@@ -78,7 +78,7 @@ lay_out_base(struct csn_project *p, int state_fd, int folder, csn_scope *sc, csn
 int
 csn_box_lay_out(struct csn_project *p, int state_fd, const char *id, csn_scope *sc, csn_err *err)
 {
-  char path[64];
+  char path[CSN_BOX_ID_MAX + 20];
   snprintf(path, sizeof path, "sandboxes/%s", id);
   csn_auto(csn_closep) int folder = csn_box_open_folder(state_fd, path, NULL);
   int rc = 0;

@@ -10,8 +10,11 @@
 static void
 tell(struct csn_box *b, uint16_t port, uint16_t here)
 {
-  char text[100];
-  int n = snprintf(text, sizeof text, "{\"port\":%u,\"address\":\"127.0.0.1:%u\"}", port, here);
+  char text[160], of[CSN_BOX_NAME_MAX + 20] = "";
+  if (b->name)
+    snprintf(of, sizeof of, ",\"sandbox\":\"%s\"", b->name);
+  int n =
+      snprintf(text, sizeof text, "{\"port\":%u,\"address\":\"127.0.0.1:%u\"%s}", port, here, of);
   csn_run_notify(b->run, "port", csn_strn(text, (size_t)n));
 }
 

@@ -33,7 +33,7 @@ int
 csn_box_check_backend(const struct csn_box *b, csn_err *err)
 {
   const csn_run *r = b->run;
-  bool is_asked_for = r->opts.backend && r->backend_changed;
+  bool is_asked_for = r->opts.backend && b->backend_changed;
   return csn_agent_check_backend(b->agent, r->rt->backends, r->opts.harness_tools || is_asked_for,
                                  err);
 }

@@ -3,6 +3,7 @@
  * box_save.h - the workspace of a run: what it begins with, its checkpoints,
  * and its loss.  Shared by box*.c.
  *
+ *   boxes.c           all of a run
  *   box.c             the folder, the open sandbox, its end
  *   box_begin.c       what a workspace begins with
  *   box_after.c       a workspace taken over from an earlier run
@@ -48,10 +49,12 @@ void csn_box_read_zero(struct csn_box *b, const csn_json *zero);
 /* ---- box_checkpoint.c ---- */
 /* Name of the snapshot that base/ is kept as. */
 void csn_box_base_name(const struct csn_box *b, char name[CSN_BOX_SAVED_NAME]);
-/* Without the box: performs a sandbox_checkpoint, members of what answers it. */
+/* Without the box: performs a sandbox_checkpoint, members of what answers it; or
+ * CSN_BOX_AGAIN: not now. */
+enum { CSN_BOX_AGAIN = 1 };
 int csn_box_checkpoint(struct csn_box *b, int64_t seq, csn_jw *w, csn_err *err) CSN_MUST;
 /* A `checkpointed` that was committed, or read back. */
-void csn_box_saw(struct csn_box *b, const csn_json *data);
+void csn_box_saw(struct csn_box *b, int64_t seq, const csn_json *data);
 /* The run is over: its checkpoints go. */
 void csn_box_drop_saved(struct csn_box *b);
 /* Lowest time between two, for record 0; -1: none. */
@@ -63,8 +66,16 @@ int csn_box_open_again(struct csn_box *b, csn_err *err) CSN_MUST;
 /* For the model: first into the folder, then to be told. */
 int csn_box_write_news(struct csn_box *b, csn_str text, csn_err *err) CSN_MUST;
 void csn_box_take_news(struct csn_box *b, csn_str text);
-/* Without the box, before a run that was read back goes on. */
-int csn_box_look(struct csn_box *b, csn_err *err) CSN_MUST;
+/* Without the box, before a run that was read back goes on: makes a lost one anew
+ * and finds what the model has not heard yet. */
+struct csn_box_found {
+  const struct csn_box_saved *from; /* of a lost one: the checkpoint; NULL: none */
+  bool was_lost, is_told;
+};
+int csn_box_look(struct csn_box *b, struct csn_box_found *found, csn_err *err) CSN_MUST;
+/* news: that the model hears by a message; empty: it hears of it otherwise. */
+enum { CSN_BOX_NEWS_MAX = 16384 };
+void csn_box_deliver_loss(struct csn_box *b, const struct csn_box_saved *from, csn_str news);
 
 /* ---- box_lent.c ---- */
 /* Looks at the state of a sandbox that was passed, and keeps it. */
@@ -79,7 +90,24 @@ int csn_box_lent_return(const struct csn_box *b, csn_err *err) CSN_MUST;
 /* ---- box_move.c ---- */
 /* Into a new sandbox, where the provider ends this one soon. */
 void csn_box_move_in_time(struct csn_box *b);
-/* Without the box, before that: what opts.backend says, for good. */
-int csn_box_change_backend(struct csn_box *b, csn_err *err) CSN_MUST;
+/* Without the box, before that: for good. */
+int csn_box_change_backend(struct csn_box *b, const char *name, csn_err *err) CSN_MUST;
+
+/* ---- boxes.c ---- */
+/* The same of all sandboxes of a run. */
+int csn_boxes_from_find(csn_run *r, csn_err *err) CSN_MUST;
+int csn_boxes_check_backend(csn_run *r, csn_err *err) CSN_MUST;
+int csn_boxes_network_need(csn_run *r, csn_err *err) CSN_MUST;
+void csn_boxes_zero(csn_run *r, csn_jw *w);
+void csn_boxes_read_zero(csn_run *r, const csn_json *zero);
+int64_t csn_boxes_checkpoint_ms(csn_run *r);
+int csn_boxes_checkpoint(csn_run *r, int64_t seq, csn_jw *w, csn_err *err) CSN_MUST;
+void csn_boxes_saw(csn_run *r, const csn_json *data);
+/* What opts.backend says. */
+int csn_boxes_change_backend(csn_run *r, csn_err *err) CSN_MUST;
+/* As a note says that it was done. */
+int csn_boxes_read_backend(csn_run *r, const csn_json *note, csn_err *err) CSN_MUST;
+int csn_box_set_backend(struct csn_box *b, const char *name, csn_err *err) CSN_MUST;
+int csn_boxes_look(csn_run *r, csn_err *err) CSN_MUST;
 
 #endif

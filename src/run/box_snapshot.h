@@ -6,7 +6,8 @@
 #include "run/driver.h"
 
 /* Before the run begins: whether its options name a snapshot that can be. */
-int csn_box_snapshot_check(const csn_rt *rt, const csn_run_options *o, csn_err *err) CSN_MUST;
+int csn_box_snapshot_check(const csn_rt *rt, const csn_agent *a, const csn_run_options *o,
+                           csn_err *err) CSN_MUST;
 /* Box locked, and nothing runs in it any more; what fails is in the log. */
 void csn_box_snapshot_save(struct csn_box *b);
 

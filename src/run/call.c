@@ -30,7 +30,9 @@ struct csn_call {
   csn_str kept; /* the item with which an earlier one was answered; or empty */
   int64_t kept_seq;
   enum csn_call_how how;
-  bool used_box; /* it did something in the sandbox */
+  struct csn_box *in; /* the sandbox that it is about */
+  unsigned used;      /* those in which it did something, as bits */
+  bool takes_box;     /* its arguments say which */
   const csn_json *args;
   csn_scope scope;
   csn_buf out;
@@ -52,15 +54,64 @@ call_of(csn_job *j)
 struct csn_box *
 csn_call_in(const csn_call *c)
 {
-  return &csn_box_owner(c->base.run)->box;
+  return c->in;
+}
+
+int
+csn_call_choose(csn_call *c, csn_str name, csn_err *err)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  const csn_run *owner = csn_box_owner(c->base.run);
+  size_t i = 0;
+  if (name.n && !csn_agent_box_find(owner->agent, name, &i)) {
+    csn_str names = csn_agent_box_names(owner->agent, a);
+    return csn_fail(err, CSN_E_NOT_FOUND, "there is no sandbox '%.*s'; there are: %.*s",
+                    name.n < 40 ? (int)name.n : 40, name.p, (int)names.n, names.p);
+  }
+  c->in = csn_box_at(c->base.run, i);
+  return 0;
+}
+
+int
+csn_call_sandbox_named(csn_call *c, const char *name, csn_sandbox **out, csn_err *err)
+{
+  struct csn_box *was = c->in;
+  int rc = csn_call_choose(c, csn_cstr(name), err);
+  if (rc == 0)
+    rc = csn_call_sandbox(c, out, err);
+  c->in = was;
+  return rc;
+}
+
+/* As the arguments say; another kind of value is no name. */
+static int
+choose_box(csn_call *c, csn_err *err)
+{
+  const csn_json *name = c->takes_box ? csn_json_get(c->args, "sandbox") : NULL;
+  if (!name || name->kind == CSN_JSON_NULL)
+    return 0;
+  return csn_call_choose(c, name->kind == CSN_JSON_STRING ? name->text : name->raw, err);
+}
+
+/* The next of those that it used after i; NULL: none. */
+static struct csn_box *
+next_used(const csn_call *c, size_t *i)
+{
+  for (struct csn_box *b; (b = csn_box_at(c->base.run, *i)); (*i)++)
+    if (c->used & 1u << *i) {
+      (*i)++;
+      return b;
+    }
+  return NULL;
 }
 
 static void
 call_free(csn_job *j)
 {
   csn_call *c = call_of(j);
-  if (c->used_box)
-    csn_box_leave(csn_call_in(c));
+  struct csn_box *b;
+  for (size_t i = 0; (b = next_used(c, &i));)
+    csn_box_leave(b);
   csn_scope_fini(&c->scope);
   csn_buf_fini(&c->out);
   csn_arena_free(c->arena);
@@ -145,10 +196,10 @@ csn_call_sandbox(csn_call *c, csn_sandbox **out, csn_err *err)
 int
 csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err)
 {
-  if (!c->used_box)
-    csn_box_enter(csn_call_in(c));
-  c->used_box = true;
-  return csn_label_box(c->base.run, csn_call_in(c), &c->scope, sb, shell, err);
+  if (!(c->used & 1u << c->in->index))
+    csn_box_enter(c->in);
+  c->used |= 1u << c->in->index;
+  return csn_label_box(c->base.run, c->in, &c->scope, sb, shell, err);
 }
 
 int
@@ -276,19 +327,36 @@ tell_news(csn_call *c, csn_str news)
   c->out = text;
 }
 
+/* Why what it gave is not to be trusted: because of any sandbox that it was in. */
+static const char *
+label_of(csn_call *c)
+{
+  const char *why = c->used ? NULL : csn_label_of_call(c->base.run, c->agent, c->name, NULL);
+  struct csn_box *b;
+  for (size_t i = 0; !why && (b = next_used(c, &i));)
+    why = csn_label_of_call(c->base.run, c->agent, c->name, b);
+  return why;
+}
+
 static csn_job *
 deliver_output(csn_call *c)
 {
   csn_auto(csn_buf_finip) csn_buf news = CSN_BUF(1 << 16);
   if (c->is_edited && !c->content.n)
     tell_edit(c);
-  if (c->used_box)
-    csn_box_news(c->base.run, csn_call_in(c), &news);
+  struct csn_box *b;
+  for (size_t i = 0; (b = next_used(c, &i));) {
+    size_t was = news.n;
+    csn_buf_addz(&news, was ? "\n\n" : "");
+    size_t from = news.n;
+    csn_box_news(c->base.run, b, &news);
+    news.n = news.n > from ? news.n : was;
+  }
   if (news.n)
     tell_news(c, csn_buf_str(&news));
-  csn_auto(csn_buf_finip) csn_buf b = CSN_BUF((size_t)8 * OUT_MAX_BYTES);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF((size_t)8 * OUT_MAX_BYTES);
   csn_jw w;
-  csn_jw_init(&w, &b);
+  csn_jw_init(&w, &text);
   csn_jw_obj(&w);
   csn_jw_key(&w, "effect");
   csn_jw_int(&w, c->base.seq);
@@ -316,24 +384,23 @@ deliver_output(csn_call *c)
                                    .parts = c->content};
   csn_item_answer(&w, &answer);
   csn_jw_end(&w);
-  const char *why = c->answer.n ? NULL
-                                : csn_label_of_call(c->base.run, c->agent, c->name,
-                                                    c->used_box ? csn_call_in(c) : NULL);
+  const char *why = c->answer.n ? NULL : label_of(c);
   if (why) {
     csn_jw_key(&w, "untrusted");
     csn_jw_strz(&w, why);
   }
-  if (c->used_box && c->base.run->state.cfg.checkpoint_ms >= 0) {
+  if (c->used && c->base.run->state.cfg.checkpoint_ms >= 0) {
     csn_jw_key(&w, "sandbox");
     csn_jw_bool(&w, true);
   }
   csn_jw_end(&w);
-  csn_redact_json(csn_box_secrets(c->base.run), &b);
+  csn_redact_json(csn_box_secrets(c->base.run), &text);
   csn_run *r = c->base.run;
   csn_fault_pass(&r->rt->fault, "tool.performed");
-  csn_job *next = csn_run_deliver(r, CSN_EV_TOOL_RETURNED, csn_buf_str(&b), true);
+  csn_job *next = csn_run_deliver(r, CSN_EV_TOOL_RETURNED, csn_buf_str(&text), true);
   if (news.n)
-    csn_box_news_told(r, csn_call_in(c));
+    for (size_t i = 0; (b = next_used(c, &i));)
+      csn_box_news_told(r, b);
   return next;
 }
 
@@ -487,6 +554,8 @@ call_run(csn_job *j)
                  err.msg);
     return deliver_output(c);
   }
+  if (choose_box(c, &err) < 0)
+    return after_call(c, err.code, &err);
   return c->recovers ? perform_again(c) : perform(c);
 }
 
@@ -526,9 +595,12 @@ csn_call_job_new(csn_run *r, const csn_pending *p, bool recover)
   c->is_held = p->is_held;
   c->recovers = recover;
   c->agent = csn_run_agent(r);
+  c->in = csn_box_at(r, 0);
   for (size_t i = 0; i < c->agent->n_tools; i++)
-    if (csn_str_eq(c->name, csn_cstr(c->agent->tools[i].tool.name)))
+    if (csn_str_eq(c->name, csn_cstr(c->agent->tools[i].tool.name))) {
       c->tool = &c->agent->tools[i].tool;
+      c->takes_box = c->agent->tools[i].takes_box;
+    }
   const csn_json *timeout = csn_agent_tool_setting(c->agent, c->name, "timeout_ms");
   const csn_json *retries = csn_agent_tool_setting(c->agent, c->name, "retries");
   if (!timeout || !csn_json_to_int(timeout, &c->timeout_ms))

@@ -138,6 +138,14 @@ note_plan(csn_call *c, const csn_patch *p, csn_err *err)
   return rc < 0 ? rc : csn_call_note(c, csn_buf_str(&plan), err);
 }
 
+/* The patch: all of the input, or an argument. */
+static csn_str
+patch_of(csn_call *c)
+{
+  const csn_json *args = csn_call_args(c);
+  return args ? csn_json_str(args, "input", CSN_STR("")) : csn_call_input(c);
+}
+
 /* What is wrong with a patch is for the model to mend. */
 static int
 tell_model(csn_call *c, int rc, const csn_err *err)
@@ -158,7 +166,7 @@ apply_patch(csn_call *c, void *user, csn_err *err)
   csn_err why;
   csn_auto(csn_patch_freep) csn_patch *p = NULL;
   const char *const *paths = NULL;
-  rc = csn_patch_parse(&p, csn_call_input(c), &why);
+  rc = csn_patch_parse(&p, patch_of(c), &why);
   if (rc == 0)
     rc = csn_patch_paths(p, at.sb->root, cwd_of(c), &paths, &why);
   if (rc < 0)
@@ -268,8 +276,8 @@ csn_capability_shell(csn_agent *a, csn_err *err)
       .call = write_stdin,
       .recover = recover_begun,
   };
-  int rc = csn_agent_add_tool(a, &exec, err);
-  return rc < 0 ? rc : csn_agent_add_tool(a, &stdin_tool, err);
+  int rc = csn_agent_add_box_tool(a, &exec, err);
+  return rc < 0 ? rc : csn_agent_add_box_tool(a, &stdin_tool, err);
 }
 
 /* The grammar as the "format" of a custom tool. */
@@ -290,6 +298,28 @@ patch_format(csn_agent *a)
   return csn_arena_dup(a->arena, csn_buf_str(&format)).p;
 }
 
+/* A text of a grammar has no room for the name of a sandbox, so among several
+ * ones the patch is an argument beside it. */
+static int
+patch_tool(csn_agent *a, csn_err *err)
+{
+  bool is_function = (a->parent ? a->parent : a)->box_name != NULL;
+  const csn_tool patch = {
+      .size = sizeof patch,
+      .name = "apply_patch",
+      .description = csn_patch_description(),
+      .schema = is_function ? "{\"properties\":{\"input\":{\"description\":\"The patch.\","
+                              "\"title\":\"Input\",\"type\":\"string\"}},\"required\":[\"input\"],"
+                              "\"title\":\"ApplyPatchArgs\",\"type\":\"object\"}"
+                            : NULL,
+      .format = is_function ? NULL : patch_format(a),
+      .is_loose = is_function,
+      .call = apply_patch,
+      .recover = recover_patch,
+  };
+  return csn_agent_add_box_tool(a, &patch, err);
+}
+
 int
 csn_capability_files(csn_agent *a, csn_err *err)
 {
@@ -307,14 +337,8 @@ csn_capability_files(csn_agent *a, csn_err *err)
       .replay = CSN_REPLAY_SAFE,
       .call = view_image,
   };
-  const csn_tool patch = {
-      .size = sizeof patch,
-      .name = "apply_patch",
-      .description = csn_patch_description(),
-      .format = patch_format(a),
-      .call = apply_patch,
-      .recover = recover_patch,
-  };
-  int rc = csn_agent_add_tool(a, &view, err);
-  return rc < 0 ? rc : csn_agent_add_tool(a, &patch, err);
+  int rc = csn_agent_add_box_tool(a, &view, err);
+  if (rc == 0)
+    rc = patch_tool(a, err);
+  return rc < 0 || !csn_agent_copies_files(a) ? rc : csn_capability_copy(a, err);
 }

@@ -119,6 +119,8 @@ agent_json(const struct child_job *c, csn_str own, csn_buf *out, csn_err *err)
     csn_jw_key(&w, "manifest");
     csn_jw_value(&w, r->agent->manifest_json);
   }
+  if (r->agent->box_name)
+    csn_agent_write_boxes(r->agent, &w);
   write_limits(c, &w);
   csn_agent_write_approvals(r->agent, &w);
   csn_jw_end(&w);
@@ -140,7 +142,8 @@ make_agent(const struct child_job *c, csn_agent **out, csn_err *err)
   if (rc == 0)
     rc = csn_json_parse(c->arena, csn_arena_dup(c->arena, csn_buf_str(&json)), &v, err);
   if (rc == 0)
-    rc = csn_agent_from_json(&a, v, "agent", c->base.run->agent->folder, err);
+    rc = csn_agent_from_json_of(&a, v, "agent", c->base.run->agent->folder,
+                                c->base.run->rt->backends, err);
   if (rc == 0)
     a->compaction = c->base.run->agent->compaction; /* which outlives it */
   if (rc == 0)
@@ -163,7 +166,9 @@ static void
 adopt(struct child_job *c, csn_run *child)
 {
   child->box_run = c->base.run;
-  child->n_news = csn_box_owner(child)->box.n_lost; /* it has seen no other files */
+  struct csn_box *b;
+  for (size_t i = 0; (b = csn_box_at(child, i)); i++)
+    child->n_news[i] = b->n_lost; /* it has seen no other files */
   child->watcher = &c->base;
 }
 

@@ -53,11 +53,13 @@ static int
 in_sandbox(csn_call *c, const struct csn_command_tool *t, csn_str input, csn_buf *out,
            csn_buf *errors, csn_err *err)
 {
-  csn_sandbox *sb;
+  csn_sandbox *sb = NULL;
   csn_scope *sc = csn_call_scope(c);
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_auto(csn_proc_closep) csn_proc *p = NULL;
-  int rc = csn_call_sandbox(c, &sb, err);
+  int rc = csn_call_choose(c, csn_cstr(t->box), err);
+  if (rc == 0)
+    rc = csn_call_sandbox(c, &sb, err);
   if (rc < 0)
     return rc;
   csn_exec x = {.argv = t->argv,

@@ -12,7 +12,8 @@ struct csn_command_tool {
   const char *name, *folder;      /* folder: of the agent file, where one in the harness runs */
   const char *const *argv;        /* NULL-terminated */
   const char *const *environment; /* NAME=VALUE, NULL-terminated; may be NULL */
-  bool in_harness;                /* else in the sandbox, in its workspace */
+  bool in_harness;                /* else in a sandbox, in its workspace */
+  const char *box;                /* in that one of several; NULL: the first */
 };
 
 /* Adds text to what the model gets, cut in the middle to limits.output. */

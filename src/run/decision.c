@@ -65,13 +65,15 @@ write_always(csn_jw *w, const csn_decision *d, const csn_state *st, const csn_pe
                        .tool = csn_cstr(p->name),
                        .input = csn_cstr(p->arguments),
                        .is_custom = p->is_custom};
-  csn_policy_call_read(&c, a);
+  csn_policy_call_read(&c, st->cfg.root, a);
   csn_jw_key(w, "always");
   csn_jw_obj(w);
   member(w, "tool", c.tool);
   member(w, "agent", c.agent);
   if (d->like.n) {
     member(w, "like", d->like);
+    if (c.box.n)
+      member(w, "sandbox", c.box);
   } else {
     char hex[65];
     csn_digest scope = csn_policy_scope(&c);

@@ -97,7 +97,7 @@ csn_run_keep(csn_run *r, int64_t seq, const csn_json *data)
     r->session = data->raw;
   keep_told(r, data);
   r->history = csn_json_int(data, "history", r->history);
-  csn_box_saw(&r->box, data);
+  csn_boxes_saw(r, data);
   if (!csn_json_bool(data, "held", false)) {
     keep_items(r, seq, data);
     csn_results_keep(&r->results, seq, data);

@@ -39,6 +39,7 @@
 #include "base/pool.h"
 #include "caisson/manifest.h"
 #include "core/cancel.h"
+#include "run/agent_impl.h"
 #include "run/box.h"
 #include "run/context.h"
 #include "run/decision.h"
@@ -127,7 +128,6 @@ struct csn_run {
   const csn_agent *agent;
   csn_agent *own_agent; /* of a resumed run */
   csn_run_options opts;
-  bool backend_changed; /* to opts.backend, as its user asked */
   csn_journal *journal;
   csn_arena *keep;    /* record 0, items, notes: lives as long as the run */
   csn_arena *scratch; /* one step */
@@ -166,15 +166,17 @@ struct csn_run {
   csn_job *handed;       /* during deliver: the job for this thread */
   bool may_hand;
   csn_timer *wall;
-  bool is_stopped; /* no more events are taken */
-  bool is_at_rest; /* read back from its journal and not going on: performs nothing */
-  csn_err fatal;   /* code != 0: the journal or the machine failed */
-  struct csn_box box;
+  bool is_stopped;    /* no more events are taken */
+  bool is_at_rest;    /* read back from its journal and not going on: performs nothing */
+  csn_err fatal;      /* code != 0: the journal or the machine failed */
+  struct csn_box box; /* the first one */
+  struct csn_box *others;
+  size_t n_others;
   struct csn_redact *redact; /* of its secrets' values; may be NULL */
   /* Of an agent that was called as a tool, see child.c: */
-  csn_run *box_run; /* whose workspace it uses: its parent's; NULL: its own */
-  unsigned n_news;  /* how many losses of the box its model has heard of */
-  csn_job *watcher; /* the parent's job, woken whenever this run comes to rest */
+  csn_run *box_run;               /* whose workspace it uses: its parent's; NULL: its own */
+  unsigned n_news[CSN_BOXES_MAX]; /* how many losses of each box its model has heard of */
+  csn_job *watcher;               /* the parent's job, woken whenever this run comes to rest */
   bool is_watched, is_untrusted_from_birth; /* the next time it does; see label.h */
   csn_run *children;                        /* read back and not going on yet */
   csn_run *next_child;
@@ -267,7 +269,10 @@ csn_job *csn_session_append_job_new(csn_run *r);
 /* ---- call.c ---- */
 csn_job *csn_call_job_new(csn_run *r, const csn_pending *p, bool recover);
 csn_run *csn_call_run(csn_call *c);
-struct csn_box *csn_call_in(const csn_call *c); /* the box that it is about */
+/* The sandbox that it is about: the one that its arguments name, else the first;
+ * and another one from now on. */
+struct csn_box *csn_call_in(const csn_call *c);
+int csn_call_choose(csn_call *c, csn_str name, csn_err *err) CSN_MUST;
 int csn_call_box(csn_call *c, csn_sandbox **sb, csn_shell **shell, csn_err *err) CSN_MUST;
 /* The claim of an exec: a file that proves, after a crash, that it began. */
 int csn_call_claim(csn_call *c, csn_err *err) CSN_MUST;

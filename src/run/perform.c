@@ -55,23 +55,30 @@ static csn_job *
 open_sandbox(csn_job *j)
 {
   csn_err err;
-  csn_auto(csn_buf_finip) csn_buf ready = CSN_BUF(1 << 20);
   csn_pool_wait_begin(j->run->rt->pool);
   csn_auto(csn_buf_finip) csn_buf context = CSN_BUF(8 << 20), b = CSN_BUF(16 << 20);
   const char *untrusted = NULL;
   csn_scope *sc = &((struct plain_job *)j)->scope;
-  int rc = csn_box_make(&j->run->box, sc, &ready, &err);
+  csn_jw w;
+  csn_jw_init(&w, &b);
+  csn_jw_obj(&w);
+  csn_jw_key(&w, "effect");
+  csn_jw_int(&w, j->seq);
+  int rc = csn_boxes_make(j->run, sc, &w, &err);
   if (rc == 0)
     rc = csn_box_context(&j->run->box, sc, &context, &untrusted, &err);
   csn_pool_wait_end(j->run->rt->pool);
   if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_SANDBOX_LOST, j->seq, &err, true);
-  csn_buf_addf(&b, "{\"effect\":%lld,\"sandbox\":%s", (long long)j->seq, ready.p);
-  if (context.n)
-    csn_buf_addf(&b, ",\"context\":%s", context.p);
-  if (untrusted)
-    csn_buf_addf(&b, ",\"untrusted\":\"%s\"", untrusted);
-  csn_buf_addc(&b, '}');
+  if (context.n) {
+    csn_jw_key(&w, "context");
+    csn_jw_raw(&w, csn_buf_str(&context));
+  }
+  if (untrusted) {
+    csn_jw_key(&w, "untrusted");
+    csn_jw_strz(&w, untrusted);
+  }
+  csn_jw_end(&w);
   return csn_run_deliver(j->run, CSN_EV_SANDBOX_READY, csn_buf_str(&b), true);
 }
 
@@ -89,7 +96,7 @@ collect_outputs(csn_job *j)
   csn_err err;
   csn_auto(csn_buf_finip) csn_buf report = CSN_BUF(64u << 20);
   csn_pool_wait_begin(j->run->rt->pool);
-  int rc = csn_box_collect(&j->run->box, &report, &err);
+  int rc = csn_boxes_collect(j->run, &report, &err);
   csn_pool_wait_end(j->run->rt->pool);
   if (rc < 0)
     return csn_run_deliver_error(j->run, CSN_EV_CHECKPOINTED, j->seq, &err, true);
@@ -108,7 +115,7 @@ save_workspace(csn_job *j)
   csn_jw_key(&w, "effect");
   csn_jw_int(&w, j->seq);
   csn_pool_wait_begin(j->run->rt->pool);
-  int rc = csn_box_checkpoint(&j->run->box, j->seq, &w, &err);
+  int rc = csn_boxes_checkpoint(j->run, j->seq, &w, &err);
   csn_pool_wait_end(j->run->rt->pool);
   csn_jw_end(&w);
   csn_fault_pass(&j->run->rt->fault, "checkpoint.made");
@@ -124,7 +131,7 @@ close_sandbox(csn_job *j)
   r->opts.keep_workspace = r->opts.keep_workspace || may_go_on;
   pthread_mutex_unlock(&r->lock);
   csn_pool_wait_begin(j->run->rt->pool);
-  csn_box_close(&j->run->box, true);
+  csn_boxes_close(j->run, true);
   csn_pool_wait_end(j->run->rt->pool);
   return NULL;
 }

@@ -31,8 +31,23 @@ answer(const struct search *s)
   return s->wants_all ? s->n > 0 && !s->failed : s->found;
 }
 
+/* As it will be understood when the call is made (call.c): who leaves the name out
+ * means the first. */
+static csn_str
+box_of(const csn_policy_call *c, const csn_json *root)
+{
+  static const char *const tools[] = {"exec_command", "write_stdin", "apply_patch", "view_image",
+                                      NULL};
+  const csn_json *several = csn_json_get(root, "sandboxes"), *v = csn_json_get(c->args, "sandbox");
+  if (!several || !several->child || !csn_str_is_one_of(c->tool, tools))
+    return CSN_STR("");
+  if (v && v->kind != CSN_JSON_STRING && v->kind != CSN_JSON_NULL)
+    return v->raw;
+  return v && v->text.n ? v->text : several->child->key;
+}
+
 void
-csn_policy_call_read(csn_policy_call *c, csn_arena *a)
+csn_policy_call_read(csn_policy_call *c, const csn_json *root, csn_arena *a)
 {
   csn_str text = csn_str_trim(c->input);
   c->args = NULL;
@@ -41,6 +56,7 @@ csn_policy_call_read(csn_policy_call *c, csn_arena *a)
   if (csn_json_parse(a, text.n ? text : CSN_STR("{}"), &c->args, NULL) < 0 ||
       c->args->kind != CSN_JSON_OBJECT)
     c->args = NULL;
+  c->box = box_of(c, root);
 }
 
 static void
@@ -138,7 +154,9 @@ csn_policy_fits(const csn_policy_call *c, csn_str pattern, bool to_allow)
   else if (csn_str_eq(c->tool, CSN_STR("write_stdin")))
     offer_command(&s, c->args, "chars");
   else
-    offer_texts(&s, c->args);
+    csn_json_each (m, c->args)
+      if (!c->box.n || !csn_str_eq(m->key, CSN_STR("sandbox"))) /* where, not what */
+        offer_texts(&s, m);
   return answer(&s);
 }
 
@@ -172,9 +190,14 @@ arguments_fit(const csn_policy_call *c, const csn_json *match, bool to_allow)
   csn_json_each (want, match) {
     csn_auto(csn_freep) char *key = csn_dupz(want->key);
     const csn_json *arg = csn_json_get(c->args, key);
+    struct search s = {.pattern = want->text, .wants_all = to_allow};
+    if (c->box.n && csn_str_eq(want->key, CSN_STR("sandbox"))) {
+      if (!csn_glob(want->text, c->box))
+        return false;
+      continue;
+    }
     if (!arg)
       return false;
-    struct search s = {.pattern = want->text, .wants_all = to_allow};
     bool is_command =
         csn_str_eq(want->key, CSN_STR("cmd")) && csn_str_eq(c->tool, CSN_STR("exec_command"));
     if (is_command && csn_policy_fits(c, want->text, to_allow))

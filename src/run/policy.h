@@ -22,10 +22,12 @@ typedef struct csn_policy_call {
   bool is_custom;
   bool is_untrusted;    /* whoever makes it has seen what is not to be trusted */
   const csn_json *args; /* parsed input of a function; NULL: free text, or not to be parsed */
+  csn_str box; /* of several sandboxes the one that it would work in; empty: none is named */
 } csn_policy_call;
 
-/* Fills args; what is parsed lives in the arena. */
-void csn_policy_call_read(csn_policy_call *c, csn_arena *a);
+/* Fills args and box; what is parsed lives in the arena.  root: the resolved agent of
+ * record 0; or NULL. */
+void csn_policy_call_read(csn_policy_call *c, const csn_json *root, csn_arena *a);
 /* *rule: the one that decided, NULL when none fits (which allows). */
 enum csn_verdict csn_policy_look(const csn_json *rules, const csn_policy_call *c, int64_t now_ms,
                                  const csn_json **rule);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "core/fd.h"
 #include "run/agent_read.h"
 #include "run/box_save.h"
 #include "run/decide.h"
@@ -97,16 +96,9 @@ write_decision(const struct csn_agent_limits *l, const char *by, csn_buf *out, c
 
 /* ---- whether it can go on ---- */
 
-static bool
-has_workspace(const csn_run *r)
-{
-  csn_auto(csn_closep) int folder = csn_box_folder(r->rt, csn_run_id(r), NULL);
-  return folder >= 0 && csn_box_is_there(folder);
-}
-
 /* Lock held.  Of a run that has ended. */
 static int
-check_ended(const csn_run *r, const struct csn_agent_limits *l, csn_err *err)
+check_ended(csn_run *r, const struct csn_agent_limits *l, csn_err *err)
 {
   const csn_state *st = &r->state;
   const char *id = csn_run_id(r);
@@ -127,7 +119,7 @@ check_ended(const csn_run *r, const struct csn_agent_limits *l, csn_err *err)
                     "run %s has ended, and what it %s; go on with a new run: caisson run --after "
                     "%s",
                     id, st->session ? "said is in its session" : "made is in its snapshot", id);
-  if (r->agent->has_sandbox && !has_workspace(r))
+  if (r->agent->has_sandbox && !csn_boxes_are_there(r))
     return csn_fail(err, CSN_E_NOT_FOUND, "the workspace of run %s is gone; start the task anew",
                     id);
   if (is_late)
@@ -138,7 +130,7 @@ check_ended(const csn_run *r, const struct csn_agent_limits *l, csn_err *err)
 
 /* Lock held. */
 static int
-check(const csn_run *r, const struct csn_agent_limits *l, csn_err *err)
+check(csn_run *r, const struct csn_agent_limits *l, csn_err *err)
 {
   if (!r->is_at_rest)
     return csn_fail(err, CSN_E_INVALID,

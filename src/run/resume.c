@@ -65,7 +65,6 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
     r->opts.after = csn_arena_dup(r->keep, csn_json_str(v, "after", CSN_STR(""))).p;
   csn_str snapshot = csn_json_str(v, "snapshot", csn_strn(NULL, 0));
   r->opts.snapshot = snapshot.n ? csn_arena_dup(r->keep, snapshot).p : NULL;
-  csn_box_read_zero(&r->box, v);
   rc = csn_agent_from_json_of(&r->own_agent, agent, "record 0", ".", r->rt->backends, err);
   if (rc < 0)
     return rc;
@@ -80,6 +79,7 @@ read_zero(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
       return rc;
   }
   csn_run_set_agent(r, r->own_agent);
+  csn_boxes_read_zero(r, v);
   csn_state_init(&r->state, agent, csn_json_get(v, "prices"), &rd->salt);
   csn_state_set_models(&r->state, csn_json_get(v, "models"));
   r->state.cfg.compact_at = csn_json_get(v, "compact_at");
@@ -133,10 +133,8 @@ read_note(struct reader *rd, const csn_record *rec, const csn_json *v, csn_err *
 {
   if (csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("decision")))
     return csn_decided_keep(rd->r, rec, v, err);
-  csn_str backend = csn_json_str(v, "backend", CSN_STR(""));
-  if (backend.n && csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("backend")))
-    return csn_agent_change_backend(rd->r->own_agent, rd->r->rt->backends,
-                                    csn_arena_dup(rd->r->keep, backend).p, err);
+  if (csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("backend")))
+    return csn_boxes_read_backend(rd->r, v, err);
   const csn_json *data = csn_json_get(v, "data"), *usage = csn_json_get(v, "usage");
   if (usage && csn_str_eq(csn_json_str(v, "note", CSN_STR("")), CSN_STR("attempt_failed"))) {
     struct csn_billed *b = csn_arena_alloc(rd->r->keep, sizeof *b);
@@ -266,22 +264,22 @@ csn_run_go_on(csn_run *r, csn_err *err)
 {
   if (r->state.phase == CSN_PHASE_ENDED && !r->raise) {
     r->opts.keep_workspace = r->opts.keep_workspace || csn_state_may_be_raised(&r->state);
-    csn_box_sweep(&r->box);
+    csn_boxes_sweep(r);
     return 0;
   }
   int rc = csn_agent_check_harness(r->agent, r->opts.harness_tools, err);
   if (rc == 0)
-    rc = csn_box_change_backend(&r->box, err);
+    rc = csn_boxes_change_backend(r, err);
   if (rc == 0)
-    rc = csn_box_check_backend(&r->box, err);
+    rc = csn_boxes_check_backend(r, err);
   if (rc == 0)
-    rc = csn_box_network_need(&r->box, err);
+    rc = csn_boxes_network_need(r, err);
   if (rc < 0)
     return rc;
   r->is_at_rest = false;
   /* What that asks for is performed at once, and what was pending below. */
   int64_t before = csn_journal_next_seq(r->journal);
-  rc = csn_box_look(&r->box, err);
+  rc = csn_boxes_look(r, err);
   if (rc < 0)
     return rc;
   csn_model_warm(r);

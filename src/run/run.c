@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * run.c - a run's life in this process: birth, rest, wait, stop, end.  zero.c
  * begins it, deliver.c brings it its events. */
-#include "run/box_network.h"
 #include "run/box_save.h"
 #include "run/box_snapshot.h"
 #include "run/driver.h"
@@ -109,11 +108,14 @@ csn_run_make(csn_rt *rt, const csn_run_options *o, csn_run **out, csn_err *err)
   return 0;
 }
 
-void
-csn_run_set_agent(csn_run *r, const csn_agent *agent)
+static int
+check_backends(const csn_rt *rt, const csn_agent *a, const csn_run_options *o, csn_err *err)
 {
-  r->agent = agent;
-  r->box.agent = agent;
+  const csn_agent *box;
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && (box = csn_agent_box(a, i)); i++)
+    rc = csn_agent_check_backend(box, rt->backends, o && o->harness_tools, err);
+  return rc;
 }
 
 int
@@ -126,9 +128,9 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   if (rc == 0)
     rc = csn_agent_check_harness(agent, o && o->harness_tools, err);
   if (rc == 0)
-    rc = csn_agent_check_backend(agent, rt->backends, o && o->harness_tools, err);
+    rc = check_backends(rt, agent, o, err);
   if (rc == 0)
-    rc = csn_box_snapshot_check(rt, o, err);
+    rc = csn_box_snapshot_check(rt, agent, o, err);
   csn_auto(csn_buf_finip) csn_buf items = CSN_BUF(CSN_INPUT_MAX);
   struct csn_input in = {.text = input};
   if (o) {
@@ -144,15 +146,17 @@ csn_run_start(csn_rt *rt, const csn_agent *agent, csn_str input, const csn_run_o
   if (rc < 0)
     return rc;
   csn_run_set_agent(r, agent);
-  rc = csn_box_from_find(&r->box, err);
+  rc = csn_boxes_from_find(r, err);
   if (rc == 0 && o && o->sandbox_state.n)
     rc = csn_box_lent_take(&r->box, o->sandbox_state, err);
   if (rc == 0)
-    rc = csn_box_network_need(&r->box, err);
+    rc = csn_boxes_network_need(r, err);
   if (rc < 0)
     return rc;
   csn_model_warm(r);
   rc = csn_journal_new(rt->store, &r->journal, err);
+  if (rc == 0)
+    csn_boxes_name(r);
   if (rc == 0)
     rc = csn_run_begin(r, csn_buf_str(&items), err);
   if (rc == 0)
@@ -235,8 +239,7 @@ csn_run_free(csn_run *r)
     csn_run_free(child);
   }
   csn_timer_free(r->wall);
-  csn_box_close(&r->box, false);
-  csn_box_network_free(&r->box);
+  csn_boxes_free(r);
   csn_view_fini(&r->view);
   if (r->journal)
     csn_journal_close(r->journal);

@@ -32,6 +32,24 @@ csn_run_state_name(enum csn_run_state s)
   return names[s];
 }
 
+/* A child works in those of its parent. */
+static bool
+has_sandbox(const csn_json *agent)
+{
+  return csn_json_is(csn_json_get(agent, "sandbox"), CSN_JSON_OBJECT) ||
+         (csn_json_get(agent, "sandboxes") && !csn_json_get(agent, "parent"));
+}
+
+static bool
+has_outputs(const csn_json *agent)
+{
+  const csn_json *list = csn_json_get(agent, "outputs");
+  bool any = list && list->n > 0;
+  csn_json_each (box, csn_json_get(agent, "sandboxes"))
+    any = any || csn_json_get(box, "outputs");
+  return any;
+}
+
 void
 csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, const csn_digest *salt)
 {
@@ -48,8 +66,8 @@ csn_state_init(csn_state *st, const csn_json *agent, const csn_json *prices, con
                               .wanted = -1,
                               .counted_to = -1};
   st->cfg = (csn_step_config){
-      .has_sandbox = csn_json_is(csn_json_get(agent, "sandbox"), CSN_JSON_OBJECT),
-      .has_outputs = csn_json_get(agent, "outputs") && csn_json_get(agent, "outputs")->n > 0,
+      .has_sandbox = has_sandbox(agent),
+      .has_outputs = has_outputs(agent),
       .max_turns = csn_json_int(limits, "turns", 0),
       .wall_ms = csn_json_int(limits, "wall_ms", 0),
       .max_tokens = csn_json_int(limits, "tokens", 0),
@@ -93,6 +111,7 @@ csn_state_fini(csn_state *st)
     free(st->sticky[i].tool);
     free(st->sticky[i].agent);
     free(st->sticky[i].like);
+    free(st->sticky[i].box);
     free(st->sticky[i].reason);
   }
   free(st->sticky);

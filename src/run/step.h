@@ -55,6 +55,7 @@ typedef struct csn_pending {
 typedef struct csn_sticky {
   char *tool, *agent;
   char *like;       /* a pattern for the call's text; NULL: the same arguments */
+  char *box;        /* of the pattern: the one of several sandboxes; or NULL */
   csn_digest scope; /* of the arguments */
   bool allow;
   char *reason;     /* told to the model when denied; or NULL */

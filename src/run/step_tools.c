@@ -12,7 +12,7 @@ call_of(const csn_state *st, const csn_pending *p, csn_arena *a)
                        .input = csn_cstr(p->arguments),
                        .is_custom = p->is_custom,
                        .is_untrusted = st->untrusted != NULL};
-  csn_policy_call_read(&c, a);
+  csn_policy_call_read(&c, st->cfg.root, a);
   return c;
 }
 
@@ -39,6 +39,8 @@ find_sticky(const csn_state *st, const csn_policy_call *c, int64_t now_ms)
     if (is_over || !csn_str_eq(c->tool, csn_cstr(k->tool)) ||
         !csn_str_eq(c->agent, csn_cstr(k->agent)))
       continue;
+    if (k->like && !csn_str_eq(c->box, csn_cstr(k->box)))
+      continue;
     if (k->like ? csn_policy_fits(c, csn_cstr(k->like), k->allow)
                 : memcmp(scope.b, k->scope.b, sizeof scope.b) == 0)
       return k;
@@ -60,7 +62,9 @@ csn_state_remember(csn_state *st, const csn_json *decided)
     return;
   k.tool = csn_dupz(csn_json_str(always, "tool", CSN_STR("")));
   k.agent = csn_dupz(csn_json_str(always, "agent", CSN_STR("")));
+  csn_str box = csn_json_str(always, "sandbox", CSN_STR(""));
   k.like = like.n ? csn_dupz(like) : NULL;
+  k.box = box.n ? csn_dupz(box) : NULL;
   k.reason = reason.n ? csn_dupz(reason) : NULL;
   st->sticky = csn_realloc(st->sticky, st->n_sticky + 1, sizeof *st->sticky);
   st->sticky[st->n_sticky++] = k;

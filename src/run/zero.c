@@ -93,7 +93,7 @@ record_zero(csn_run *r, struct zero *z, csn_err *err)
     csn_jw_key(&w, "snapshot");
     csn_jw_strz(&w, r->opts.snapshot);
   }
-  csn_box_zero(&r->box, &w);
+  csn_boxes_zero(r, &w);
   csn_jw_end(&w);
   rc = csn_jw_done(&w, err);
   if (rc < 0)
@@ -141,7 +141,7 @@ csn_run_begin(csn_run *r, csn_str items, csn_err *err)
   csn_state_init(&r->state, z.agent, z.prices, &z.salt);
   csn_state_set_models(&r->state, z.models);
   r->state.cfg.compact_at = z.compact_at;
-  csn_state_set_checkpoint(&r->state, csn_box_checkpoint_ms(&r->box));
+  csn_state_set_checkpoint(&r->state, csn_boxes_checkpoint_ms(r));
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(CSN_INPUT_MAX + 4096);
   csn_jw w;
   csn_jw_init(&w, &data);

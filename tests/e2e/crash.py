@@ -7,7 +7,8 @@ usage: crash.py CAISSON BACKEND [VICTIM [TURNS [EVERY]]]
 
 VICTIM is the harness, or, while that is stopped at a journal record, its sandbox
 or the spawner of jails; then the run goes on by itself. BACKEND jail+layers is
-the jail with a checkpoint after each turn. EVERY 7: at each seventh record only.
+the jail with a checkpoint after each turn; jail+two are two of them,
+used in turn. EVERY 7: at each seventh record only.
 
 The run makes a tool call in each turn: commands that append a line to a file (and
 one to a count of themselves), and patches that touch several files. Afterwards the
@@ -17,7 +18,8 @@ at a time, each in a folder of its own. Prints TAP."""
 import concurrent.futures, contextlib, json, os, pathlib, shutil, signal, subprocess, sys, tempfile, time
 
 caisson = os.path.abspath(sys.argv[1])
-backend, _, layers = sys.argv[2].partition("+")
+backend, _, how = sys.argv[2].partition("+")
+layers, two = how == "layers", how == "two"
 victim = sys.argv[3] if len(sys.argv) > 3 else "harness"
 turns = int(sys.argv[4]) if len(sys.argv) > 4 else 10
 every = int(sys.argv[5]) if len(sys.argv) > 5 else 1
@@ -49,13 +51,17 @@ def patch(i):
 
 
 def playbook():
-    rules, patches = [], 0
+    rules, patches = [], [0, 0]
     for turn in range(1, turns + 1):
+        other = two and turn % 2 == 0
         if turn % 3 == 0:
-            patches += 1
-            call = {"apply_patch": patch(patches)}
+            patches[other] += 1
+            text = patch(patches[other])
+            call = {"apply_patch": {"input": text} if two else text}
         else:
             call = {"exec_command": {"cmd": f"echo {turn} >>count.txt && echo line {turn} >>src/log.txt"}}
+        if other:
+            next(iter(call.values()))["sandbox"] = "other"
         rules.append({"name": f"t{turn}", "when": {"turn": turn}, "reply": [call]})
     rules.append({"name": "end", "reply": "All calls were made."})
     return {"rules": rules}
@@ -70,6 +76,9 @@ def prepare(folder):
     agent = {"name": "crash", "model": "script:book.yaml",
              "sandbox": {"backend": backend, **({"checkpoint": "each"} if layers else {})},
              "manifest": {"entries": {"src": {"type": "local_dir", "src": "src"}}}}
+    if two:
+        one = {**agent.pop("sandbox"), "manifest": agent.pop("manifest")}
+        agent["sandboxes"] = {"one": one, "other": one}
     (folder / "agent.yaml").write_text(json.dumps(agent))
 
 
@@ -151,16 +160,18 @@ def result(folder):
             continue
         steps.append((r["kind"], d.get("name"), d.get("arguments") or d.get("input")))
     answer = [r["data"]["output"] for r in records if r["kind"] == "finish"]
-    return {"runs": len(runs), "tree": tree(folder / "state/sandboxes" / run / "workspace"),
+    top = folder / "state/sandboxes"
+    return {"runs": len(runs), "tree": tree(top / run / "workspace"), "other": two and tree(top / f"{run}.other/workspace"),
             "answer": answer, "steps": steps, "unknown": sum("unknown" in json.dumps(r["data"]) for r in records
                                                               if r["kind"] == "tool_returned")}
 
 
 def differences(want, got):
-    out = [k for k in ("answer", "steps", "tree") if want[k] != got[k]]
-    counts = got["tree"].get("count.txt", b"").split()
-    if len(counts) != len(set(counts)):
-        out.append(f"a command ran twice: {counts}")
+    out = [k for k in ("answer", "steps", "tree", "other") if want[k] != got[k]]
+    for files in (got["tree"], got["other"] or {}):
+        counts = files.get("count.txt", b"").split()
+        if len(counts) != len(set(counts)):
+            out.append(f"a command ran twice: {counts}")
     return out
 
 
@@ -218,7 +229,8 @@ def main():
         print(f"1..1\nnot ok 1 - the undisturbed run: {plain.returncode} {plain.stderr}")
         return 1
     want = result(WORK / "plain")
-    assert len(want["tree"]["count.txt"].split()) == turns - turns // 3, want["tree"]
+    made = [len(t["count.txt"].split()) for t in (want["tree"], want["other"]) if t]
+    assert sum(made) == turns - turns // 3, want
     rows, unknown = [], 0
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         for point, results in at_all_points(want, pool):

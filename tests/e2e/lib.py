@@ -158,6 +158,35 @@ def backend():
         return _backend[0]
 
 
+class Host:
+    """A host on loopback that says ok; `asked`: (method, body) of each request."""
+
+    def __init__(self):
+        host = self
+        self.asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                host.asked.append((self.command, body.decode()))
+                self.send_response(200)
+                self.send_header("Content-Length", "3")
+                self.end_headers()
+                self.wfile.write(b"ok\n")
+
+            do_POST = do_PUT = do_DELETE = do_GET
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def methods(self):
+        return [m for m, _ in self.asked]
+
+
 class Model:
     """A server on loopback. answer(nth, body, headers) gives (status, type, bytes[, headers[, cut]]) for each
     POST, or an iterator of pieces in the place of bytes, or (None, None, bytes) for a whole recorded reply, head and

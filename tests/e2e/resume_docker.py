@@ -85,6 +85,33 @@ def one_that_is_gone_when_the_run_is_resumed_is_replaced_too():
 
 
 @test
+def a_container_is_one_of_several_sandboxes_and_its_loss_is_not_the_others():
+    if backend() != "jail":
+        return "no jail can be made here"
+    box = {**agent(checkpoint="each")["sandbox"]}
+    rules = script("echo 1 >>f", "echo 2 >>f", "cat f", "cat f; cat g")
+    for turn, to in ((1, "box"), (2, "box"), (4, "box")):
+        rules[turn - 1]["reply"][0]["exec_command"]["sandbox"] = to
+    rules[2]["reply"] = [{"exec_command": {"cmd": "test ! -e f; echo 3 >g"}}, {"copy_files": {"from": "here", "to": "box", "paths": ["g"]}},
+                         {"copy_files": {"from": "box", "to": "here", "paths": ["f"]}}]
+    p = Place({"sandboxes": {"here": {"backend": "jail"}, "box": box}}, rules)
+    p.env["CAISSON_FAULT"] = "exec.returned:2"
+    same(p.run("--keep").returncode, -9)
+    del p.env["CAISSON_FAULT"]
+    same(remove(p.only_run()), 1)
+    p.write("book.yaml", json.dumps({"rules": rules}))
+    expect(p.call("resume", p.only_run()), 0)
+    said = outputs(p)
+    assert said[1].startswith("[The sandbox box was lost") and "outcome of this command is unknown" in said[1], said[1]
+    same([d["restored"]["sandbox"] for d in of(p, "sandbox_lost")], ["box"])
+    assert said[-1].endswith("\n1\n3\n"), said
+    top = p.dir / ".caisson/sandboxes" / p.only_run()
+    same([(top / "workspace" / n).read_text() for n in "fg"], ["1\n", "3\n"])
+    expect(p.call("sandbox", "gc"), 0)
+    same([c for c in docker.containers() if any(p.only_run() in n for n in c["Names"])], [])
+
+
+@test
 def a_run_begins_with_a_snapshot_in_a_container_and_is_saved():
     p = Place(agent(), script("cat a; echo new >b"), {"given/a": "one\n"})
     expect(p.call("snapshot", "save", "first", "given"), 0)

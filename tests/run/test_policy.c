@@ -170,7 +170,7 @@ TEST(the_first_rule_that_fits_decides)
                          .tool = csn_cstr(rows[i].tool),
                          .input = csn_cstr(rows[i].input),
                          .is_custom = rows[i].is_custom};
-    csn_policy_call_read(&c, a);
+    csn_policy_call_read(&c, NULL, a);
     enum csn_verdict got = csn_policy_look(rules, &c, 1000, &rule);
     const csn_json *want = rows[i].rule < 0 ? NULL : csn_json_at(rules, (size_t)rows[i].rule);
     if (got != rows[i].want || rule != want)
@@ -182,7 +182,7 @@ static csn_digest
 scope_of(csn_arena *a, const char *input)
 {
   csn_policy_call c = {.input = csn_cstr(input)};
-  csn_policy_call_read(&c, a);
+  csn_policy_call_read(&c, NULL, a);
   return csn_policy_scope(&c);
 }
 
@@ -210,7 +210,7 @@ TEST(a_rule_with_a_label_is_there_for_those_who_have_it)
                     &rules, &err),
      &err);
   csn_policy_call c = {.tool = CSN_STR("push"), .agent = CSN_STR("a"), .input = CSN_STR("{}")};
-  csn_policy_call_read(&c, a);
+  csn_policy_call_read(&c, NULL, a);
   assert_int_equal(csn_policy_look(rules, &c, 0, &rule), CSN_ALLOW);
   c.is_untrusted = true;
   assert_int_equal(csn_policy_look(rules, &c, 0, &rule), CSN_ASK);

@@ -35,7 +35,7 @@ TEST(a_decision_may_hold_for_the_same_arguments_and_for_no_others)
   play(&p, CSN_EV_MODEL_REPLIED, "{\"effect\":2,\"items\":[" ARGS("a", "push", "dev") "]}",
        "ask@4");
   csn_policy_call c = {.tool = CSN_STR("push"), .input = CSN_STR("{ \"x\" : \"dev\" }")};
-  csn_policy_call_read(&c, p.arena);
+  csn_policy_call_read(&c, NULL, p.arena);
   csn_digest scope = csn_policy_scope(&c);
   csn_digest_hex(&scope, hex);
   snprintf(

@@ -62,13 +62,14 @@ list_folder(struct listing *l, int dir, const char *prefix,
   free(names);
 }
 
+/* Of the i-th sandbox. */
 static int
-say_files(struct chat *h, csn_str arg, csn_err *err)
+list_box(struct chat *h, size_t i, csn_str arg, csn_err *err)
 {
-  if (!*h->place)
-    return csn_fail(err, CSN_E_NOT_FOUND, "there is no workspace yet; say something first");
-  int rc = csn_box_lay_out(h->rt->project, h->rt->state_fd, h->place, &h->c->scope, err);
-  csn_auto(csn_closep) int box = rc < 0 ? rc : csn_box_folder(h->rt, h->place, err);
+  csn_str id = csn_arena_printf(h->c->arena, "%s%s%s", h->place, i ? "." : "",
+                                i ? csn_agent_box_name(h->agent, i) : "");
+  int rc = csn_box_lay_out(h->rt->project, h->rt->state_fd, id.p, &h->c->scope, err);
+  csn_auto(csn_closep) int box = rc < 0 ? rc : csn_box_folder(h->rt, id.p, err);
   csn_auto(csn_closep) int dir =
       box < 0 ? box : csn_open_beneath(box, "workspace", O_RDONLY | O_DIRECTORY, 0, err);
   if (dir < 0)
@@ -83,6 +84,25 @@ say_files(struct chat *h, csn_str arg, csn_err *err)
   if (l.left < 0)
     cli_note(h->c, "... and %d more; name a folder: /files FOLDER", -l.left);
   return 0;
+}
+
+/* NAME:FOLDER of one of several sandboxes; else of each. */
+static int
+say_files(struct chat *h, csn_str arg, csn_err *err)
+{
+  size_t colon = csn_str_find(arg, CSN_STR(":"), 0), only;
+  int rc = 0;
+  if (!*h->place)
+    return csn_fail(err, CSN_E_NOT_FOUND, "there is no workspace yet; say something first");
+  if (colon != SIZE_MAX && csn_agent_box_find(h->agent, csn_strn(arg.p, colon), &only))
+    return list_box(h, only, csn_strn(arg.p + colon + 1, arg.n - colon - 1), err);
+  if (arg.n || !h->agent->n_boxes)
+    return list_box(h, 0, arg, err);
+  for (size_t i = 0; rc == 0 && csn_agent_box(h->agent, i); i++) {
+    cli_note(h->c, "%s:", csn_agent_box_name(h->agent, i));
+    rc = list_box(h, i, arg, err);
+  }
+  return rc;
 }
 
 /* ---- the others ---- */

@@ -12,6 +12,11 @@ static int
 apply_one(void *user, const cli_tree *t, csn_err *err)
 {
   cli *c = user;
+  if (!t->src.n && t->box.n) {
+    cli_note(c, "sandbox %.*s began with a snapshot and has no folder to bring changes back to",
+             (int)t->box.n, t->box.p);
+    return 0;
+  }
   if (!t->src.n)
     return csn_fail(err, CSN_E_NOT_FOUND,
                     "the run began with a snapshot and has no folder of this machine to bring "

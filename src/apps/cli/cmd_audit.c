@@ -219,9 +219,11 @@ static const cli_cmd cmd_file = {
     .name = "file",
     .args = "RUN PATH",
     .brief = "Tell which steps wrote a file of the workspace",
-    .help = "What the manifest brought, each patch with the hashes before and after, the call "
-            "during which the file was last changed (by the kernel's change time, which nothing "
-            "in the sandbox can set), and whether it was collected.",
+    .help =
+        "What the manifest brought, each patch with the hashes before and after, the call "
+        "during which the file was last changed (by the kernel's change time, which nothing "
+        "in the sandbox can set), and whether it was collected. Of a run with several sandboxes: "
+        "NAME:PATH, or a path in the first.",
     .size = sizeof(struct audit_opts),
     .opts = json_opts,
     .main = file_main,

@@ -14,6 +14,8 @@ print_one(void *user, const cli_tree *t, csn_err *err)
   int rc = csn_tree_diff(&c->scope, t->base_fd, t->work_fd, &text, err);
   if (rc == 0)
     rc = csn_buf_done(&text, "the diff", err);
+  if (rc == 0 && t->box.n && text.n) /* patch(1) passes over it */
+    printf("sandbox %.*s\n", (int)t->box.n, t->box.p);
   if (rc == 0)
     cli_print(csn_buf_str(&text));
   return csn_wrap(err, rc, "%.*s", (int)t->entry.n, t->entry.p);

@@ -45,8 +45,25 @@ read_tree(cli *c, const char *path, const csn_json **v, csn_err *err)
   return rc;
 }
 
+/* Of several sandboxes: that one, or the first, which may leave it to the agent. */
 static int
-read_manifest(cli *c, const char *path, struct manifest_file *f, csn_err *err)
+find_manifest(cli *c, const csn_json *agent, const char *box, struct manifest_file *f,
+              const csn_json **out, csn_err *err)
+{
+  const csn_json *several = csn_json_get(agent, "sandboxes");
+  const csn_json *at = several ? several->child : csn_json_get(agent, "sandbox");
+  if (box && !(at = csn_json_get(several, box)))
+    return csn_fail(err, CSN_E_INVALID, "option --sandbox: the agent has no sandbox '%.40s'", box);
+  csn_str backend = csn_json_str(at, "backend", CSN_STR("jail"));
+  f->backend = csn_arena_dup(c->arena, backend).p;
+  *out = several ? csn_json_get(at, "manifest") : NULL;
+  if (!*out && (!several || at == several->child))
+    *out = csn_json_get(agent, "manifest");
+  return 0;
+}
+
+static int
+read_manifest(cli *c, const char *path, const char *box, struct manifest_file *f, csn_err *err)
 {
   const csn_json *v = NULL;
   int rc = read_tree(c, path, &v, err);
@@ -54,10 +71,12 @@ read_manifest(cli *c, const char *path, struct manifest_file *f, csn_err *err)
     return rc;
   f->backend = "jail";
   bool is_agent = csn_json_get(v, "name") || csn_json_get(v, "manifest");
+  if (box && !is_agent)
+    return csn_fail(err, CSN_E_INVALID, "option --sandbox: %s is no agent file", path);
   if (is_agent) {
-    csn_str backend = csn_json_str(csn_json_get(v, "sandbox"), "backend", CSN_STR("jail"));
-    f->backend = csn_arena_dup(c->arena, backend).p;
-    v = csn_json_get(v, "manifest");
+    rc = find_manifest(c, v, box, f, &v, err);
+    if (rc < 0)
+      return csn_wrap(err, rc, "%s", path);
     if (!v)
       return csn_fail(err, CSN_E_INVALID, "%s: this agent has no `manifest`", path);
   }
@@ -73,10 +92,13 @@ read_manifest(cli *c, const char *path, struct manifest_file *f, csn_err *err)
 
 struct check_opts {
   bool json;
+  const char *box;
 };
 
 static const cli_opt check_options[] = {
     {"json", 0, NULL, "Print one JSON object", CLI_BOOL(struct check_opts, json)},
+    {"sandbox", 0, "NAME", "That one of several sandboxes; else the first",
+     CLI_STR(struct check_opts, box)},
     {0},
 };
 
@@ -164,7 +186,7 @@ check_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   csn_err why = {0};
   size_t problems = 1;
   csn_jw_init(&k.w, &k.out);
-  int rc = read_manifest(c, argv[0], &f, &why);
+  int rc = read_manifest(c, argv[0], o->box, &f, &why);
   if (o->json) {
     csn_jw_obj(&k.w);
     member(&k.w, "file", argv[0]);
@@ -203,13 +225,24 @@ check_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 
 /* ---- show ---- */
 
+struct show_opts {
+  const char *box;
+};
+
+static const cli_opt show_options[] = {
+    {"sandbox", 0, "NAME", "That one of several sandboxes; else the first",
+     CLI_STR(struct show_opts, box)},
+    {0},
+};
+
 static int
 show_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
 {
+  const struct show_opts *o = opt;
   struct manifest_file f = {.source_fd = -1};
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(OUT_MAX);
   csn_jw w;
-  int rc = read_manifest(c, argv[0], &f, err);
+  int rc = read_manifest(c, argv[0], o->box, &f, err);
   csn_closep(&f.source_fd);
   if (rc < 0)
     return rc;
@@ -239,6 +272,8 @@ static const cli_cmd manifest_show = {
     .args = "FILE",
     .brief = "Print a manifest as the JSON that other software reads",
     .help = "All keys are there, in the order of the common form.",
+    .size = sizeof(struct show_opts),
+    .opts = show_options,
     .main = show_main,
 };
 

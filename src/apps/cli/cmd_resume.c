@@ -22,7 +22,9 @@ static const cli_opt opts[] = {
     {"out", 'o', "DIR", "Put declared outputs into this folder", CLI_STR(struct resume_opts, out)},
     {"keep", 0, NULL, "Keep the workspace also when nothing in it came from this machine",
      CLI_BOOL(struct resume_opts, keep)},
-    {"backend", 0, "NAME", "Go on in a sandbox of this back-end, with the files as they are",
+    {"backend", 0, "NAME",
+     "Go on in a sandbox of this back-end, with the files as they are; SANDBOX=NAME of "
+     "one of several",
      CLI_STR(struct resume_opts, backend)},
     {"json", 0, NULL, "Print every event as a line of JSON", CLI_BOOL(struct resume_opts, json)},
     {"no-stream", 0, NULL, "Ask the model for whole replies",

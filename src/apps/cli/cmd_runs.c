@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "run/box.h"
 #include "running.h"
-#include "sandbox/jail.h"
 #include "stored.h"
 
 struct runs_opts {
@@ -129,8 +129,7 @@ remove_one(cli *c, cli_stored *s, const char *run, csn_err *err)
   csn_str id = csn_arena_dup(c->arena, csn_cstr(csn_journal_id(j)));
   csn_journal_close(j);
   rc = csn_store_remove_run(s->store, id, err);
-  csn_str path = csn_arena_printf(c->arena, "sandboxes/%s", id.p);
-  return rc < 0 ? rc : csn_jail_remove(s->fd, path.p, err);
+  return rc < 0 ? rc : csn_boxes_remove(s->fd, id.p, err);
 }
 
 static int

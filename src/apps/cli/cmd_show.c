@@ -75,13 +75,17 @@ print_connection(void *user, const csn_record *r, csn_err *err)
   const csn_json *v;
   if (!csn_str_eq(r->kind, CSN_STR("note")) || csn_json_parse(tmp, r->data, &v, NULL) < 0)
     return 0;
+  csn_str box = csn_json_str(v, "sandbox", CSN_STR(""));
   v = csn_json_get(v, "network");
   if (!v)
     return 0;
   c->n++;
   if (c->json) {
-    printf("{\"seq\":%lld,\"ts\":%lld,\"network\":%.*s}\n", (long long)r->seq, (long long)r->ts_ms,
+    printf("{\"seq\":%lld,\"ts\":%lld,\"network\":%.*s", (long long)r->seq, (long long)r->ts_ms,
            (int)v->raw.n, v->raw.p);
+    if (box.n)
+      printf(",\"sandbox\":\"%.*s\"", (int)box.n, box.p);
+    puts("}");
     return 0;
   }
   if (c->n == 1)
@@ -92,6 +96,8 @@ print_connection(void *user, const csn_record *r, csn_err *err)
   localtime_r(&t, &tm);
   csn_buf_addf(&line, "%5lld %02d:%02d:%02d ", (long long)r->seq, tm.tm_hour, tm.tm_min, tm.tm_sec);
   cli_network_line(v, &line);
+  if (box.n)
+    csn_buf_addf(&line, "  (%.*s)", (int)box.n, box.p);
   csn_buf_addc(&line, '\n');
   cli_put(stdout, csn_buf_str(&line));
   return 0;

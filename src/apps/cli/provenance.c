@@ -32,6 +32,7 @@ struct step {
 struct call {
   int64_t seq, from_ms, to_ms;
   csn_str tool, detail;
+  bool is_elsewhere; /* in another sandbox of the run */
 };
 
 struct story {
@@ -42,6 +43,8 @@ struct story {
   struct call *calls;
   size_t n_calls;
   csn_str agent; /* record 0 */
+  csn_str box;   /* of several sandboxes: the one that the path is in; else empty */
+  bool is_first; /* which is the first of them */
 };
 
 static csn_str
@@ -69,13 +72,54 @@ find_call(struct story *s, int64_t seq)
   return NULL;
 }
 
+/* "/workspace/a", "./a" and "a" are the same. */
+static csn_str
+inside(csn_str path)
+{
+  static const csn_str root = CSN_STR_INIT("/workspace/"), here = CSN_STR_INIT("./");
+  if (csn_str_starts(path, root))
+    return csn_strn(path.p + root.n, path.n - root.n);
+  return csn_str_starts(path, here) ? csn_strn(path.p + here.n, path.n - here.n) : path;
+}
+
+/* "NAME:PATH", or a path in the first of several sandboxes. */
+static void
+choose_box(struct story *s, const csn_json *zero)
+{
+  const csn_json *several = csn_json_get(csn_json_get(zero, "agent"), "sandboxes");
+  if (!several || !several->child)
+    return;
+  s->box = keep(s, several->child->key);
+  csn_json_each (b, several)
+    if (csn_str_starts(s->path, b->key) && s->path.n > b->key.n && s->path.p[b->key.n] == ':') {
+      s->box = keep(s, b->key);
+      s->path = inside(csn_strn(s->path.p + b->key.n + 1, s->path.n - b->key.n - 1));
+      break;
+    }
+  s->is_first = csn_str_eq(s->box, several->child->key);
+}
+
+/* By its arguments; a tool that is bound to one does not say so. */
+static bool
+is_elsewhere(const struct story *s, const csn_json *args, csn_str tool)
+{
+  static const char *const chosen[] = {"exec_command", "write_stdin", "apply_patch", NULL};
+  csn_str box = csn_json_str(args, "sandbox", CSN_STR(""));
+  if (csn_str_eq(tool, CSN_STR("copy_files")))
+    box = csn_json_str(args, "to", CSN_STR(""));
+  if (!s->box.n || (!box.n && !csn_str_is_one_of(tool, chosen)))
+    return false;
+  return box.n ? !csn_str_eq(box, s->box) : !s->is_first;
+}
+
 static void
 on_call(struct story *s, const csn_record *r, const csn_json *v)
 {
   if ((s->n_calls & (s->n_calls - 1)) == 0)
     s->calls = csn_realloc(s->calls, s->n_calls ? s->n_calls * 2 : 1, sizeof *s->calls);
   csn_str arguments = csn_json_str(v, "arguments", CSN_STR(""));
-  const csn_json *args;
+  const csn_json *args = NULL;
+  csn_str tool = csn_json_str(v, "name", CSN_STR(""));
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
   csn_str command = CSN_STR("");
   if (csn_json_parse(scratch, arguments, &args, NULL) == 0)
@@ -83,8 +127,9 @@ on_call(struct story *s, const csn_record *r, const csn_json *v)
   s->calls[s->n_calls++] = (struct call){.seq = r->seq,
                                          .from_ms = r->ts_ms,
                                          .to_ms = INT64_MAX,
-                                         .tool = keep(s, csn_json_str(v, "name", CSN_STR(""))),
-                                         .detail = keep(s, command)};
+                                         .tool = keep(s, tool),
+                                         .detail = keep(s, command),
+                                         .is_elsewhere = is_elsewhere(s, args, tool)};
 }
 
 static void
@@ -93,8 +138,10 @@ on_intent(struct story *s, const csn_record *r, const csn_json *v)
   csn_json_each (file, csn_json_get(csn_json_get(v, "data"), "files")) {
     if (!csn_str_eq(csn_json_str(file, "path", CSN_STR("")), s->path))
       continue;
-    struct step *t = add_step(s, r, "patched");
     const struct call *c = find_call(s, csn_json_int(v, "effect", -1));
+    if (c && c->is_elsewhere)
+      continue;
+    struct step *t = add_step(s, r, "patched");
     t->seq = c ? c->seq : r->seq;
     t->tool = c ? c->tool : CSN_STR("");
     t->before = keep(s, csn_json_str(file, "old_sha256", CSN_STR("")));
@@ -106,7 +153,8 @@ static void
 on_outputs(struct story *s, const csn_record *r, const csn_json *v)
 {
   csn_json_each (o, csn_json_get(v, "outputs"))
-    if (csn_str_eq(csn_json_str(o, "path", CSN_STR("")), s->path)) {
+    if (csn_str_eq(csn_json_str(o, "path", CSN_STR("")), s->path) &&
+        csn_str_eq(csn_json_str(o, "sandbox", s->is_first ? s->box : CSN_STR("")), s->box)) {
       struct step *t = add_step(s, r, "collected");
       t->detail = keep(s, csn_json_str(o, "to", CSN_STR("")));
       t->after = keep(s, csn_json_str(o, "sha256", CSN_STR("")));
@@ -120,8 +168,12 @@ on_ready(struct story *s, const csn_record *r)
   const csn_json *zero;
   if (csn_json_parse(s->a, s->agent, &zero, NULL) < 0)
     return;
-  const csn_json *entries =
-      csn_json_get(csn_json_get(csn_json_get(zero, "agent"), "manifest"), "entries");
+  const csn_json *of = csn_json_get(zero, "agent");
+  if (s->box.n && !s->is_first) {
+    csn_auto(csn_freep) char *name = csn_dupz(s->box);
+    of = csn_json_get(csn_json_get(of, "sandboxes"), name);
+  }
+  const csn_json *entries = csn_json_get(csn_json_get(of, "manifest"), "entries");
   csn_json_each (e, entries) {
     bool is_it =
         csn_str_starts(s->path, e->key) && (s->path.n == e->key.n || (s->path.p[e->key.n] == '/'));
@@ -139,11 +191,13 @@ on_record(void *user, const csn_record *r, csn_err *err)
   struct story *s = user;
   csn_auto(csn_arena_freep) csn_arena *scratch = csn_arena_new(0);
   const csn_json *v;
-  if (r->seq == 0)
-    s->agent = keep(s, r->data);
   int rc = csn_json_parse(scratch, r->data, &v, err);
   if (rc < 0)
     return rc;
+  if (r->seq == 0) {
+    s->agent = keep(s, r->data);
+    choose_box(s, v);
+  }
   if (csn_str_eq(r->kind, CSN_STR("tool_call"))) {
     on_call(s, r, v);
   } else if (csn_str_eq(r->kind, CSN_STR("tool_returned"))) {
@@ -165,12 +219,14 @@ on_record(void *user, const csn_record *r, csn_err *err)
 
 /* side: "workspace", or "base", which keeps what was copied. */
 static int
-open_file(cli_stored *st, const char *run, const char *side, csn_str path)
+open_file(cli_stored *st, const struct story *s, const char *run, const char *side)
 {
-  char top[80];
-  snprintf(top, sizeof top, "sandboxes/%s/%s", run, side);
+  char top[120];
+  bool is_other = s->box.n && !s->is_first;
+  snprintf(top, sizeof top, "sandboxes/%s%s%.*s/%s", run, is_other ? "." : "",
+           is_other ? (int)s->box.n : 0, is_other ? s->box.p : "", side);
   csn_auto(csn_closep) int dir = csn_open_beneath(st->fd, top, O_PATH | O_DIRECTORY, 0, NULL);
-  csn_auto(csn_freep) char *name = csn_dupz(path);
+  csn_auto(csn_freep) char *name = csn_dupz(s->path);
   return dir < 0 ? -1 : csn_open_beneath(dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0, NULL);
 }
 
@@ -221,7 +277,7 @@ add_last_change(struct story *s, const struct stat *st, csn_str hash)
     const struct call *c = &s->calls[i];
     if (at_ms + TICK_MS < c->from_ms || at_ms > c->to_ms)
       continue;
-    if (csn_str_eq(c->tool, CSN_STR("apply_patch")))
+    if (c->is_elsewhere || csn_str_eq(c->tool, CSN_STR("apply_patch")))
       continue;
     csn_record r = {.seq = c->seq, .ts_ms = at_ms};
     struct step *t = add_step(s, &r, "changed");
@@ -317,16 +373,6 @@ print_lines(const struct story *s, csn_str now)
     puts("  now                it is not in the workspace");
 }
 
-/* "/workspace/a", "./a" and "a" are the same. */
-static csn_str
-inside(csn_str path)
-{
-  static const csn_str root = CSN_STR_INIT("/workspace/"), here = CSN_STR_INIT("./");
-  if (csn_str_starts(path, root))
-    return csn_strn(path.p + root.n, path.n - root.n);
-  return csn_str_starts(path, here) ? csn_strn(path.p + here.n, path.n - here.n) : path;
-}
-
 int
 cli_provenance(cli *c, cli_stored *st, csn_journal *j, csn_str path, bool json, csn_err *err)
 {
@@ -334,8 +380,8 @@ cli_provenance(cli *c, cli_stored *st, csn_journal *j, csn_str path, bool json, 
   struct stat info;
   csn_str now = {NULL, 0};
   int rc = csn_journal_read(j, 0, on_record, &s, err);
-  csn_auto(csn_closep) int base = open_file(st, csn_journal_id(j), "base", s.path);
-  csn_auto(csn_closep) int work = open_file(st, csn_journal_id(j), "workspace", s.path);
+  csn_auto(csn_closep) int base = open_file(st, &s, csn_journal_id(j), "base");
+  csn_auto(csn_closep) int work = open_file(st, &s, csn_journal_id(j), "workspace");
   check_copies(&s, hash_file(c->arena, base, &info));
   now = hash_file(c->arena, work, &info);
   if (now.n)

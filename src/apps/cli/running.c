@@ -98,16 +98,33 @@ add_brief(csn_buf *out, csn_str text)
     csn_buf_addz(out, " ...");
 }
 
+/* Of several sandboxes; what a model wrote there may be anything. */
+static void
+add_in(csn_buf *out, csn_str box)
+{
+  box.n = box.n < 40 ? box.n : 40;
+  box.n = csn_utf8_valid(box);
+  csn_buf_addf(out, " in %.*s", (int)box.n, box.p);
+}
+
 void
 cli_call_brief(csn_buf *out, csn_str tool, csn_str input, bool is_custom)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   const csn_json *obj = NULL;
-  csn_buf_addf(out, "%.*s: ", (int)tool.n, tool.p);
-  if (!is_custom && csn_json_parse(a, input, &obj, NULL) == 0 && csn_json_get(obj, "cmd")) {
+  if (!is_custom && csn_json_parse(a, input, &obj, NULL) < 0)
+    obj = NULL;
+  csn_str box = csn_json_str(obj, "sandbox", CSN_STR(""));
+  csn_buf_addf(out, "%.*s", (int)tool.n, tool.p);
+  if (box.n)
+    add_in(out, box);
+  csn_buf_addz(out, ": ");
+  bool is_patch = csn_str_eq(tool, CSN_STR("apply_patch")) && csn_json_get(obj, "input");
+  if (csn_json_get(obj, "cmd")) {
     add_brief(out, csn_json_str(obj, "cmd", CSN_STR("")));
-  } else if (is_custom) {
+  } else if (is_custom || is_patch) {
     csn_str line;
+    input = is_patch ? csn_json_str(obj, "input", CSN_STR("")) : input;
     size_t n = 0;
     while (csn_str_line(&input, &line))
       if (csn_str_starts(line, CSN_STR("*** ")) &&
@@ -184,8 +201,9 @@ show_outputs(cli *c, const csn_json *v)
   csn_json_each (o, csn_json_get(v, "outputs")) {
     csn_str path = csn_json_str(o, "path", CSN_STR("")), to = csn_json_str(o, "to", CSN_STR(""));
     csn_str status = csn_json_str(o, "status", CSN_STR(""));
-    cli_note(c, "output %.*s: %.*s%s%.*s", (int)path.n, path.p, (int)status.n, status.p,
-             to.n ? " -> " : "", (int)to.n, to.p);
+    csn_str box = csn_json_str(o, "sandbox", CSN_STR(""));
+    cli_note(c, "output %.*s%s%.*s: %.*s%s%.*s", (int)box.n, box.p, box.n ? ":" : "", (int)path.n,
+             path.p, (int)status.n, status.p, to.n ? " -> " : "", (int)to.n, to.p);
   }
   csn_str why = csn_json_str(csn_json_get(v, "error"), "message", CSN_STR(""));
   if (why.n)
@@ -210,7 +228,9 @@ cli_show_event(void *user, const char *run, const char *type, int64_t seq, csn_s
     show_reply(s->c, v);
   } else if (strcmp(type, "port") == 0) {
     csn_str address = csn_json_str(v, "address", CSN_STR(""));
-    cli_note(s->c, "port %lld of the sandbox is at %.*s", (long long)csn_json_int(v, "port", 0),
+    csn_str box = csn_json_str(v, "sandbox", CSN_STR(""));
+    cli_note(s->c, "port %lld of the sandbox%s%.*s is at %.*s",
+             (long long)csn_json_int(v, "port", 0), box.n ? " " : "", (int)box.n, box.p,
              (int)address.n, address.p);
   } else if (strcmp(type, "checkpointed") == 0) {
     show_outputs(s->c, v);

@@ -73,7 +73,7 @@ take_zero(void *user, const csn_record *r, csn_err *err)
 static int
 open_entry(cli_stored *s, const char *id, const char *side, csn_str entry, csn_err *err)
 {
-  char path[80];
+  char path[CSN_BOX_ID_MAX + 40];
   snprintf(path, sizeof path, "sandboxes/%s/%s", id, side);
   csn_auto(csn_closep) int top = csn_open_beneath(s->fd, path, O_PATH | O_DIRECTORY, 0, err);
   csn_auto(csn_freep) char *name = csn_dupz(entry);
@@ -91,40 +91,61 @@ open_trees(cli_stored *s, const char *id, cli_tree *t, csn_err *err)
   return rc < 0 ? csn_wrap(err, rc, "the workspace of run %s is gone", id) : 0;
 }
 
+/* A sandbox of the run, and what is done with each of its trees. */
+struct each {
+  cli *c;
+  cli_stored *s;
+  csn_str folder; /* of the agent */
+  int (*fn)(void *user, const cli_tree *t, csn_err *err);
+  void *user;
+};
+
+/* Returns how many trees there were. */
 static int
-each_in_manifest(cli *c, cli_stored *s, const char *id, const csn_json *agent,
-                 int (*fn)(void *user, const cli_tree *t, csn_err *err), void *user, csn_err *err)
+each_in_box(const struct each *e, const char *id, csn_str box, const csn_json *json, csn_err *err)
 {
-  const csn_json *json = csn_json_get(agent, "manifest");
-  csn_str folder = csn_json_str(agent, "folder", CSN_STR("."));
   csn_manifest *m = NULL;
-  int rc = json ? csn_manifest_from_json(c->arena, json, &m, err) : 0;
+  int rc = json ? csn_manifest_from_json(e->c->arena, json, &m, err) : 0;
+  if (rc == 0)
+    rc = csn_box_lay_out(e->s->project, e->s->fd, id, &e->c->scope, err);
   if (rc < 0)
     return rc;
   const char *path, *src;
-  size_t i = 0;
-  rc = csn_box_lay_out(s->project, s->fd, id, &c->scope, err);
-  if (rc < 0)
-    return rc;
-  for (; m && csn_manifest_local_dir(m, i, &path, &src); i++) {
-    cli_tree t = {.entry = csn_cstr(path), .src = csn_cstr(src), .base_fd = -1, .work_fd = -1};
+  int i = 0;
+  for (; m && csn_manifest_local_dir(m, (size_t)i, &path, &src); i++) {
+    cli_tree t = {
+        .box = box, .entry = csn_cstr(path), .src = csn_cstr(src), .base_fd = -1, .work_fd = -1};
     if (*src != '/')
-      t.src = csn_arena_printf(c->arena, "%.*s/%s", (int)folder.n, folder.p, src);
-    rc = open_trees(s, id, &t, err);
+      t.src = csn_arena_printf(e->c->arena, "%.*s/%s", (int)e->folder.n, e->folder.p, src);
+    rc = open_trees(e->s, id, &t, err);
     if (rc == 0)
-      rc = fn(user, &t, err);
+      rc = e->fn(e->user, &t, err);
     csn_closep(&t.base_fd);
     csn_closep(&t.work_fd);
     if (rc < 0)
       return rc;
   }
-  cli_tree whole = {.base_fd = -1, .work_fd = -1};
-  if (i == 0 && open_trees(s, id, &whole, NULL) == 0) /* it began with a snapshot */
-    rc = fn(user, &whole, err);
-  bool has_any = i > 0 || whole.base_fd >= 0;
+  cli_tree whole = {.box = box, .base_fd = -1, .work_fd = -1};
+  if (i == 0 && open_trees(e->s, id, &whole, NULL) == 0) /* it began with a snapshot */
+    rc = e->fn(e->user, &whole, err);
+  i += whole.base_fd >= 0;
   csn_closep(&whole.base_fd);
   csn_closep(&whole.work_fd);
-  if (!has_any)
+  return rc < 0 ? rc : i;
+}
+
+static int
+each_of_run(const struct each *e, const char *id, const csn_json *agent, csn_err *err)
+{
+  const csn_json *several = csn_json_get(agent, "sandboxes");
+  csn_str name = several && several->child ? several->child->key : CSN_STR("");
+  int rc = each_in_box(e, id, name, csn_json_get(agent, "manifest"), err), n = rc;
+  for (const csn_json *b = name.n ? several->child->next : NULL; rc >= 0 && b; b = b->next) {
+    csn_str box = csn_arena_printf(e->c->arena, "%s.%.*s", id, (int)b->key.n, b->key.p);
+    rc = each_in_box(e, box.p, b->key, csn_json_get(b, "manifest"), err);
+    n += rc;
+  }
+  if (rc >= 0 && n == 0)
     return csn_fail(err, CSN_E_NOT_FOUND, "run %s has no folder of this machine in its workspace",
                     id);
   return rc < 0 ? rc : 0; /* and not how many files */
@@ -155,5 +176,7 @@ cli_each_tree(cli *c, cli_stored *s, const char *run,
   rc = csn_json_parse(c->arena, f.agent, &zero, err);
   if (rc < 0)
     return rc;
-  return each_in_manifest(c, s, id, csn_json_get(zero, "agent"), fn, user, err);
+  const csn_json *agent = csn_json_get(zero, "agent");
+  const struct each e = {c, s, csn_json_str(agent, "folder", CSN_STR(".")), fn, user};
+  return each_of_run(&e, id, agent, err);
 }

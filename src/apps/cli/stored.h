@@ -24,6 +24,7 @@ void cli_stored_close(cli_stored *s);
 /* A local_dir entry of a run's manifest and the three trees of it; or all of a
  * workspace that began with a snapshot and has no such entry. */
 typedef struct cli_tree {
+  csn_str box;   /* name of its sandbox; empty: the run has one */
   csn_str entry; /* its path in the workspace; empty: all of it */
   csn_str src;   /* the folder it came from, absolute; empty: none */
   int base_fd, work_fd;
