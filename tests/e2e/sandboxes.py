@@ -3,10 +3,10 @@
 run says of which.
 
 usage: sandboxes.py CAISSON"""
-import json, os, shutil, sys
+import json, os, re, shutil, sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lib import Host, Place, backend, expect, finish, same, test
+from lib import Host, Model, Place, backend, expect, finish, same, sse, test
 
 LOST = "[The sandbox data was lost"
 PATCH = "*** Begin Patch\n*** Add File: p.txt\n+patched\n*** End Patch\n"
@@ -50,24 +50,45 @@ def jail_only():
 
 
 @test
-def files_processes_and_sessions_of_one_are_not_in_the_other():
+def files_and_processes_of_one_are_not_in_the_other():
     if jail_only():
         return jail_only()
     sleeps = {"exec_command": {"cmd": "exec sleep 77", "yield_time_ms": 200}}
     look = "ls -A /workspace /tmp; grep -l 'sleep' /proc/[0-9]*/comm 2>/dev/null || echo no such process"
     p = Place(two(), calls([("echo secret >/workspace/s; echo t >/tmp/t", None), sleeps], [(look, "data")],
-                           [{"write_stdin": {"session_id": 1, "chars": "", "sandbox": "data"}}],
                            [("cat s", None), ("cat s", "data"), ("cat s", "nowhere")]))
     expect(p.run("--keep"), 0)
     said = outputs(p)
     assert "no such process" in said[2] and "s\n" not in said[2].split("Output:")[1].replace("such process\n", ""), said[2]
-    assert "session ID 1" in said[1] and "session not found: 1" in said[3], said[1:4]
-    assert "secret" in said[4] and "secret" not in said[5] and "No such file" in said[5], said[4:6]
-    assert "there is no sandbox 'nowhere'; there are: build, data" in said[6], said[6]
+    assert "secret" in said[3] and "secret" not in said[4] and "No such file" in said[4], said[3:5]
+    assert "there is no sandbox 'nowhere'; there are: build, data" in said[5], said[5]
     same((box(p, "data") / "workspace/s").exists(), False)
     expect(p.call("audit", "verify"), 0)
     expect(p.call("runs", "rm", p.only_run()), 0)
     same(list((p.dir / ".caisson/sandboxes").iterdir()), [])
+
+
+@test
+def a_session_is_written_to_where_it_runs():
+    def answer(nth, body, headers):
+        session = re.findall(r"running with session ID (\d+)", json.dumps(body))
+        typed = {"session_id": int(session[-1]) if session else 0, "chars": "hello\n", "yield_time_ms": 500}
+        turns = [("exec_command", {"cmd": "cat", "tty": True, "yield_time_ms": 200, "sandbox": "data"}), ("write_stdin", typed),
+                 ("write_stdin", {**typed, "sandbox": "data"})]
+        item = {"type": "message", "role": "assistant", "id": "m", "status": "completed",
+                "content": [{"type": "output_text", "text": "Done.", "annotations": []}]}
+        if nth < len(turns):
+            item = {"type": "function_call", "id": f"f{nth}", "call_id": f"c{nth}", "name": turns[nth][0], "status": "completed",
+                    "arguments": json.dumps(turns[nth][1])}
+        done = {"id": f"r{nth}", "object": "response", "status": "completed", "model": "m", "output": [item],
+                "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}}
+        return 200, "text/event-stream", sse({"type": "response.completed", "response": done})
+
+    model = Model(answer)
+    p = Place({"model": "openai/m", **two()}, env={"OPENAI_BASE_URL": model.url, "OPENAI_API_KEY": "k"})
+    expect(p.run(), 0)
+    said = outputs(p)
+    assert "session not found" in said[1] and "hello" in said[2] and "not found" not in said[2], said
 
 
 @test
