@@ -89,10 +89,10 @@ def a_container_is_one_of_several_sandboxes_and_its_loss_is_not_the_others():
     if backend() != "jail":
         return "no jail can be made here"
     box = {**agent(checkpoint="each")["sandbox"]}
-    rules = script("echo 1 >>f", "echo 2 >>f", "cat f", "cat f; cat g")
-    for turn, to in ((1, "box"), (2, "box"), (4, "box")):
+    rules = script("echo 1 >>f", "echo 2 >>f", "test ! -e f; echo 3 >g", "", "cat f; cat g")
+    for turn, to in ((1, "box"), (2, "box"), (5, "box")):
         rules[turn - 1]["reply"][0]["exec_command"]["sandbox"] = to
-    rules[2]["reply"] = [{"exec_command": {"cmd": "test ! -e f; echo 3 >g"}}, {"copy_files": {"from": "here", "to": "box", "paths": ["g"]}},
+    rules[3]["reply"] = [{"copy_files": {"from": "here", "to": "box", "paths": ["g"]}},
                          {"copy_files": {"from": "box", "to": "here", "paths": ["f"]}}]
     p = Place({"sandboxes": {"here": {"backend": "jail"}, "box": box}}, rules)
     p.env["CAISSON_FAULT"] = "exec.returned:2"

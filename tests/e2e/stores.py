@@ -428,7 +428,7 @@ def an_encrypted_store_tells_nothing():
     p.snap("save", "again", "src")
     same(sent(p.snap("push", "again", "--json"))["packs"], 0)
     p.snap("save", "cut", "more")
-    server.faults = [lambda r: part(2)(r, ("status", 403, "AccessDenied"))]
+    server.faults = [lambda r: part(3)(r, ("status", 403, "AccessDenied"))]
     expect(p.call("snapshot", "push", "cut"), 1)
     assert sent(p.snap("push", "cut", "--json"))["bytes_resumed"] >= 8 * MIB
     p.comes_back("cut", "more")
