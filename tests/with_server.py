@@ -3,11 +3,11 @@
 """Real servers for tests: each in a folder of its own, on a free port of loopback or a
 socket, as a user that is not root, and gone when its test is.
 
-usage: with_server.py postgres|redis|docker PROGRAM [ARGUMENT...]
+usage: with_server.py postgres|redis|docker|ssh PROGRAM [ARGUMENT...]
 
 Runs PROGRAM with CAISSON_TEST_POSTGRES, CAISSON_TEST_REDIS or CAISSON_TEST_DOCKER set to the
-server's URL; says why in TAP when the server is not installed or cannot run. The Docker daemon
-is root's and has an image "box" of busybox. Also a module: Postgres(), Redis() and Docker()."""
+server's URL, or with CAISSON_TEST_OPTIONS, how ssh reaches it; says why in TAP when the server is not installed or cannot run. The Docker daemon
+is root's and has an image "box" of busybox. Also a module: Postgres(), Redis(), Docker() and Ssh()."""
 import ctypes, glob, http.client, io, json, os, pathlib, shutil, signal, socket, subprocess, sys, tarfile, tempfile, time, urllib.parse
 
 NOBODY = 65534
@@ -244,7 +244,84 @@ class Docker(Server):
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-KINDS = {"postgres": (Postgres, "CAISSON_TEST_POSTGRES"), "redis": (Redis, "CAISSON_TEST_REDIS"),
+class Ssh(Server):
+    """An OpenSSH server, as a user that is not root. `url` is what examples/exec/ssh.py takes, as a back-end's options."""
+
+    def __init__(self):
+        self.sshd = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if not self.sshd or not shutil.which("ssh"):
+            self.missing = "openssh-server or openssh-client is not installed"
+            return
+        super().__init__()
+        self.client = pathlib.Path(tempfile.mkdtemp(prefix="caisson-ssh-client-"))
+        self.url = json.dumps({"options": {"host": "box", "config": str(self.client / "config")}})
+        try:
+            self.start()
+        except (RuntimeError, subprocess.CalledProcessError) as e:
+            self.missing = "sshd does not start here: " + (str(e).strip().splitlines() or [""])[-1][-200:]
+            self.close()
+
+    def start(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        for key in (self.client / "key", self.dir / "host"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, stdin=subprocess.DEVNULL)
+        (self.dir / "home").mkdir()
+        shutil.copy(self.client / "key.pub", self.dir / "keys")
+        (self.dir / "config").write_text(f"""Port {port}
+ListenAddress 127.0.0.1
+HostKey {self.dir}/host
+AuthorizedKeysFile {self.dir}/keys
+PidFile none
+UsePAM no
+StrictModes no
+MaxStartups 100
+MaxSessions 100
+""")
+        is_root, user = os.geteuid() == 0, "box"
+        argv = [self.sshd, "-D", "-e", "-f", str(self.dir / "config")]
+        if is_root:  # in a mount namespace where nobody has another name, a shell and a home, and is not locked
+            rows = [f"box:x:{NOBODY}:{NOBODY}::{self.dir}/home:/bin/sh\n" if line.startswith("nobody:") else line
+                    for line in open("/etc/passwd")]
+            (self.dir / "passwd").write_text("".join(rows))
+            # With a group tty it would give terminals to that, which it may not.
+            (self.dir / "group").write_text(f"box:x:{NOBODY}:\n")
+            for path in self.dir.iterdir():
+                os.chown(path, NOBODY, NOBODY)
+            argv = ["unshare", "-m", "sh", "-c", 'mount --bind "$0/passwd" /etc/passwd && mount --bind "$0/group" /etc/group && exec "$@"', str(self.dir),
+                    "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", *argv]
+        else:
+            import pwd
+            user = pwd.getpwuid(os.geteuid()).pw_name
+        host = (self.dir / "host.pub").read_text().split()
+        (self.client / "known").write_text(f"[127.0.0.1]:{port} {host[0]} {host[1]}\n")
+        (self.client / "config").write_text(f"""Host box
+HostName 127.0.0.1
+Port {port}
+User {user}
+IdentityFile {self.client}/key
+IdentitiesOnly yes
+UserKnownHostsFile {self.client}/known
+StrictHostKeyChecking yes
+""")
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=_die_with_parent)
+        self.wait_for(lambda: self.ssh("true") == 0)
+        if self.ssh("true", "-tt"):
+            raise RuntimeError("it cannot give terminals as an ordinary user")
+
+    def ssh(self, command, *options):
+        return subprocess.run(["ssh", "-F", self.client / "config", "-o", "BatchMode=yes", *options, "box", command],
+                              stdin=subprocess.DEVNULL, capture_output=True).returncode
+
+    def close(self):
+        super().close()
+        shutil.rmtree(self.client, ignore_errors=True)
+
+
+KINDS = {"ssh": (Ssh, "CAISSON_TEST_OPTIONS"), "postgres": (Postgres, "CAISSON_TEST_POSTGRES"), "redis": (Redis, "CAISSON_TEST_REDIS"),
          "docker": (Docker, "CAISSON_TEST_DOCKER")}
 
 

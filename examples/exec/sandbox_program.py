@@ -251,6 +251,8 @@ class Server:
                 self.drop(process)
 
     def tell_end(self, process, code, number):
+        if self.backend.tell_end(self, process):
+            return
         self.say(event="exit", of=process.id, **({"signal": number} if number else {"code": code & 255}))
 
     def drop(self, process):
@@ -261,6 +263,7 @@ class Server:
             self.set(fd, 0, None)
             os.close(fd)
         self.processes.pop(process.id)
+        self.backend.dropped(process)
 
     def run(self):
         while not self.is_over:
@@ -286,6 +289,12 @@ class Backend:
 
     def ended_by(self, process, code):
         return -code if code < 0 else 0
+
+    def tell_end(self, server, process):
+        """True: it was told in another way."""
+
+    def dropped(self, process):
+        """Nobody wants to hear of it any more."""
 
     def tidy(self, known):
         """Something has ended; known: process ids of the commands."""

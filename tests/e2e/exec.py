@@ -23,6 +23,11 @@ def run_cmd(turn, cmd):
     return step(turn, exec_command={"cmd": cmd})
 
 
+def write_stdin(turn):
+    return {"name": f"t{turn}", "when": {"turn": turn},
+            "reply": [{"write_stdin": {"session_id": "${session}", "chars": "hey\n"}}]}
+
+
 def place(rules, program=LOCAL, sandbox=None, **agent):
     p = Place({"sandbox": {"backend": f"exec:{program}", **(sandbox or {})},
                "manifest": {"entries": {"src": {"type": "local_dir", "src": "src"}}}, **agent}, rules, SRC)
@@ -40,6 +45,12 @@ def settled(path):
             if e.errno != errno.ETXTBSY:
                 raise
     until(runs)
+
+
+def server():
+    sys.path.insert(0, str(SOURCE / "tests"))
+    from with_server import Ssh
+    return Ssh()
 
 
 def outputs(p):
@@ -105,7 +116,7 @@ def every_line_is_of_the_schema_of_the_document():
         return "python3-jsonschema is not installed"
     schema = json.loads((SOURCE / "docs/exec-backend.schema.json").read_text())
     p = place([run_cmd(1, "echo x; seq 100000; exit 3"), step(2, exec_command={"cmd": "read x; echo got $x", "tty": True, "yield_time_ms": 300}),
-               {"name": "t3", "when": {"turn": 3}, "reply": [{"write_stdin": {"session_id": "$session", "chars": "hey\n"}}]},
+               write_stdin(3),
                step(4, apply_patch=PATCH), END], BODY, {"pass": ["BODY"], "options": {"folder": "boxes"}, "limits": {"pids": 9}}, outputs=[{"path": "src/new.txt"}])
     p.env["BODY"] = f"os.execvp('sh', ['sh', '-c', 'cd {p.dir}; tee -a asked | {FULL} | tee -a said'])"
     expect(p.run(ANY), 0)
@@ -122,6 +133,29 @@ def every_line_is_of_the_schema_of_the_document():
         assert want <= seen, want - seen
         known = {k for row in schema["$defs"][kind]["oneOf"] for k in row["properties"]}
         same({k for line in lines for k in line} - known, set())
+
+
+@test
+def an_agent_works_on_another_machine_by_ssh():
+    with server() as ssh:
+        if ssh.missing:
+            return ssh.missing
+        p = place([run_cmd(1, "pwd; src/run.sh; sleep 100 & echo up"), step(2, apply_patch=PATCH), run_cmd(3, "cat src/a.txt; kill -9 $PPID $$"),
+                   step(4, exec_command={"cmd": "read x; echo got $x", "tty": True, "yield_time_ms": 300}),
+                   write_stdin(5), END],
+                  SOURCE / "examples/exec/ssh.py", json.loads(ssh.url))
+        expect(p.run(ANY), 0, "Done.")
+        text = outputs(p)
+        for part in ("home/sandboxes/sandbox-", "ran\\nup", "Created src/new.txt", "a1\\n", "got hey"):
+            assert part in text, (part, text)
+        same(list((ssh.dir / "home/sandboxes").iterdir()), [])
+        # A host that would be an option of ssh starts nothing.
+        for options in ({"host": "-oProxyCommand=touch hacked"}, {"host": "a b"}, {}):
+            done = p.call("sandbox", "run", "--backend", f"exec:{SOURCE / 'examples/exec/ssh.py'}", "-o", "options=" + json.dumps(options), "--", "true")
+            assert done.returncode and "expected [USER@]HOST" in done.stderr, (options, done.stderr)
+        options = {"host": "nowhere.invalid", "config": "/dev/null"}
+        done = p.call("sandbox", "run", "--backend", f"exec:{SOURCE / 'examples/exec/ssh.py'}", "-o", "options=" + json.dumps(options), "--", "true")
+        assert done.returncode and "nowhere.invalid" in done.stderr, done.stderr
 
 
 # ---- who may name one ----
@@ -205,10 +239,10 @@ def what_a_program_must_not_say_ends_it_by_name():
             ("os.write(1, b'x' * (3 << 20))", "a line of more than"),
             ("say(id=77, ok={})", "request 77, which waits for no answer"),
             ("say(event='sing')", 'unknown event "sing"'),
-            ("say(id=1, ok=3)", "neither `ok` nor `error`"),
-            ("say(id=1, error={'code': 'tired'})", 'unknown code "tired"'),
-            ("say(id=1, ok={'protocol': 9, 'name': 'x'})", "protocol 9"),
-            ("say(id=1, ok={'protocol': 1})", "no `name`"),
+            ("sys.stdin.readline(); say(id=1, ok=3); time.sleep(60)", "neither `ok` nor `error`"),
+            ("sys.stdin.readline(); say(id=1, error={'code': 'tired'}); time.sleep(60)", 'unknown code "tired"'),
+            ("sys.stdin.readline(); say(id=1, ok={'protocol': 9, 'name': 'x'}); time.sleep(60)", "protocol 9"),
+            ("sys.stdin.readline(); say(id=1, ok={'protocol': 1}); time.sleep(60)", "no `name`"),
             ("sys.exit('out of \\x1b[31mpaint')", "ended with code 1; it said: out of"),
             ("os.close(1); time.sleep(60)", "closed its output"),
             ("os.kill(os.getpid(), 9)", "killed by signal 9"),

@@ -74,6 +74,21 @@ docker_options(void)
   return &o;
 }
 
+/* Of a program that is a back-end, where it needs some. */
+static inline const csn_json *
+program_options(void)
+{
+  static csn_arena *a;
+  static const csn_json *o;
+  const char *text = getenv("CAISSON_TEST_OPTIONS");
+  csn_err err;
+  if (text && !a) {
+    a = csn_arena_new(0);
+    OK(csn_json_parse(a, csn_cstr(text), &o, &err), &err);
+  }
+  return o;
+}
+
 /* "gvisor" is a level of the jail. */
 static inline csn_sandbox_spec
 machine_spec(const char *backend)
@@ -81,7 +96,7 @@ machine_spec(const char *backend)
   bool is_level = strcmp(backend, "gvisor") == 0, is_docker = strcmp(backend, "docker") == 0;
   return (csn_sandbox_spec){.backend = is_level ? "jail" : backend,
                             .level = is_level ? backend : NULL,
-                            .options = is_docker ? docker_options() : NULL,
+                            .options = is_docker ? docker_options() : program_options(),
                             .workspace_fd = -1,
                             .lock_fd = -1};
 }
