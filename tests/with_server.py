@@ -142,9 +142,10 @@ class UnixHTTP(http.client.HTTPConnection):
 
 
 class Docker(Server):
-    """A daemon without networks, with an image of one program."""
+    """A daemon without networks, with an image of one program; more: of its options."""
 
-    def __init__(self):
+    def __init__(self, *more):
+        self.more = more
         dirs = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         self.program = shutil.which("dockerd", path=dirs)
         self.busybox = shutil.which("busybox", path=dirs)
@@ -175,7 +176,7 @@ class Docker(Server):
 
     def start(self):
         self.spawn(self.program, "--iptables=false", "--ip6tables=false", "--bridge=none", "-H", self.url, "--data-root",
-                   str(self.dir / "data"), "--exec-root", str(self.dir / "exec"), "--pidfile", str(self.dir / "pid"))
+                   str(self.dir / "data"), "--exec-root", str(self.dir / "exec"), "--pidfile", str(self.dir / "pid"), *self.more)
         self.wait_for(self.answers, 60)
 
     def answers(self):

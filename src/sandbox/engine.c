@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 
 #include "core/fd.h"
 
@@ -12,12 +13,47 @@ enum {
   PATH_LEN = 4096,
   LINE_LEN = 1 << 20,
   FIELDS_MAX = 64 << 10,
+  PEM_MAX = 1 << 20,
   TOLD_MAX = 300
 };
 #define VERSION "/v1.41"
 #define USUAL "unix:///var/run/docker.sock"
 
 /* ---- where it is ---- */
+
+static int
+read_pem(const char *folder, const char *name, csn_str *out, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(PEM_MAX), path = CSN_BUF(PATH_LEN);
+  csn_buf_addf(&path, "%s/%s", folder, name);
+  csn_auto(csn_closep) int fd = open(path.p, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  int rc = fd < 0 ? csn_fail_errno(err, "%s", path.p) : csn_fd_read_all(fd, &text, err);
+  if (rc == 0)
+    *out = csn_strn(csn_dupz(csn_buf_str(&text)), text.n);
+  if (text.p)
+    explicit_bzero(text.p, text.n);
+  return csn_wrap(err, rc, "DOCKER_TLS_VERIFY is set");
+}
+
+/* As docker's own client finds them. */
+static int
+read_who(csn_engine *e, csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf folder = CSN_BUF(PATH_LEN);
+  const char *given = getenv("DOCKER_CERT_PATH"), *home = getenv("HOME");
+  if (given && *given)
+    csn_buf_addz(&folder, given);
+  else
+    csn_buf_addf(&folder, "%s/.docker", home ? home : "");
+  int rc = read_pem(folder.p, "ca.pem", &e->who.roots, err);
+  if (rc == 0)
+    rc = read_pem(folder.p, "cert.pem", &e->who.cert, err);
+  if (rc == 0)
+    rc = read_pem(folder.p, "key.pem", &e->who.key, err);
+  if (rc < 0)
+    csn_engine_fini(e);
+  return rc;
+}
 
 int
 csn_engine_init(csn_engine *e, csn_str host, csn_err *err)
@@ -38,14 +74,14 @@ csn_engine_init(csn_engine *e, csn_str host, csn_err *err)
       !csn_http1_authority(csn_strn(host.p + on_tcp.n, host.n - on_tcp.n), &name, &e->place.port) ||
       e->place.port == 0)
     return csn_fail(err, CSN_E_INVALID,
-                    "host \"%.*s\": expected unix:///PATH or tcp://HOST:PORT; a daemon with TLS is "
-                    "reached through a tunnel, such as `ssh -L /tmp/docker.sock:/var/run/"
-                    "docker.sock HOST`",
+                    "host \"%.*s\": expected unix:///PATH or tcp://HOST:PORT; a daemon's socket on "
+                    "another machine is reached by `ssh -L /tmp/docker.sock:/var/run/docker.sock "
+                    "HOST`",
                     (int)(host.n < 100 ? host.n : 100), host.p);
-  if (getenv("DOCKER_TLS_VERIFY") && *getenv("DOCKER_TLS_VERIFY"))
-    return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "DOCKER_TLS_VERIFY is set: reach the daemon through a tunnel, such as `ssh -L "
-                    "/tmp/docker.sock:/var/run/docker.sock HOST`");
+  const char *verify = getenv("DOCKER_TLS_VERIFY");
+  int rc = verify && *verify ? read_who(e, err) : 0;
+  if (rc < 0)
+    return rc;
   e->host = csn_dupz(host);
   e->name = csn_dupz(name);
   e->place.host = e->name;
@@ -55,6 +91,12 @@ csn_engine_init(csn_engine *e, csn_str host, csn_err *err)
 void
 csn_engine_fini(csn_engine *e)
 {
+  const csn_str texts[] = {e->who.roots, e->who.cert, e->who.key};
+  for (size_t i = 0; i < CSN_COUNT(texts); i++) {
+    if (texts[i].p)
+      explicit_bzero((char *)(uintptr_t)texts[i].p, texts[i].n);
+    free((char *)(uintptr_t)texts[i].p);
+  }
   free(e->host);
   free(e->name);
   *e = (csn_engine){0};
@@ -82,8 +124,10 @@ begin(const csn_engine *e, csn_scope *sc, csn_link **l, const csn_link_request *
   csn_buf_addf(&target, VERSION "%s", how->target);
   int rc = csn_buf_done(&target, "the path of a request", err);
   own.target = target.p;
+  csn_link_place to = e->place;
+  to.who = e->who.key.n ? &e->who : NULL; /* here, for an engine may have been moved */
   if (rc == 0)
-    rc = csn_link_open(l, sc, &e->place, err);
+    rc = csn_link_open(l, sc, &to, err);
   if (rc == 0)
     rc = csn_link_ask(*l, sc, &own, err);
   return csn_wrap(err, rc, "%s", e->host);
@@ -127,10 +171,12 @@ refused(int status, csn_str body, csn_err *err)
 
 /* The head; what the engine refuses is an error with its words. */
 static int
-head(csn_link *l, csn_scope *sc, csn_err *err)
+head(const csn_engine *e, csn_link *l, csn_scope *sc, csn_err *err)
 {
   const csn_http1_head *h;
   int status = csn_link_head(l, sc, &h, err);
+  if (status == CSN_E_UNAVAILABLE && e->who.key.n) /* TLS 1.3 tells it so late */
+    return csn_wrap(err, status, "%s: perhaps it does not take the client's certificate", e->host);
   if (status < 400)
     return status;
   csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(1 << 20);
@@ -152,7 +198,7 @@ csn_engine_ask(const csn_engine *e, csn_scope *sc, const char *method, const cha
       e, sc, &l,
       &(csn_link_request){.method = method, .target = path, .fields = JSON_FIELD, .body = body},
       err);
-  int status = rc < 0 ? rc : head(l, sc, err);
+  int status = rc < 0 ? rc : head(e, l, sc, err);
   if (status < 0)
     return status;
   rc = read_body(l, sc, &text, err);
@@ -173,7 +219,7 @@ csn_engine_hijack(const csn_engine *e, csn_scope *sc, const char *path, csn_str 
                                                        "Connection: Upgrade\r\nUpgrade: tcp\r\n"),
                                      .body = body},
                  err);
-  int status = rc < 0 ? rc : head(l, sc, err);
+  int status = rc < 0 ? rc : head(e, l, sc, err);
   if (status < 0)
     return status;
   if (status != 101)
@@ -194,7 +240,7 @@ csn_engine_download(const csn_engine *e, csn_scope *sc, const char *path, int fd
                      .method = "GET", .target = path, .fields = CSN_STR("Connection: close\r\n")},
                  err);
   if (rc == 0)
-    rc = head(l, sc, err);
+    rc = head(e, l, sc, err);
   while (rc >= 0) {
     csn_buf_clear(&piece);
     rc = csn_link_read(l, sc, &piece, CSN_LINK_PIECE, err);
@@ -245,7 +291,7 @@ csn_engine_upload(const csn_engine *e, csn_scope *sc, const char *path, csn_str 
   csn_auto(csn_link_closep) csn_link *l = NULL;
   int rc = send_file(e, sc, "PUT", path, first, fd, &l, err);
   if (rc == 0)
-    rc = head(l, sc, err);
+    rc = head(e, l, sc, err);
   return rc < 0 ? rc : 0;
 }
 
@@ -274,10 +320,11 @@ tell_lines(csn_buf *text, bool is_end, csn_engine_line *fn, void *user, csn_err 
 
 /* The answer, line by line. */
 static int
-watch(csn_link *l, csn_scope *sc, csn_engine_line *fn, void *user, csn_err *err)
+watch(const csn_engine *e, csn_link *l, csn_scope *sc, csn_engine_line *fn, void *user,
+      csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(LINE_LEN);
-  int rc = head(l, sc, err);
+  int rc = head(e, l, sc, err);
   while (rc >= 0) {
     if (text.cap - text.n < CSN_LINK_PIECE)
       return csn_fail(err, CSN_E_LIMIT, "the container engine's line has no end");
@@ -302,7 +349,7 @@ csn_engine_watch(const csn_engine *e, csn_scope *sc, const char *path, csn_str f
     rc = begin(e, sc, &l,
                &(csn_link_request){.method = "POST", .target = path, .fields = csn_buf_str(&all)},
                err);
-  rc = rc < 0 ? rc : watch(l, sc, fn, user, err);
+  rc = rc < 0 ? rc : watch(e, l, sc, fn, user, err);
   if (all.p)
     explicit_bzero(all.p, all.n);
   return rc;
@@ -314,5 +361,5 @@ csn_engine_import(const csn_engine *e, csn_scope *sc, const char *path, int fd, 
 {
   csn_auto(csn_link_closep) csn_link *l = NULL;
   int rc = send_file(e, sc, "POST", path, (csn_str){0}, fd, &l, err);
-  return rc < 0 ? rc : watch(l, sc, fn, user, err);
+  return rc < 0 ? rc : watch(e, l, sc, fn, user, err);
 }

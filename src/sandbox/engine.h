@@ -17,10 +17,12 @@ typedef struct csn_engine {
   char *host; /* as it is told to people: "unix:///var/run/docker.sock" */
   char *name; /* of a TCP host */
   csn_link_place place;
+  csn_tls_who who; /* of `place`, over TLS; on the heap */
 } csn_engine;
 
 /* host: unix://PATH or tcp://HOST:PORT; empty: $DOCKER_HOST, else the usual
- * socket.  Connects to nothing. */
+ * socket.  With $DOCKER_TLS_VERIFY tcp is over TLS, by ca.pem, cert.pem and key.pem of
+ * $DOCKER_CERT_PATH (else ~/.docker).  Connects to nothing. */
 int csn_engine_init(csn_engine *e, csn_str host, csn_err *err) CSN_MUST;
 void csn_engine_fini(csn_engine *e);
 

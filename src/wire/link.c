@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "core/poll.h"
+#include "wire/seal.h"
 
 enum { PIECE = CSN_LINK_PIECE, REQUEST_MAX = 64 << 20 };
 
@@ -94,12 +95,36 @@ connect_host(const char *host, uint16_t port, csn_scope *sc, csn_err *err)
   return csn_wrap(err, rc, "%.200s:%u", host, port);
 }
 
+/* Plain bytes of a connection to a host; the module closes what it is given. */
+static int
+connect_tls(const csn_link_place *to, csn_scope *sc, csn_err *err)
+{
+  const csn_module *m;
+  int pair[2];
+  int rc = csn_module_open("caisson-seal.so", "csn_seal_entry", CSN_SEAL_ABI, &m, err);
+  csn_auto(csn_closep) int wire = rc < 0 ? rc : connect_host(to->host, to->port, sc, err);
+  if (wire < 0)
+    return wire;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    return csn_fail_errno(err, "socketpair");
+  int given = wire;
+  wire = -1;
+  rc = ((const csn_seal_module *)(const void *)m)
+           ->pipe(given, pair[1], csn_cstr(to->host), to->who, sc, err);
+  if (rc == 0)
+    return pair[0];
+  close(pair[0]);
+  return rc;
+}
+
 int
 csn_link_open(csn_link **out, csn_scope *sc, const csn_link_place *to, csn_err *err)
 {
   int fd = csn_scope_check(sc, err);
   if (fd == 0)
-    fd = to->path ? connect_unix(to->path, sc, err) : connect_host(to->host, to->port, sc, err);
+    fd = to->path  ? connect_unix(to->path, sc, err)
+         : to->who ? connect_tls(to, sc, err)
+                   : connect_host(to->host, to->port, sc, err);
   if (fd < 0)
     return fd;
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * link.h - one HTTP/1.1 connection to a server that is reached plainly or over
- * a unix socket: blocking calls under a scope, and a connection that stops
- * being HTTP (101) goes on as a stream of bytes.
+ * link.h - one HTTP/1.1 connection to a server that is reached plainly, over a unix
+ * socket or over TLS with a certificate of ours: blocking calls under a scope,
+ * and a connection that stops being HTTP (101) goes on as a stream of bytes.
  *
  * For servers of this machine and its neighbours (a container engine).  What
  * is far away goes through http.h, which shares connections, proxies and TLS.
@@ -12,12 +12,14 @@
 
 #include "caisson/scope.h"
 #include "wire/http1.h"
+#include "wire/tls_pipe.h"
 
 /* Where to: a unix socket's path, or a host with its port. */
 typedef struct csn_link_place {
   const char *path; /* NULL: host */
   const char *host; /* a name or an address */
   uint16_t port;
+  const csn_tls_who *who; /* of a host: over TLS, as these; NULL: plainly */
 } csn_link_place;
 
 typedef struct csn_link csn_link;

@@ -92,4 +92,5 @@ const csn_seal_module csn_seal_entry = {
     .seal = seal,
     .open = open_sealed,
     .sign_rs256 = sign_rs256,
+    .pipe = csn_tls_pipe,
 };

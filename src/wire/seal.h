@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * seal.h - between who encrypts or signs and the module caisson-seal.so, the only
- * part of the library that is linked with OpenSSL: AES-256-GCM, RSA.
+ * part of the library that is linked with OpenSSL: AES-256-GCM, RSA, TLS with a
+ * certificate of the client.
  */
 #ifndef CSN_WIRE_SEAL_H
 #define CSN_WIRE_SEAL_H
 
 #include "wire/module.h"
+#include "wire/tls_pipe.h"
 
-enum { CSN_SEAL_ABI = 2, CSN_SEAL_KEY = 32, CSN_SEAL_NONCE = 12, CSN_SEAL_TAG = 16 };
+enum { CSN_SEAL_ABI = 3, CSN_SEAL_KEY = 32, CSN_SEAL_NONCE = 12, CSN_SEAL_TAG = 16 };
 
 typedef struct csn_seal_module {
   csn_module base;
@@ -23,6 +25,9 @@ typedef struct csn_seal_module {
   /* RS256 of JSON Web Tokens: RSA with PKCS #1 padding over SHA-256, with a private
    * key in PEM.  Bytes of the signature (at most 1024), or -1. */
   int (*sign_rs256)(csn_str pem, csn_str text, unsigned char out[1024]);
+  /* csn_tls_pipe(). */
+  int (*pipe)(int wire, int plain, csn_str host, const csn_tls_who *who, csn_scope *sc,
+              csn_err *err);
 } csn_seal_module;
 
 /* The one symbol that the module exports. */

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -181,8 +182,9 @@ load_roots(csn_tls_roots *r, csn_str extra_pem, csn_err *err)
   return 0;
 }
 
-int
-csn_tls_client_new(csn_tls_client **out, csn_str extra_pem, csn_err *err)
+/* Without any root yet. */
+static int
+new_client(csn_tls_client **out, csn_err *err)
 {
   static const unsigned char protocols[] = "\x08http/1.1";
   csn_tls_client *c = csn_alloc(sizeof *c);
@@ -200,13 +202,73 @@ csn_tls_client_new(csn_tls_client **out, csn_str extra_pem, csn_err *err)
   SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   c->roots = csn_tls_roots_new(c->ctx);
-  int rc = c->roots ? load_roots(c->roots, extra_pem, err)
-                    : csn_tls_fail(err, CSN_E_IO, "set up the roots");
-  if (rc < 0) {
+  if (!c->roots) {
     csn_tls_client_free(c);
-    return rc;
+    return csn_tls_fail(err, CSN_E_IO, "set up the roots");
   }
   *out = c;
+  return 0;
+}
+
+int
+csn_tls_client_new(csn_tls_client **out, csn_str extra_pem, csn_err *err)
+{
+  csn_auto(csn_tls_client_freep) csn_tls_client *c = NULL;
+  *out = NULL;
+  int rc = new_client(&c, err);
+  if (rc == 0)
+    rc = load_roots(c->roots, extra_pem, err);
+  if (rc == 0)
+    *out = csn_steal(c);
+  return rc;
+}
+
+static int
+no_password(char *buf, int size, int for_writing, void *user)
+{
+  return -1; /* never asks on the terminal */
+}
+
+/* The certificate, those that lead to its root, and the key that belongs to it. */
+static bool
+take_certificate(SSL_CTX *ctx, BIO *cert, BIO *key)
+{
+  X509 *own = PEM_read_bio_X509(cert, NULL, no_password, NULL);
+  bool ok = own && SSL_CTX_use_certificate(ctx, own) == 1;
+  X509_free(own);
+  for (X509 *more; ok && (more = PEM_read_bio_X509(cert, NULL, no_password, NULL));) {
+    ok = SSL_CTX_add_extra_chain_cert(ctx, more) == 1;
+    if (!ok)
+      X509_free(more);
+  }
+  EVP_PKEY *k = ok ? PEM_read_bio_PrivateKey(key, NULL, no_password, NULL) : NULL;
+  ok = k && SSL_CTX_use_PrivateKey(ctx, k) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+  EVP_PKEY_free(k);
+  return ok;
+}
+
+int
+csn_tls_client_as(csn_tls_client **out, csn_str roots, csn_str cert, csn_str key, csn_err *err)
+{
+  csn_auto(csn_tls_client_freep) csn_tls_client *c = NULL;
+  *out = NULL;
+  int rc = new_client(&c, err);
+  if (rc == 0 && csn_tls_roots_add_pem(c->roots, roots) <= 0)
+    rc = csn_fail(err, CSN_E_INVALID, "TLS: the roots are not certificates in PEM form");
+  if (rc < 0)
+    return rc;
+  bool fits = cert.n < INT_MAX && key.n < INT_MAX;
+  BIO *c_in = fits ? BIO_new_mem_buf(cert.p, (int)cert.n) : NULL;
+  BIO *k_in = fits ? BIO_new_mem_buf(key.p, (int)key.n) : NULL;
+  bool ok = c_in && k_in && take_certificate(c->ctx, c_in, k_in);
+  BIO_free(c_in);
+  BIO_free(k_in);
+  ERR_clear_error();
+  if (!ok)
+    return csn_fail(err, CSN_E_INVALID,
+                    "TLS: the client's certificate and its key do not belong together, or are not "
+                    "in PEM form without a password");
+  *out = csn_steal(c);
   return 0;
 }
 

@@ -24,6 +24,10 @@ typedef struct csn_tls csn_tls;
 /* Trusts the system's roots, and those in extra_pem (may be empty).  A machine
  * without roots is CSN_E_NOT_FOUND, unless there are extra ones. */
 int csn_tls_client_new(csn_tls_client **out, csn_str extra_pem, csn_err *err) CSN_MUST;
+/* Trusts only these roots, and is known to servers by a certificate (others after
+ * it lead to its root) and its key; all in PEM form. */
+int csn_tls_client_as(csn_tls_client **out, csn_str roots, csn_str cert, csn_str key,
+                      csn_err *err) CSN_MUST;
 void csn_tls_client_free(csn_tls_client *c);
 
 /* Valid from an hour ago for `days`. */
