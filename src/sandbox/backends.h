@@ -26,7 +26,7 @@ typedef struct csn_errand {
 int csn_sandbox_errand(csn_sandbox *sb, csn_scope *sc, const csn_errand *e, csn_exit *end,
                        csn_err *err) CSN_MUST;
 /* csn_sandbox_ops.dial by a command inside that connects (sandbox/tunnel.c): for
- * sandboxes that are not reached otherwise.  They need perl or bash. */
+ * sandboxes that are not reached otherwise.  They need perl, bash or nc. */
 int csn_sandbox_dial_by_command(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd,
                                 csn_err *err) CSN_MUST;
 /* Those of a sandbox; freeing ends them, before it is closed. */

@@ -116,6 +116,15 @@ csn_engine_escape(csn_buf *out, csn_str text)
 
 /* ---- one exchange ---- */
 
+/* TLS 1.3 tells so late that a server wants somebody else. */
+static int
+perhaps_unwanted(const csn_engine *e, int rc, csn_err *err)
+{
+  if (!e->who.key.n || (rc != CSN_E_UNAVAILABLE && rc != CSN_E_IO))
+    return rc;
+  return csn_wrap(err, rc, "perhaps it does not take the client's certificate");
+}
+
 static int
 begin(const csn_engine *e, csn_scope *sc, csn_link **l, const csn_link_request *how, csn_err *err)
 {
@@ -129,7 +138,7 @@ begin(const csn_engine *e, csn_scope *sc, csn_link **l, const csn_link_request *
   if (rc == 0)
     rc = csn_link_open(l, sc, &to, err);
   if (rc == 0)
-    rc = csn_link_ask(*l, sc, &own, err);
+    rc = perhaps_unwanted(e, csn_link_ask(*l, sc, &own, err), err);
   return csn_wrap(err, rc, "%s", e->host);
 }
 
@@ -175,8 +184,8 @@ head(const csn_engine *e, csn_link *l, csn_scope *sc, csn_err *err)
 {
   const csn_http1_head *h;
   int status = csn_link_head(l, sc, &h, err);
-  if (status == CSN_E_UNAVAILABLE && e->who.key.n) /* TLS 1.3 tells it so late */
-    return csn_wrap(err, status, "%s: perhaps it does not take the client's certificate", e->host);
+  if (status < 0)
+    return csn_wrap(err, perhaps_unwanted(e, status, err), "%s", e->host);
   if (status < 400)
     return status;
   csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(1 << 20);

@@ -144,7 +144,7 @@ def a_killed_run_has_its_network_again_and_gc_takes_all_of_it():
 @test
 def an_engine_elsewhere_is_told_before_anything_is_made():
     p = place("true", sandbox={"network": NETWORK, "host": "tcp://127.0.0.1:1"})
-    expect(p.run(), 6, "need an engine of this machine")
+    expect(p.run(), 6, "needs an engine of this machine")
 
 
 # ---- environments ----

@@ -6,7 +6,7 @@ usage: docker_tls.py CAISSON"""
 import pathlib, shutil, socket, subprocess, sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from lib import Place, WORK, expect, finish, json, same, test, until
+from lib import Place, WORK, expect, finish, json, same, signal, test, until
 from with_server import Docker
 
 if not shutil.which("openssl"):
@@ -43,8 +43,8 @@ if server.missing:
 PATCH = "*** Begin Patch\n*** Add File: src/new.txt\n+made\n*** End Patch\n"
 
 
-def place(folder=KNOWN, url=URL, rules=()):
-    return Place({"sandbox": {"backend": "docker", "image": "box"}, "manifest": {"entries": {"src": {"type": "local_dir", "src": "src"}}}},
+def place(folder=KNOWN, url=URL, rules=(), **sandbox):
+    return Place({"sandbox": {"backend": "docker", "image": "box", **sandbox}, "manifest": {"entries": {"src": {"type": "local_dir", "src": "src"}}}},
                  [*rules, {"name": "end", "reply": "Done."}], {"src/a.txt": "a0\n"},
                  env={"DOCKER_HOST": url, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(folder)})
 
@@ -60,7 +60,8 @@ def an_agent_works_in_a_container_over_tls():
     for part in "a0\\nxxxxx20000", "made\\nlate":
         assert part in text, (part, text)
     assert "new.txt" in expect(p.call("diff", p.only_run()), 0).stdout
-    same(server.containers(), [])
+    run = p.only_run()
+    same([c["Names"] for c in server.containers() if run in c["Names"][0]], [])
 
 
 @test
@@ -79,6 +80,30 @@ def a_harness_that_dies_takes_its_processes_with_it():
     run = p.only_run()
     until(lambda: [c["State"] for c in server.containers() if run in c["Names"][0]] == ["exited"])
     expect(p.call("resume", run), 0, "Done.")
+
+
+@test
+def a_port_is_reached_by_commands_where_no_process_of_ours_can_be():
+    p = place(rules=[{"name": "serve", "when": {"turn": 1}, "reply": [{"exec_command": {
+        "cmd": "(while [ ! -e stop ]; do echo served | nc -l -p 7000; done) & while [ ! -e stop ]; do sleep 0.1; done",
+        "yield_time_ms": 30000}}]}], expose=[7000])
+    run = p.start("run", "agent.yaml", "go")
+    try:
+        line = next(x for x in run.stderr if "of the sandbox is at 127.0.0.1:" in x)
+        port = int(line.rsplit(":", 1)[1])
+
+        def attempt():
+            try:
+                with socket.create_connection(("127.0.0.1", port), 20) as s:
+                    return s.recv(100)
+            except OSError:
+                return None
+        same(until(attempt), b"served\n")
+    finally:
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
+    run = p.only_run()
+    same([c["Names"] for c in server.containers() if run in c["Names"][0] and "network" in c["Names"][0]], [])
 
 
 @test

@@ -456,7 +456,9 @@ docker_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
 static int
 docker_dial(csn_sandbox *sb, csn_scope *sc, uint16_t port, int *fd, csn_err *err)
 {
-  return csn_graft_dial(docker_of(sb)->graft, sc, port, fd, err);
+  const struct csn_docker *d = docker_of(sb);
+  return d->graft ? csn_graft_dial(d->graft, sc, port, fd, err)
+                  : csn_sandbox_dial_by_command(sb, sc, port, fd, err);
 }
 
 static int

@@ -17,11 +17,11 @@ enum { BODY_MAX = 1 << 20, MEMORY = 64 << 20, PROCESSES = 8 };
 int
 csn_docker_network_check(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_err *err)
 {
-  if ((!spec->network && !spec->n_expose) || d->engine.place.path)
+  if (!spec->network || d->engine.place.path)
     return 0;
   return csn_fail(err, CSN_E_UNSUPPORTED,
-                  "%s: a network and exposed ports need an engine of this machine (unix:///PATH): "
-                  "they are held by processes of ours beside the container",
+                  "%s: a network needs an engine of this machine (unix:///PATH): it is held by "
+                  "processes of ours beside the container",
                   d->engine.host);
 }
 
@@ -107,8 +107,8 @@ make(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err 
   }
   if (rc < 0 && strstr(why.msg, "bind source path does not exist"))
     return csn_fail(err, CSN_E_UNSUPPORTED,
-                    "%s does not see this machine's folder %s, so it is another's: a network and "
-                    "exposed ports need an engine of this machine",
+                    "%s does not see this machine's folder %s, so it is another's: a network needs "
+                    "an engine of this machine",
                     d->engine.host, csn_graft_own(d->graft));
   return rc < 0 ? csn_fail(err, why.code, "%s", why.msg) : 0;
 }
@@ -158,11 +158,18 @@ csn_docker_network_open(struct csn_docker *d, csn_scope *sc, const csn_sandbox_s
                         csn_err *err)
 {
   char path[120];
-  if (!spec->network && !spec->n_expose)
+  /* Ports alone can do without, by commands in the sandbox. */
+  bool is_wanted = spec->network || (spec->n_expose && d->engine.place.path);
+  if (!is_wanted || (!spec->network && spec->state && !csn_json_get(spec->state, "network")))
     return 0;
   int rc = csn_graft_open(&d->graft, d->name, spec->network, err);
   if (rc == 0)
     rc = spec->state ? find(d, sc, spec, err) : make(d, sc, spec, err);
+  if (rc == CSN_E_UNSUPPORTED && !spec->network) {
+    csn_graft_close(csn_steal(d->graft));
+    csn_graft_remove(d->name);
+    return 0;
+  }
   if (rc < 0)
     return rc;
   d->has_policy = spec->network != NULL;
