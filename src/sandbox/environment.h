@@ -28,8 +28,9 @@ typedef struct csn_environment {
   csn_str pip_index, npm_registry;                        /* "": the usual ones */
   csn_network *network;                                   /* NULL: none */
   csn_str network_json;
-  csn_str lock;   /* its path; "": none is kept */
-  bool is_locked; /* the packages are those of the lock */
+  csn_str lock;        /* its path; "": none is kept */
+  bool is_locked;      /* the packages are those of the lock */
+  bool wants_versions; /* csn_environment_built.resolved is needed of one that was there, too */
 } csn_environment;
 
 /* Relative files are in `folder`.  with_lock: versions are taken from the lock

@@ -48,7 +48,7 @@ typedef struct csn_environment_maker {
   int (*remove)(csn_scope *sc, const csn_json *options, csn_str name, int64_t *bytes, csn_err *err);
 } csn_environment_maker;
 
-extern const csn_environment_maker csn_environment_docker;
+extern const csn_environment_maker csn_environment_docker, csn_environment_e2b;
 
 /* NULL: the back-end (NULL: the default) has none. */
 const csn_environment_maker *csn_environment_maker_of(const char *backend);

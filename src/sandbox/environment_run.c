@@ -201,6 +201,7 @@ csn_environment_own(int *fd, csn_scope *sc, const csn_digest *name, csn_err *err
 /* Each back-end that does; NULL ends the list. */
 static const csn_environment_maker *const makers[] = {
     &csn_environment_docker,
+    &csn_environment_e2b,
     NULL,
 };
 

@@ -190,6 +190,52 @@ def a_sandbox_that_rests_goes_on_and_one_that_is_gone_is_said_to_be():
     same(c.boxes(), [])
 
 
+TOOL = "printf '#!/bin/sh\\necho made once\\n' >/etc/tool; chmod +x /etc/tool; id -u >/etc/who"
+
+
+@test
+def an_environment_is_built_once_and_kept_by_the_service():
+    c = Case([run_cmd(1, "/etc/tool; cat /etc/who"), END], environment={"setup": [TOOL, "test ! -e /workspace/src"], "build_network": {"allow": ["example.com"]}})
+    p = c.place
+    images = {"CAISSON_IMAGES": str(p.dir / "images")}
+    p.env.update(images)
+    expect(p.run(), 0, "Done.")
+    first, second = [json.loads(r["b"]) for r in c.sent("POST /v2/sandboxes")]
+    same((first["templateID"], first["autoPause"], first["network"]["allowOut"]), ("base", False, ["example.com"]))
+    assert "allowOut" not in second["network"], second
+    name = second["templateID"]
+    assert re.fullmatch("caisson-env-[0-9a-f]{32}", name) and "made once\\n0\\n" in outputs(p), (name, outputs(p))
+    users = {r["h"].get("Authorization") for r in c.sent("POST /process.Process/Start") if r["h"]["E2b-Sandbox-Id"] == c.fake.service.snapshots[name]["box"]}
+    same(users, {"Basic cm9vdDo="})  # root:
+    expect(p.run(), 0, "Done.")
+    other = Place(json.loads((p.dir / "agent.yaml").read_text()), None, {**SRC, "book.yaml": (p.dir / "book.yaml").read_text()}, {**c.fake.env, **images})
+    expect(other.run(), 0, "Done.")
+    same(len([r for r in c.fake.service.log if r["p"].endswith("/snapshots")]), 1)
+    built = json.loads(expect(p.call("image", "build", "agent.yaml", "--json"), 0).stdout)
+    same(built, {"image": name, "was_there": True, "locked": False, "resolved": {"apt": [], "pip": [], "npm": []}})
+    same([i["name"] for i in json.loads(expect(p.call("image", "ls", "--backend", "e2b", "--json"), 0).stdout)], [name])
+    expect(p.call("image", "rm", "--backend", "e2b", "base"), 2, "is no environment at e2b")
+    expect(p.call("image", "rm", "--backend", "e2b", name), 0)
+    expect(p.call("image", "rm", "--backend", "e2b", name), 2, "not found")
+    expect(p.run(), 0, "Done.")  # builds again
+    same(len([r for r in c.fake.service.log if r["p"].endswith("/snapshots")]), 2)
+    same(c.boxes(), [])
+
+
+@test
+def what_goes_wrong_in_an_environment_leaves_nothing_at_the_service():
+    c = Case([END], environment={"setup": ["echo almost; exit 7"]})
+    expect(c.place.run(), 6, "`echo almost; exit 7` ended with status 7", "almost")
+    same((c.boxes(), c.fake.service.snapshots), ([], {}))
+    c = Case([END], environment={"setup": ["true"], "build_network": {"allow": ["example.com:8080"]}})
+    expect(c.place.run(), 6, "ports other than 80 and 443")
+    same(c.boxes(), [])
+    c = Case([END], environment={"setup": ["true"]})
+    c.fault("POST /sandboxes", status=500, times=9)  # the snapshot
+    expect(c.place.run(), 6, "keep the environment as the snapshot caisson-env-")
+    same(c.boxes(), [])
+
+
 def nearly_over():
     """A run whose sandbox the service ends some seconds after the run has gone on."""
     c = Case([run_cmd(1, "echo kept >f; sleep 1000 >/dev/null 2>&1 & echo $! >pid"), run_cmd(2, "sleep 2.5"),

@@ -4,12 +4,13 @@
 machine: the one that makes sandboxes, and the one inside of each (RPC by Connect with
 JSON, files). The official clients are its judges (tests/interop/e2b_sdk.py, e2b_sdk.mjs).
 
-usage: e2b.py [--rooted] [-- PROGRAM [ARGUMENT...]]
+usage: e2b.py [--rooted | --rootfs FOLDER] [-- PROGRAM [ARGUMENT...]]
 
 Runs PROGRAM with E2B_API_URL, E2B_SANDBOX_URL and E2B_API_KEY set, else prints them and
-serves until its input ends. --rooted: each sandbox has a /workspace, /tmp and /home/user
-of its own in a mount namespace, and snapshots hold these; without it paths are those of
-this machine. On loopback only; it has no isolation and ends when its parent does.
+serves until its input ends. --rooted: each sandbox has a /workspace, /tmp, /etc and /home/user
+of its own in a mount namespace, and snapshots hold these; --rootfs: it has a copy of FOLDER, a
+root file system, and snapshots hold all of it; without these paths are those of this machine.
+On loopback only; it has no isolation and ends when its parent does.
 
 Beside the protocol, for tests:
   POST /_fault {"match": "POST /files", "times": 1, "kind": "status", "status": 503,
@@ -26,7 +27,7 @@ import urllib.parse
 
 KEY = "e2b_" + "0" * 40
 ENVD_PORT, ENVD_VERSION, RETAINED = 49983, "0.6.9", 30
-KEPT = ("workspace", "tmp", "home/user")  # what a snapshot of a rooted sandbox has
+KEPT = ("workspace", "tmp", "home/user", "etc")  # what a snapshot of a rooted sandbox has
 libc = ctypes.CDLL(None, use_errno=True)
 codes = {"canceled": 499, "unknown": 500, "invalid_argument": 400, "deadline_exceeded": 504, "not_found": 404,
          "already_exists": 409, "permission_denied": 403, "resource_exhausted": 429, "failed_precondition": 400,
@@ -190,30 +191,47 @@ class Sandbox:
         if service.rooted:
             self.home = "/home/user"
             self.dir = service.dir / self.id
-            if template in service.snapshots:
-                shutil.copytree(service.snapshots[template], self.dir, symlinks=True)
+            self.dir.mkdir()
+            self.root = self.dir / "root"
+            known = service.snapshot_of(template)
+            if service.rootfs:
+                copy(known["files"] if known else service.rootfs, self.root)
+                (self.root / "home/user").mkdir(parents=True, exist_ok=True)
+                self.hold(f"mount --rbind /proc {self.root}/proc; mount --rbind /dev {self.root}/dev")
+                return
             for name in KEPT[1:]:
-                (self.dir / name).mkdir(parents=True, exist_ok=True)
-            self.hold()
+                (self.dir / name).parent.mkdir(parents=True, exist_ok=True)
+                if known:
+                    copy(known["files"] / name, self.dir / name)
+                    continue
+                (self.dir / name).mkdir()
+                for entry in os.listdir("/etc") if name == "etc" else ():
+                    (self.dir / name / entry).symlink_to("/.etc/" + entry)
+            if known:
+                copy(known["files"] / "workspace", self.dir / "workspace")
+            self.hold(self.own_folders())
 
-    # A namespace with folders of its own over those of this machine, kept by a process that sleeps.
-    def hold(self):
-        root = self.dir / "root"
+    # Folders of its own over those of this machine.
+    def own_folders(self):
+        root = self.root
         root.mkdir(exist_ok=True)
         (self.dir / "workspace").mkdir(exist_ok=True)
-        script = f"""set -e
-mount --make-rprivate /
-mount -t tmpfs tmpfs {root}
+        return f"""mount -t tmpfs tmpfs {root}
 for d in /*; do
   n={root}$d
-  case $d in /proc | /workspace | /tmp | /home) continue ;; esac
+  case $d in /proc | /workspace | /tmp | /home | /etc) continue ;; esac
   if [ -L "$d" ]; then cp -P "$d" "$n"; elif [ -d "$d" ]; then mkdir "$n" && mount --rbind "$d" "$n"; fi
 done
-mkdir -p {root}/proc {root}/workspace {root}/tmp {root}/home/user
+mkdir -p {root}/proc {root}/.etc
 mount --rbind /proc {root}/proc
-mount --bind {self.dir}/workspace {root}/workspace
-mount --bind {self.dir}/tmp {root}/tmp
-mount --bind {self.dir}/home/user {root}/home/user
+mount --rbind /etc {root}/.etc
+for d in {" ".join(KEPT)}; do mkdir -p {root}/$d; mount --bind {self.dir}/$d {root}/$d; done"""
+
+    # A namespace, kept by a process that sleeps.
+    def hold(self, mounts):
+        script = f"""set -e
+mount --make-rprivate /
+{mounts}
 echo ready
 exec sleep 100000"""
         user = [] if os.geteuid() == 0 else ["-U", "-r"]
@@ -224,7 +242,6 @@ exec sleep 100000"""
             raise Refused(500, "no namespace: " + self.holder.stderr.read().decode()[-300:])
         self.spaces = [os.open(f"/proc/{self.holder.pid}/ns/{n}", os.O_RDONLY | os.O_CLOEXEC) for n in
                        (["user"] if user else []) + ["mnt"]]
-        self.root = str(root)
 
     def enter(self):
         """In a child, before it becomes a program."""
@@ -243,6 +260,8 @@ exec sleep 100000"""
     def host(self, path):
         """Where a path inside is on this machine."""
         path = self.path(path)
+        if self.service.rootfs:
+            return str(self.root) + path
         if self.holder:
             for name in KEPT:
                 if path == "/" + name or path.startswith(f"/{name}/"):
@@ -307,16 +326,19 @@ exec sleep 100000"""
         self.timeout(seconds) if was_paused else self.timeout(max(seconds, self.end_at - time.time()))
         return was_paused
 
-    def snapshot(self):
-        name = "snapshot-" + secrets.token_hex(6)
-        if self.holder:
-            copy = self.service.dir / name
+    def snapshot(self, name):
+        """One of a name that is there already takes its place."""
+        own = name or "snapshot-" + secrets.token_hex(6)
+        files = self.service.dir / secrets.token_hex(6)
+        if self.service.rootfs:
+            copy(self.root, files)
+        elif self.holder:
             for part in KEPT:
-                shutil.copytree(self.dir / part, copy / part, symlinks=True)
-            self.service.snapshots[name] = copy
-        else:
-            self.service.snapshots[name] = None
-        return name
+                (files / part).parent.mkdir(parents=True, exist_ok=True)
+                copy(self.dir / part, files / part)
+        id = f"team/{own}:default" if name else own
+        self.service.snapshots[own] = {"files": files, "reply": {"snapshotID": id, "names": [id]}, "box": self.id}
+        return self.service.snapshots[own]["reply"]
 
     def reply(self):
         return {"templateID": self.template, "sandboxID": self.id, "clientID": "c", "envdVersion": ENVD_VERSION,
@@ -337,9 +359,15 @@ exec sleep 100000"""
         raise Refused("not_found", f"process with {'pid' if pid else 'tag'} {pid or tag} not found")
 
 
+def copy(there, here):
+    """What cannot be read is left out."""
+    subprocess.run(["cp", "-a", "--reflink=auto", str(there), str(here)], stderr=subprocess.DEVNULL)
+
+
 class Service:
-    def __init__(self, rooted):
-        self.rooted, self.sandboxes, self.once, self.snapshots = rooted, {}, {}, {}
+    def __init__(self, rooted, rootfs=None):
+        self.rooted, self.rootfs = rooted or bool(rootfs), rootfs
+        self.sandboxes, self.once, self.snapshots = {}, {}, {}
         self.faults, self.log, self.lock, self.life = [], [], threading.Lock(), 86400
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="caisson-fake-e2b-"))
         threading.Thread(target=self.expire, daemon=True).start()
@@ -354,6 +382,10 @@ class Service:
     def drop(self, box):
         self.sandboxes.pop(box.id, None)
         box.kill()
+
+    def snapshot_of(self, name):
+        """By its name, which may have a team and a tag."""
+        return self.snapshots.get(name.split("/")[-1].split(":")[0])
 
     def need(self, id):
         if id not in self.sandboxes:
@@ -482,10 +514,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "POST" and parts == ["sandboxes"]:
             return self.create(given)
         if self.command == "GET" and parts == ["snapshots"]:
-            return self.reply(200, [{"snapshotID": n, "names": [n]} for n in s.snapshots])
-        if self.command == "DELETE" and parts[0] == "templates" and len(parts) == 2:
-            if s.snapshots.pop(parts[1], 0) == 0:
+            wanted, box = self.query.get("name", ""), self.query.get("sandboxID")
+            return self.page([v["reply"] for k, v in s.snapshots.items()
+                              if (not wanted or v is s.snapshot_of(wanted)) and box in (None, v["box"])])
+        if self.command == "DELETE" and parts[0] == "templates" and len(parts) > 1:
+            known = s.snapshot_of(urllib.parse.unquote(parts[-1]))
+            if not known:
                 raise Refused(404, "template not found")
+            s.snapshots = {k: v for k, v in s.snapshots.items() if v is not known}
+            shutil.rmtree(known["files"], ignore_errors=True)
             return self.reply(204)
         if parts[0] != "sandboxes" or len(parts) not in (2, 3):
             raise Refused(404, "no such path")
@@ -504,8 +541,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             box.pause()
             self.reply(204)
         elif what == ("POST", "snapshots"):
-            name = box.snapshot()
-            self.reply(201, {"snapshotID": name, "names": [name]})
+            self.reply(201, box.snapshot(given.get("name")))
         elif what == ("PUT", "network"):
             box.body["network"] = given
             self.reply(204)
@@ -518,7 +554,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if once and once in s.once:
                 return self.reply(201, s.once[once].reply())
         template = given.get("templateID")
-        if template not in ("base", "other") and template not in s.snapshots:
+        if template not in ("base", "other") and not s.snapshot_of(str(template)):
             raise Refused(404, f"template '{template}' not found")
         box = Sandbox(s, given, template)
         s.sandboxes[box.id] = box
@@ -531,9 +567,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         states = self.query.get("state", "running,paused").split(",")
         found = [b for b in list(self.service.sandboxes.values()) if b.state in states and
                  all(b.metadata.get(k) == v for k, v in wanted.items())]
+        self.page([b.detail() for b in found])
+
+    def page(self, found):
         at, limit = int(self.query.get("nextToken") or 0), int(self.query.get("limit") or 100)
         more = {"X-Next-Token": str(at + limit)} if at + limit < len(found) else {}
-        self.reply(200, [b.detail() for b in found[at:at + limit]], more)
+        self.reply(200, found[at:at + limit], more)
 
     # -- the service inside --
 
@@ -763,8 +802,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 class Fake:
     """As a module: with Fake() as f: ... f.env."""
 
-    def __init__(self, rooted=False):
-        self.service = Service(rooted)
+    def __init__(self, rooted=False, rootfs=None):
+        self.service = Service(rooted, rootfs)
         self.server = Server(("127.0.0.1", 0), type("H", (Handler,), {"service": self.service}))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.env = {"E2B_API_URL": self.url, "E2B_SANDBOX_URL": self.url, "E2B_API_KEY": KEY}
@@ -780,11 +819,13 @@ class Fake:
 
 def main():
     words = sys.argv[1:]
-    rooted = words[:1] == ["--rooted"]
+    rooted, rootfs = words[:1] == ["--rooted"], None
     words = words[rooted:]
+    if words[:1] == ["--rootfs"]:
+        rootfs, words = words[1], words[2:]
     libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     signal.signal(signal.SIGTERM, lambda *a: sys.exit(1))
-    with Fake(rooted) as fake:
+    with Fake(rooted, rootfs) as fake:
         if words[:1] == ["--"]:
             return subprocess.run(words[1:], env={**os.environ, **fake.env}).returncode
         for k, v in fake.env.items():

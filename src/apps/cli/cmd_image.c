@@ -105,11 +105,14 @@ add_made(void *user, const csn_environment_image *i)
   const struct listing *l = user;
   time_t t = (time_t)(i->created_ms / 1000);
   struct tm tm;
+  char when[40] = "-";
+  const char *size = i->bytes ? cli_size(l->c->arena, (uint64_t)i->bytes).p : "-";
+  localtime_r(&t, &tm);
+  if (i->created_ms) /* not every provider tells */
+    strftime(when, sizeof when, "%Y-%m-%d %H:%M", &tm);
   if (!l->w) {
-    localtime_r(&t, &tm);
-    csn_buf_addf(l->out, "%-46.*s %04d-%02d-%02d %02d:%02d  %10s  %.*s\n", (int)i->name.n,
-                 i->name.p, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-                 cli_size(l->c->arena, (uint64_t)i->bytes).p, (int)i->base.n, i->base.p);
+    csn_buf_addf(l->out, "%-46.*s %-16s  %10s  %.*s\n", (int)i->name.n, i->name.p, when, size,
+                 (int)i->base.n, i->base.p ? i->base.p : "");
     return;
   }
   csn_jw_obj(l->w);
@@ -246,7 +249,7 @@ remove_made(cli *c, const struct elsewhere *o, int argc, char **argv, csn_err *e
     rc = m->remove(&c->scope, options, csn_cstr(argv[i]), &bytes, err);
     freed += (uint64_t)bytes;
   }
-  if (rc == 0)
+  if (rc == 0 && freed)
     cli_note(c, "about %s freed", cli_size(c->arena, freed).p);
   return rc;
 }
@@ -354,6 +357,8 @@ read_environment(cli *c, const char *path, bool with_lock, struct wanted *out, c
     return csn_fail(err, CSN_E_NOT_FOUND, "%s has no section `environment`: nothing to build",
                     path);
   rc = csn_environment_read(&out->e, section, folder, with_lock, err);
+  if (rc == 0)
+    out->e->wants_versions = true;
   if (rc == 0)
     rc = read_options(c, csn_json_get(file, "sandbox"), out, err);
   return csn_wrap(err, rc, "%s", path);

@@ -55,10 +55,28 @@ struct csn_e2b_request {
   const char *method;
   csn_str path, body;
   bool is_safe;
-  const char *once; /* a key by which the service knows a repetition; or NULL */
+  const char *once;   /* a key by which the service knows a repetition; or NULL */
+  int64_t timeout_ms; /* 0: CSN_E2B_CALL_MS */
 };
 int csn_e2b_ask(const struct csn_e2b_account *at, csn_scope *sc, const struct csn_e2b_request *q,
                 csn_exchange *x, csn_arena *a, const csn_json **reply, csn_err *err) CSN_MUST;
+
+/* What speaks with it without a sandbox. */
+struct csn_e2b_desk {
+  csn_arena *arena;
+  csn_loop *loop;
+  struct csn_e2b_config config;
+  struct csn_e2b_account account;
+};
+/* options: as in csn_sandbox_spec.  It must not move. */
+int csn_e2b_desk_open(struct csn_e2b_desk *d, const csn_json *options, csn_err *err) CSN_MUST;
+/* Also of one that could not be opened. */
+void csn_e2b_desk_close(struct csn_e2b_desk *d);
+
+/* All pages of a list; path has a query.  Their number; in a. */
+enum { CSN_E2B_PAGES = 100, CSN_E2B_PAGE = 100 };
+int csn_e2b_pages(const struct csn_e2b_account *at, csn_scope *sc, csn_str path, csn_arena *a,
+                  const csn_json *pages[CSN_E2B_PAGES], csn_err *err) CSN_MUST;
 
 /* ---- a sandbox ---- */
 

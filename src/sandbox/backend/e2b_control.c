@@ -16,8 +16,6 @@ enum {
   REPLIES_MAX = 4 << 20, /* memory of a parsed reply */
   BODY_MAX = 4 << 20,
   WAIT_MAX_MS = 10000,
-  LIST_PAGE = 100,
-  LIST_PAGES = 100,
   ONCE = 32, /* characters */
 };
 
@@ -80,7 +78,7 @@ ask_once(const struct csn_e2b_account *at, csn_scope *sc, const struct csn_e2b_r
   csn_http_req req = {.method = q->method,
                       .url = csn_buf_str(&url),
                       .body = q->body,
-                      .timeout_ms = CSN_E2B_CALL_MS};
+                      .timeout_ms = q->timeout_ms ? q->timeout_ms : CSN_E2B_CALL_MS};
   req.headers[req.n_headers++] = (csn_header){CSN_STR("X-API-KEY"), at->key};
   req.headers[req.n_headers++] =
       (csn_header){CSN_STR("User-Agent"), CSN_STR("caisson/" CSN_VERSION)};
@@ -116,6 +114,56 @@ csn_e2b_ask(const struct csn_e2b_account *at, csn_scope *sc, const struct csn_e2
     return csn_wrap(err, rc, "%s %.*s%.*s", q->method, (int)(at->api_url.n & 0xff), at->api_url.p,
                     (int)(q->path.n < 100 ? q->path.n : 100), q->path.p);
   return x->status;
+}
+
+int
+csn_e2b_desk_open(struct csn_e2b_desk *d, const csn_json *options, csn_err *err)
+{
+  *d = (struct csn_e2b_desk){.arena = csn_arena_new(REPLIES_MAX)};
+  int rc = csn_e2b_config(&d->config, d->arena, options, err);
+  if (rc == 0)
+    rc = csn_loop_new(&d->loop, err);
+  if (rc == 0)
+    d->account = (struct csn_e2b_account){csn_http_new(d->loop), d->config.api_url, d->config.key,
+                                          d->config.key_env};
+  return rc;
+}
+
+void
+csn_e2b_desk_close(struct csn_e2b_desk *d)
+{
+  if (d->loop) {
+    csn_http_free(d->account.http);
+    csn_loop_free(d->loop);
+  }
+  csn_e2b_forget(d->config.key);
+  csn_arena_free(d->arena);
+}
+
+/* All of them before anything is done with one, so that none is skipped. */
+int
+csn_e2b_pages(const struct csn_e2b_account *at, csn_scope *sc, csn_str path, csn_arena *a,
+              const csn_json *pages[CSN_E2B_PAGES], csn_err *err)
+{
+  csn_auto(csn_exchange_finip) csn_exchange x;
+  csn_str token = {0};
+  int rc = 0, n = 0;
+  csn_exchange_init(&x, at->http, CSN_E2B_REPLY_MAX);
+  do {
+    csn_auto(csn_buf_finip) csn_buf whole = CSN_BUF(16384);
+    csn_buf_add(&whole, path);
+    if (token.n) {
+      csn_buf_addz(&whole, "&nextToken=");
+      csn_url_add(&whole, token);
+    }
+    struct csn_e2b_request q = {"GET", csn_buf_str(&whole), CSN_STR(""), true, NULL};
+    pages[n] = NULL;
+    rc = csn_e2b_ask(at, sc, &q, &x, a, &pages[n], err);
+    if (rc >= 0 && !csn_json_is(pages[n], CSN_JSON_ARRAY))
+      rc = csn_fail(err, CSN_E_PARSE, "the service's list is none");
+    token = csn_arena_dup(a, csn_http_reply_header(&x.reply, "x-next-token"));
+  } while (rc >= 0 && ++n < CSN_E2B_PAGES && token.n);
+  return rc < 0 ? rc : n;
 }
 
 /* ---- what a sandbox is ---- */
@@ -437,43 +485,22 @@ sweep_one(const struct csn_e2b_account *at, csn_scope *sc, const csn_json *v,
   return 1;
 }
 
-static void
-add_list_path(csn_buf *path, const char *owner, csn_str token)
-{
-  csn_auto(csn_buf_finip) csn_buf pair = CSN_BUF(4000);
-  csn_buf_addf(path, "/v2/sandboxes?state=running,paused&limit=%d", LIST_PAGE);
-  if (owner) { /* a query inside of the query */
-    csn_buf_addz(&pair, OWNER_KEY "=");
-    csn_url_add(&pair, csn_cstr(owner));
-    csn_buf_addz(path, "&metadata=");
-    csn_url_add(path, csn_buf_str(&pair));
-  }
-  if (token.n) {
-    csn_buf_addz(path, "&nextToken=");
-    csn_url_add(path, token);
-  }
-}
-
-/* All pages are read before the first is ended, so that none is skipped. */
 static int
 sweep_account(const struct csn_e2b_account *at, csn_scope *sc, const csn_sandbox_sweep *how,
               csn_err *err)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  csn_auto(csn_exchange_finip) csn_exchange x;
-  const csn_json *pages[LIST_PAGES] = {NULL};
-  int n = 0, rc = 0, ended = 0;
-  csn_str token = {0};
-  csn_exchange_init(&x, at->http, CSN_E2B_REPLY_MAX);
-  do {
-    csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8000);
-    add_list_path(&path, how->owner, token);
-    struct csn_e2b_request q = {"GET", csn_buf_str(&path), CSN_STR(""), true, NULL};
-    rc = csn_e2b_ask(at, sc, &q, &x, a, &pages[n], err);
-    if (rc >= 0 && !csn_json_is(pages[n], CSN_JSON_ARRAY))
-      rc = csn_fail(err, CSN_E_PARSE, "the service's list of sandboxes is none");
-    token = csn_arena_dup(a, csn_http_reply_header(&x.reply, "x-next-token"));
-  } while (rc >= 0 && ++n < LIST_PAGES && token.n);
+  csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8000), pair = CSN_BUF(4000);
+  const csn_json *pages[CSN_E2B_PAGES];
+  int ended = 0;
+  csn_buf_addf(&path, "/v2/sandboxes?state=running,paused&limit=%d", CSN_E2B_PAGE);
+  if (how->owner) { /* a query inside of the query */
+    csn_buf_addz(&pair, OWNER_KEY "=");
+    csn_url_add(&pair, csn_cstr(how->owner));
+    csn_buf_addz(&path, "&metadata=");
+    csn_url_add(&path, csn_buf_str(&pair));
+  }
+  int rc = csn_e2b_pages(at, sc, csn_buf_str(&path), a, pages, err), n = rc;
   for (int i = 0; i < n; i++)
     csn_json_each (v, pages[i])
       if (rc >= 0 && (rc = sweep_one(at, sc, v, how, err)) > 0)
@@ -484,18 +511,10 @@ sweep_account(const struct csn_e2b_account *at, csn_scope *sc, const csn_sandbox
 int
 csn_e2b_sweep(csn_scope *sc, const csn_json *options, const csn_sandbox_sweep *how, csn_err *err)
 {
-  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(REPLIES_MAX);
-  struct csn_e2b_config c;
-  csn_loop *loop = NULL;
-  int rc = csn_e2b_config(&c, a, options, err);
+  struct csn_e2b_desk d;
+  int rc = csn_e2b_desk_open(&d, options, err);
   if (rc == 0)
-    rc = csn_loop_new(&loop, err);
-  if (rc == 0) {
-    struct csn_e2b_account at = {csn_http_new(loop), c.api_url, c.key, c.key_env};
-    rc = sweep_account(&at, sc, how, err);
-    csn_http_free(at.http);
-    csn_loop_free(loop);
-  }
-  csn_e2b_forget(c.key);
+    rc = sweep_account(&d.account, sc, how, err);
+  csn_e2b_desk_close(&d);
   return rc;
 }
