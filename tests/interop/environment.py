@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Packages of Debian and of Python in an environment, as root, as an ordinary user and in containers of a real Docker
-daemon: a small Debian is made, an agent file names two packages of apt and two of pip from indexes on loopback, and a run
-uses all four. The second start builds nothing, a lock keeps versions when newer ones come, and nothing but the indexes was
-reached. But for the name of the back-end the agent file is the same everywhere.
+"""Packages of Debian and of Python in an environment, as root, as an ordinary user, in containers of a real Docker daemon
+and at E2B, a service of tests/fake over that root file system: a small Debian is made, an agent file names two packages of
+apt and two of pip from local indexes, and a run uses all four. The second start builds nothing, a lock keeps versions when
+newer ones come, and nothing but the indexes was reached. But for the name of the back-end the agent file is the same
+everywhere; so the indexes are what everybody could reach, port 80 of a public address, in a network of the test's own.
 
 usage: CAISSON=PROGRAM environment.py
 
-Without root, debootstrap or a jail it is skipped aloud (exit 77), and so are containers without docker.io."""
-import hashlib, http.server, io, json, os, pathlib, pwd, shutil, subprocess, sys, tempfile, threading, zipfile
+Without root, debootstrap, iproute2 or a jail it is skipped aloud (exit 77), and so are containers without docker.io."""
+import ctypes, hashlib, http.server, io, json, os, pathlib, pwd, shutil, subprocess, sys, tempfile, threading, zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/fake"))
 from with_server import Docker
+import e2b as fake_e2b
+
+HOST = "11.22.33.44"  # public, and nobody's that this network leads to
 
 CAISSON = pathlib.Path(os.environ.get("CAISSON", "build/caisson")).resolve()
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("CAISSON", "OPENAI"))}
@@ -82,8 +87,7 @@ class Indexes:
             def log_message(self, *args):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_port
+        self.server = http.server.ThreadingHTTPServer((HOST, 80), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def offer(self, debs, wheels):
@@ -114,20 +118,26 @@ def debian(work):
         skip("debootstrap: " + done.stdout[-300:] + done.stderr[-300:])
     (root / "etc/apt/sources.list").write_text("")
     subprocess.run(["tar", "-C", str(root), "-cf", str(work / "debian.tar"), "."], check=True)
-    shutil.rmtree(root)
     return work / "debian.tar"
 
 
-def agent(base, port):
-    host = f"index.test:{port}"
+def enter_network():
+    """From now on there are a loopback interface and our address, and nothing else."""
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):  # CLONE_NEWNET
+        skip("no network of its own can be made: " + os.strerror(ctypes.get_errno()))
+    for words in ("link set lo up", f"addr add {HOST}/32 dev lo"):
+        subprocess.run(["ip", *words.split()], check=True)
+
+
+def agent(base):
     return {
         "name": "a", "model": "script:book.yaml", "capabilities": ["shell"],
         "environment": {
             "base": f"tar:{base}",
-            "packages": {"apt": ["first", "second"], "apt_sources": [f"deb [trusted=yes] http://{host}/apt ./"],
-                         "pip": ["third", "fourth>=1"], "pip_index": f"http://{host}/pip/"},
+            "packages": {"apt": ["first", "second"], "apt_sources": [f"deb [trusted=yes] http://{HOST}/apt ./"],
+                         "pip": ["third", "fourth>=1"], "pip_index": f"http://{HOST}/pip/"},
             "setup": ["first > /usr/share/was-there"],
-            "build_network": {"allow": [host], "resolve": {"index.test": "127.0.0.1"}, "allow_private": [f"127.0.0.1:{port}"]},
+            "build_network": {"allow": [HOST]},
             "lock": "environment.lock"}}
 
 
@@ -138,12 +148,12 @@ BOOK = {"rules": [
 
 
 class User:
-    def __init__(self, work, name, base, port, backend="jail", env=None):
+    def __init__(self, work, name, base, backend="jail", env=None):
         self.name, self.folder, self.env = f"{name}, {backend}", work / f"of-{name}-{backend}", env or {}
         self.made = work / f"debs-{name}-{backend}"
         self.folder.mkdir()
         self.made.mkdir()
-        (self.folder / "agent.yaml").write_text(json.dumps({**agent(base, port), "sandbox": {"backend": backend}}))
+        (self.folder / "agent.yaml").write_text(json.dumps({**agent(base), "sandbox": {"backend": backend}}))
         (self.folder / "book.yaml").write_text(json.dumps(BOOK))
         self.ids = None if name == "root" else pwd.getpwnam(name)
         if self.ids:
@@ -175,14 +185,14 @@ def uses(user, indexes):
     built = json.loads(done.stdout) if done.returncode == 0 else {}
     ok(built.get("locked") and not built.get("was_there") and "first=1.0" in built["resolved"]["apt"] and
        "third==3.0" in built["resolved"]["pip"], f"{user.name}: the lock holds when newer ones are there", done.stdout + done.stderr)
-    left = user.folder / "images/tmp"
-    ok(not list(left.iterdir()), f"{user.name}: nothing is left of builds", list(left.iterdir()))
+    left = [f for f in (user.folder / "images/tmp").glob("*")]
+    ok(not left, f"{user.name}: nothing is left of builds", left)
 
 
 def main():
     if os.geteuid() != 0:
         skip("it needs root, to make a Debian")
-    for program in "debootstrap", "dpkg-deb":
+    for program in "debootstrap", "dpkg-deb", "ip":
         if not shutil.which(program):
             skip(f"{program} is not installed")
     if subprocess.run([str(CAISSON), "sandbox", "run", "--", "true"], capture_output=True, env=CLEAN, stdin=subprocess.DEVNULL).returncode:
@@ -192,19 +202,24 @@ def main():
     name = "csnenv"
     try:
         base = debian(work)
+        enter_network()
         indexes = Indexes(work)
-        uses(User(work, "root", base, indexes.port), indexes)
+        uses(User(work, "root", base), indexes)
+        with fake_e2b.Fake(rootfs=work / "debian") as fake:
+            uses(User(work, "root", base, "e2b", fake.env), indexes)
+            ok(not fake.service.sandboxes and len(fake.service.snapshots) == 2, "root, e2b: nothing is left but both snapshots",
+               (fake.service.sandboxes, fake.service.snapshots))
         server = Docker()
         if server.missing:
             print("# containers are not tried:", server.missing)
         else:
             with server:
-                uses(User(work, "root", base, indexes.port, "docker", {"DOCKER_HOST": server.url}), indexes)
+                uses(User(work, "root", base, "docker", {"DOCKER_HOST": server.url}), indexes)
         if subprocess.run(["useradd", "--no-create-home", "--add-subids-for-system", "--system", "--shell", "/bin/sh", name],
                           capture_output=True).returncode:
             print("# an ordinary user is not tried: useradd cannot make one with lent ids here")
         else:
-            uses(User(work, name, base, indexes.port), indexes)
+            uses(User(work, name, base), indexes)
     finally:
         subprocess.run(["userdel", name], capture_output=True)
         shutil.rmtree(work, ignore_errors=True)
