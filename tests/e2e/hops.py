@@ -6,12 +6,11 @@ usage: hops.py CAISSON [PLACE...]
 A place is a back-end, in which a run begins with the snapshot that the last one left, looks at its files and is saved
 when it is over; or tar, an archive that is exported and imported. Docker is a daemon of the test's own, E2B a service of
 tests/fake; what this machine lacks is left out, which is said."""
-import importlib.util, json, os, pathlib, sys
+import json, os, sys
 
-TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "e2e"), str(TESTS)]
-from lib import Place, backend, expect, finish, same, test
-from with_server import Docker
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from elsewhere import Machines
+from lib import Place, expect, finish, test
 
 PLACES = sys.argv[2:] or ["jail", "tar", "jail", "local", "tar", "jail", "docker", "e2b", "jail"]
 RULES = [{"name": "look", "when": {"turn": 1}, "reply": [{"exec_command": {"cmd": "find . | sort; cat bin/tool"}}]},
@@ -40,39 +39,9 @@ def digest(place, name):
     return [s["tree"] for s in json.loads(expect(place.call("snapshot", "ls", "--json"), 0).stdout) if s["name"] == name][0]
 
 
-def machines():
-    """What runs elsewhere: how the agent says so, what it needs in the environment, and how it ends."""
-    found, ends, missing = {"tar": ({}, {}), "local": ({}, {})}, [], {}
-    if backend() == "jail":
-        found["jail"] = ({}, {})
-    else:
-        missing["jail"] = "this machine makes none"
-    if "docker" in PLACES:
-        server = Docker()
-        if server.missing:
-            missing["docker"] = server.missing
-        else:
-            found["docker"] = ({"image": "box"}, {"DOCKER_HOST": server.url})
-            ends.append(server.close)
-    if "e2b" in PLACES:
-        spec = importlib.util.spec_from_file_location("fake_e2b", TESTS / "fake/e2b.py")
-        fake_e2b = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(fake_e2b)
-        fake = fake_e2b.Fake(rooted=True)
-        ends.append(fake.__exit__)
-        try:
-            fake_e2b.Sandbox(fake.service, {}, "base").kill()
-            found["e2b"] = ({}, fake.env)
-        except (fake_e2b.Refused, OSError) as e:
-            missing["e2b"] = f"no mount namespaces for its service: {e}"
-    for name, why in missing.items():
-        print(f"# SKIP the hop to {name}: {why}", flush=True)
-    return found, ends
-
-
 @test
 def a_workspace_is_the_same_after_each_hop():
-    places = [p for p in PLACES if p in found]
+    places = [p for p in PLACES if p == "tar" or p in machines.found]
     p = Place({"capabilities": ["shell"]}, RULES)
     fill(p.dir / "given")
     expect(p.call("snapshot", "save", "hop-0", "given"), 0)
@@ -82,7 +51,7 @@ def a_workspace_is_the_same_after_each_hop():
             expect(p.call("snapshot", "export", f"hop-{i - 1}", f"{i}.tar"), 0)
             expect(p.call("snapshot", "import", f"hop-{i}", f"{i}.tar"), 0)
         else:
-            sandbox, env = found[where]
+            sandbox, env = machines.found[where]
             p.write("agent.yaml", json.dumps({"name": "a", "model": "script:book.yaml", "capabilities": ["shell"],
                                               "sandbox": {"backend": where, **sandbox}}))
             expect(p.run("--from", f"hop-{i - 1}", "--snapshot", f"hop-{i}", env=env), 0)
@@ -93,10 +62,6 @@ def a_workspace_is_the_same_after_each_hop():
     expect(p.call("snapshot", "verify"), 0)
 
 
-found, ends = machines()
-try:
+with Machines(PLACES) as machines:
     status = finish()
-finally:
-    for end in ends:
-        end()
 sys.exit(status)
