@@ -50,7 +50,7 @@ static const struct option gcs_keys[] = {
     FIELD("s3-region", "region"),
     {0}};
 static const struct option gcs[] = {
-    FIXED("type", "google cloud storage"),
+    FIXED("type", "gcs"),
     FIELD("gcs-service-account-file", "service_account_file"),
     FIELD("gcs-service-account-credentials", "service_account_credentials"),
     FIELD("gcs-access-token", "access_token"),

@@ -38,10 +38,10 @@ TEST(each_driver_has_its_options)
        "\"s3-secret-access-key\":\"K\",\"s3-endpoint\":\"https://storage.googleapis.com\","
        "\"path\":\"b\"," OTHERS "}"},
       {ENTRY("gcs_mount", RCLONE BUCKET ",\"service_account_file\":\"/f\",\"access_token\":\"T\""),
-       "{\"type\":\"google cloud storage\",\"gcs-service-account-file\":\"/f\","
+       "{\"type\":\"gcs\",\"gcs-service-account-file\":\"/f\","
        "\"gcs-access-token\":\"T\",\"path\":\"b\"," OTHERS "}"},
       {ENTRY("gcs_mount", RCLONE BUCKET),
-       "{\"type\":\"google cloud storage\",\"path\":\"b\",\"gcs-anonymous\":\"true\"," OTHERS "}"},
+       "{\"type\":\"gcs\",\"path\":\"b\",\"gcs-anonymous\":\"true\"," OTHERS "}"},
       {ENTRY("azure_blob_mount",
              RCLONE ",\"account\":\"a\",\"container\":\"c\",\"account_key\":\"K\",\"endpoint\":"
                     "\"http://h\""),
