@@ -88,7 +88,10 @@ collect_some(struct csn_box *b, bool says_to, csn_jw *w, csn_err *err)
     csn_jw_obj(w);
     csn_json_each (m, item) {
       csn_jw_keyn(w, m->key);
-      csn_jw_value(w, m);
+      if (b->run->opts.out_dir && b->index && csn_str_eq(m->key, CSN_STR("to")))
+        csn_jw_str(w, csn_arena_printf(a, "%s/%.*s", b->name, (int)m->text.n, m->text.p));
+      else
+        csn_jw_value(w, m);
     }
     if (b->index) {
       csn_jw_key(w, "sandbox");

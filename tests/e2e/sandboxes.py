@@ -123,7 +123,7 @@ def patches_pictures_outputs_and_copies_say_where():
                             {"copy_files": {"from": "build", "to": "build", "paths": ["src"]}},
                             {"copy_files": {"from": "build", "to": "data", "paths": ["../../etc"]}}],
                            [("cat p.txt d/e/f; echo 1 >r; echo more >>src/a", None)]), {"src/a": "a\n"})
-    expect(p.run("--out", "out"), 0, "exec_command in data: mkdir", "apply_patch in data: Add File: p.txt", "output data:r: ok")
+    expect(p.run("--out", "out"), 0, "exec_command in data: mkdir", "apply_patch in data: Add File: p.txt", "output data:r: ok -> data/r")
     said = outputs(p)
     assert "svg" in json.dumps(said[2]) and "svg" not in json.dumps(said[3]).replace("v.svg", ""), said[2:4]
     assert "build has no nothing" in said[5] and "names of two sandboxes" in said[6] and "top of the workspace" in said[7], said
@@ -166,6 +166,24 @@ def a_loss_of_one_is_told_and_the_other_goes_on():
     same(sorted(d["restored"].get("sandbox", "") for d in of(p, "sandbox_lost")), ["", "data"])
     said = outputs(p)[2:]
     assert any(o.startswith("[The sandbox build was lost") for o in said) and any(o.startswith(LOST) for o in said), said
+
+
+@test
+def each_is_saved_as_often_as_it_says_and_exposes_its_own_ports():
+    jail = {"expose": [8000]} if backend() == "jail" else {}
+    p = Place(two({"checkpoint": "never", **jail}, {"checkpoint": "each", **jail}),
+              calls([("echo 1 >f", None)], [("echo 1 >f", "data")], [("cat f", None)], [("echo 2 >f", "data")]))
+    done = expect(p.run("--json"), 0)
+    ports = [e["data"] for e in (json.loads(line) for line in done.stdout.splitlines()) if e["type"] == "port"]
+    same([(d["port"], d["sandbox"]) for d in ports], [(8000, "build"), (8000, "data")] if jail else [])
+    saved = of(p, "checkpointed")
+    assert len(saved) == 4 and all(d["same"] and "snapshot" not in d for d in saved), saved
+    same(["snapshot" in d["saved"]["data"] for d in saved[1:]], [True, False, True])  # nobody was in it in the third turn
+    same([f.name for f in (p.dir / ".caisson/snapshots/names").iterdir()], [])
+    p = Place(two({"checkpoint": "1h"}, {"checkpoint": "each"}), calls([("echo 1 >f", None)], [("echo 2 >f", None)]))
+    expect(p.run(), 0)
+    same(["snapshot" in d for d in of(p, "checkpointed")], [True, False])
+    same([d.get("again", False) for d in of(p, "checkpointed")], [False, True])
 
 
 @test
