@@ -56,6 +56,7 @@ CSN_API int csn_conversation_branch(csn_conversation *c, const char *name, int64
 typedef struct csn_compaction {
   int64_t at; /* done when so many items could go: those before the last message of the user that
                  are no messages of the user; 0: 10 */
+  int64_t at_tokens;      /* and when all of it is about so many tokens; 0: however few */
   const char *keep_as;    /* before that a branch with all of it gets this name; NULL: none */
   csn_listener *listener; /* of the run that sums up; NULL: nobody listens */
   void *user;
@@ -68,6 +69,13 @@ typedef struct csn_compaction {
  * CSN_E_MODEL: the run ended without a summary.  Nothing is changed then. */
 CSN_API int csn_conversation_compact(csn_conversation *c, csn_scope *sc, const csn_agent *agent,
                                      const csn_compaction *o, csn_err *err) CSN_MUST;
+
+/* The same for a run that is about to begin in the session of that name: as the
+ * agent says (`session` of its compaction; else 0 and nothing happens).  Commands and
+ * csn_run_once() call it, csn_run_start() does not, since it waits for nothing. */
+CSN_API int csn_conversation_tidy(csn_rt *rt, csn_scope *sc, const csn_agent *agent,
+                                  const char *name, csn_listener *listener, void *user,
+                                  csn_err *err) CSN_MUST;
 
 typedef struct csn_conversation_row {
   csn_str name, parent; /* parent: it was branched off; empty: none */

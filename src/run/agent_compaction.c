@@ -6,7 +6,8 @@
  *   {type: compaction, policy: {type: static, threshold: TOKENS}}
  *   {type: compaction, policy: {type: dynamic, threshold: PART,
  *                               model_info: {context_window: TOKENS}}}
- *   {type: compaction, policy: none} */
+ *   {type: compaction, policy: none}
+ *   {type: compaction, session: true | TOKENS}: what is kept of it, too */
 #include "run/agent_read.h"
 #include "run/project.h"
 #include "run/window.h"
@@ -56,9 +57,16 @@ check_dynamic(const struct csn_agent_reader *r, const csn_json *policy)
 int
 csn_agent_read_compaction(const struct csn_agent_reader *r, const csn_json *m)
 {
-  static const char *const keys[] = {"type", "policy", NULL};
+  static const char *const keys[] = {"type", "policy", "session", NULL};
   const csn_json *policy = csn_json_get(m, "policy"), *type = csn_json_get(policy, "type");
+  const csn_json *session = csn_json_get(m, "session");
+  int64_t tokens;
   int rc = csn_agent_only(r, m, "capabilities.", keys);
+  if (rc == 0 && session && !csn_json_is(session, CSN_JSON_BOOL) &&
+      (!csn_json_to_int(session, &tokens) || tokens < CSN_WINDOW_MIN))
+    rc = csn_agent_complain(r, session,
+                            "compaction.session: expected true, false or at least %d tokens",
+                            CSN_WINDOW_MIN);
   if (rc == 0 && r->a->parent)
     rc = csn_agent_complain(r, m, "agents: compaction is shared; write it in the first agent");
   if (rc == 0 && is_word(type, "static"))

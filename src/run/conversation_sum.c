@@ -257,6 +257,16 @@ sum_up(csn_conversation *c, csn_scope *sc, const csn_agent *a, struct kept *k, c
   return rc < 0 ? rc : (int)(p->stored > n ? p->stored - n : 0);
 }
 
+static int64_t
+tokens_of(const struct kept *k, const csn_agent *a)
+{
+  enum csn_token_family family = csn_token_family(csn_cstr(csn_agent_model(a)));
+  int64_t n = 0;
+  for (size_t i = 0; i < k->n; i++)
+    n += csn_tokens_estimate(family, k->stored[i]);
+  return n;
+}
+
 int
 csn_conversation_compact(csn_conversation *c, csn_scope *sc, const csn_agent *agent,
                          const csn_compaction *o, csn_err *err)
@@ -277,11 +287,29 @@ csn_conversation_compact(csn_conversation *c, csn_scope *sc, const csn_agent *ag
     bool is_found = csn_route_find(c->rt->project, csn_cstr(csn_agent_model(a)), &route, NULL) == 0;
     find_past(&k, is_found ? route.ops->name : NULL, &p);
     csn_route_fini(&route);
-    if (p.n && p.could_go >= (size_t)(o->at > 0 ? o->at : LEAST_CANDIDATES))
+    bool is_enough = p.n && p.could_go >= (size_t)(o->at > 0 ? o->at : LEAST_CANDIDATES);
+    if (is_enough && (!o->at_tokens || tokens_of(&k, a) >= o->at_tokens))
       rc = sum_up(c, sc, a, &k, &p, o, err);
   }
   free(k.stored);
   free(p.refs);
   free(p.why);
   return rc;
+}
+
+int
+csn_conversation_tidy(csn_rt *rt, csn_scope *sc, const csn_agent *agent, const char *name,
+                      csn_listener *listener, void *user, csn_err *err)
+{
+  const csn_json *said = csn_json_get(agent->compaction, "session");
+  csn_auto(csn_conversation_closep) csn_conversation *c = NULL;
+  csn_compaction how = {.listener = listener, .user = user};
+  if (!said || (said->kind == CSN_JSON_BOOL && !csn_json_bool(agent->compaction, "session", false)))
+    return 0;
+  int rc = csn_json_to_int(said, &how.at_tokens) ? 0 : room_of(rt, agent, &how.at_tokens, err);
+  if (rc == 0)
+    rc = csn_conversation_open(rt, name, &c, err);
+  if (rc == 0)
+    rc = csn_conversation_compact(c, sc, agent, &how, err);
+  return csn_wrap(err, rc, "session %s is not summed up", name);
 }

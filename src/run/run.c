@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * run.c - a run's life in this process: birth, rest, wait, stop, end.  zero.c
  * begins it, deliver.c brings it its events. */
+#include "caisson/session.h"
 #include "run/box_save.h"
 #include "run/box_snapshot.h"
 #include "run/driver.h"
@@ -264,7 +265,11 @@ csn_run_once(csn_rt *rt, csn_scope *sc, const csn_agent *agent, csn_str input,
              const csn_run_options *o, csn_arena *keep, csn_result *out, csn_err *err)
 {
   csn_auto(csn_run_freep) csn_run *r = NULL;
-  int rc = csn_run_start(rt, agent, input, o, &r, err);
+  csn_err why;
+  int rc = o && o->session ? csn_conversation_tidy(rt, sc, agent, o->session, NULL, NULL, &why) : 0;
+  if (rc < 0) /* it is as long as it was */
+    csn_logf(rt->log, CSN_LOG_WARN, "%s", why.msg);
+  rc = csn_run_start(rt, agent, input, o, &r, err);
   if (rc == 0)
     rc = csn_run_wait(r, sc, out, err);
   if (rc < 0)

@@ -251,6 +251,55 @@ TEST(what_is_appended_meanwhile_stays_and_what_is_taken_back_ends_it)
   bench_fini(&b);
 }
 
+/* What happens to a session of about 3,000 tokens before a run in it. */
+static void
+tidy_as(const char *session, bool by_run, int want, const char *held)
+{
+  struct bench b;
+  csn_err err;
+  csn_result res;
+  csn_auto(csn_arena_freep) csn_arena *keep = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
+  bench_init(&b, "rules: [{name: sum, when: {task: its beginning has to go}, reply: short}, "
+                 "{name: any, reply: done}]\n");
+  csn_conversation *c = open_one(&b, "s");
+  csn_buf_addf(
+      &text,
+      "name: a\nmodel: script:book.yaml\ncapabilities:\n  - {type: compaction, session: %s}\n",
+      session);
+  bench_write(&b, "agent.yaml", text.p);
+  csn_buf_clear(&text);
+  csn_buf_addf(&text, "%s/agent.yaml", b.folder);
+  csn_agent_free(csn_steal(b.agent));
+  OK(csn_agent_load(&b.agent, text.p, &err), &err);
+  csn_buf_clear(&text);
+  csn_buf_addz(&text, "[" LONG ",{\"role\":\"assistant\",\"content\":\"");
+  for (int i = 0; i < 3000; i++)
+    csn_buf_addz(&text, "word ");
+  csn_buf_addz(&text, "\"}," USER("last") "," SAID("yes") "]");
+  OK(csn_conversation_add(c, csn_buf_str(&text), NULL, &err), &err);
+  if (by_run)
+    OK(csn_run_once(b.rt, &b.sc, b.agent, CSN_STR("go"), &(csn_run_options){.session = "s"}, keep,
+                    &res, &err),
+       &err);
+  else
+    assert_int_equal(csn_conversation_tidy(b.rt, &b.sc, b.agent, "s", NULL, NULL, &err), want);
+  assert_true(holds(c, held));
+  csn_conversation_close(c);
+  bench_fini(&b);
+}
+
+TEST(a_session_is_summed_up_before_a_run_where_the_agent_says_so)
+{
+  static const char whole[] = "13 " USER("last"), less[] = "2 " USER("last");
+  tidy_as("false", false, 0, whole);
+  tidy_as("true", false, 0, whole); /* a playbook takes anything */
+  tidy_as("100000", false, 0, whole);
+  tidy_as("100000", true, 0, whole);
+  tidy_as("1024", false, 11, less);
+  tidy_as("1024", true, 0, less);
+}
+
 TEST(without_a_summary_nothing_is_changed)
 {
   struct bench b;
@@ -270,4 +319,5 @@ RUN_TESTS("run/conversation",
           RUN(what_came_from_an_untrusted_tool_is_not_trusted_by_the_next_run_either),
           RUN(a_conversation_is_summed_up_where_it_is_kept),
           RUN(what_is_appended_meanwhile_stays_and_what_is_taken_back_ends_it),
+          RUN(a_session_is_summed_up_before_a_run_where_the_agent_says_so),
           RUN(without_a_summary_nothing_is_changed))

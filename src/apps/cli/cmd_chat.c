@@ -224,6 +224,7 @@ say(struct chat *h, csn_str text, csn_err *err)
   csn_result res = {0};
   h->show.live.began_ns = csn_now_ns();
   csn_buf_clear(&h->said);
+  cli_tidy(&h->show, h->rt, h->agent, h->session);
   int rc = csn_run_start(h->rt, h->agent, text, &o, &r, err);
   if (rc < 0)
     return rc;

@@ -117,6 +117,7 @@ run_main(cli *c, const void *o, int argc, char **argv, csn_err *err)
   csn_auto(csn_run_freep) csn_run *r = NULL;
   if (csn_str_starts(csn_cstr(csn_agent_model(agent)), CSN_STR("script")))
     cli_note(c, "model: script (a playbook, not a language model)");
+  cli_tidy(&show, rt, agent, v->session);
   rc = csn_run_start(rt, agent, csn_buf_str(&task), &ro, &r, err);
   return rc < 0 ? rc : cli_await(&show, r, err);
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio_ext.h>
 
+#include "caisson/session.h"
 #include "run/box_network.h"
 #include "run/driver.h"
 #include "run/memory.h"
@@ -292,6 +293,17 @@ cli_remember(cli *c, csn_rt *rt, const csn_agent *a, csn_run *r)
              (long long)made.tokens);
   if (rc < 0)
     cli_note(c, "%s; it is done after the next run", err.msg);
+}
+
+void
+cli_tidy(cli_show *s, csn_rt *rt, const csn_agent *a, const char *session)
+{
+  csn_err err;
+  int rc = session ? csn_conversation_tidy(rt, &s->c->scope, a, session, NULL, NULL, &err) : 0;
+  if (rc > 0)
+    cli_note(s->c, "session %s was summed up: %d items fewer", session, rc);
+  else if (rc < 0)
+    cli_note(s->c, "%s", err.msg);
 }
 
 int

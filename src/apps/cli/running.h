@@ -30,6 +30,9 @@ int cli_exit_of_result(const csn_result *r);
 /* Of an agent with a memory: notes what the run taught, and with `rt` makes the
  * memory anew; r NULL: of what was noted.  What fails is told. */
 void cli_remember(cli *c, csn_rt *rt, const csn_agent *a, csn_run *r);
+/* Before a run in a session, which may be NULL: sums it up where the agent says so.
+ * What fails is told. */
+void cli_tidy(cli_show *s, csn_rt *rt, const csn_agent *a, const char *session);
 /* Waits (Ctrl-C stops the run so that it can be resumed), prints the final
  * answer and the last line; returns the exit status. */
 int cli_await(cli_show *s, csn_run *r, csn_err *err) CSN_MUST;
