@@ -56,6 +56,8 @@ struct csn_box {
   struct csn_box_network *network;      /* NULL: none, or not needed yet */
   struct csn_box_saved saved[CSN_BOX_SAVED_KEPT];
   size_t n_saved;
+  uint64_t saved_mark;        /* what the newest of them was made of (csn_stack_look) */
+  bool has_saved_mark;        /* it was made by this process, of this stack */
   int64_t walk_ns, walked_ns; /* how long the last checkpoint without layers took, when it ended */
   int64_t saved_ns;           /* when that was, of whatever kind; 0: not known */
   bool is_touched;            /* somebody may have worked in it since */

@@ -230,6 +230,7 @@ int
 csn_box_begin(struct csn_box *b, csn_scope *sc, const struct csn_box_saved *from, csn_err *err)
 {
   int folder = b->folder_fd;
+  b->has_saved_mark = false;
   int rc = csn_file_write(folder, "making", CSN_STR(""), 0600, false, err);
   if (rc == 0 && csn_box_is_remote(b))
     rc = csn_box_remote_discard(b, sc, err);

@@ -123,8 +123,34 @@ enum { IS_PLAIN = 1, IS_SAME = 2, IS_EARLY = 3 };
 static bool
 is_same(const struct csn_box *b)
 {
-  return b->sb && b->sb->stack && !b->sb->stack->is_copied && b->n_saved &&
-         csn_stack_is_unchanged(b->workspace_fd, NULL) == 1;
+  csn_stack_changes changes;
+  if (!b->sb || !b->sb->stack || b->sb->stack->is_copied || !b->n_saved || !b->has_saved_mark)
+    return false;
+  csn_stack_look(b->sb->stack, &changes);
+  return changes.is_few && changes.mark == b->saved_mark;
+}
+
+/* What little was changed is copied, and the sandbox stays open.  IS_PLAIN: it
+ * is not so little, or somebody is at work. */
+static int
+copy(struct csn_box *b, csn_scope *sc, const char *name, csn_err *err)
+{
+  csn_stack *stack = b->sb ? b->sb->stack : NULL;
+  csn_stack_changes changes;
+  char layer[CSN_LAYER_NAME];
+  bool has_more;
+  if (!stack || stack->is_copied || csn_sandbox_rests(b->sb, sc, &has_more, NULL) < 0)
+    return IS_PLAIN;
+  csn_stack_look(stack, &changes);
+  int rc = changes.is_few && changes.n ? csn_stack_copy_changes(stack, sc, layer, err) : IS_PLAIN;
+  if (rc == 0)
+    rc = csn_frozen_put_copy(b->run->rt->state_fd, name, (const char *const *)stack->names, layer,
+                             err);
+  if (rc == 0) {
+    b->saved_mark = changes.mark;
+    b->has_saved_mark = true;
+  }
+  return rc;
 }
 
 /* IS_PLAIN: it is not of layers, or something would be lost. */
@@ -229,8 +255,13 @@ checkpoint(struct csn_box *b, const char *name, bool *is_frozen, csn_err *err)
   if (rc == 0 && is_same(b))
     return IS_SAME;
   drop_oldest(b);
+  b->has_saved_mark = false;
   if (rc == 0)
-    rc = freeze(b, &b->run->scope, name, err);
+    rc = copy(b, &b->run->scope, name, err);
+  if (rc == IS_PLAIN && (rc = freeze(b, &b->run->scope, name, err)) == 0) {
+    b->saved_mark = 0; /* nothing is changed from here on */
+    b->has_saved_mark = true;
+  }
   *is_frozen = rc == 0;
   return rc == IS_PLAIN ? walk(b, &b->run->scope, name, err) : rc;
 }

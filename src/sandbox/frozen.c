@@ -15,6 +15,16 @@
 #include "sandbox/stack.h"
 
 enum { LIST_MAX = 1 << 16 };
+static const char is_copy[] = " copy"; /* behind a layer */
+
+/* Takes it off the line. */
+static bool
+take_copy(csn_str *line)
+{
+  bool has = csn_str_ends(*line, csn_cstr(is_copy));
+  line->n -= has ? sizeof is_copy - 1 : 0;
+  return has;
+}
 
 /* A folder of snapshots/. */
 static int
@@ -35,13 +45,22 @@ csn_frozen_layers_open(int state_fd, csn_err *err)
 int
 csn_frozen_put(int state_fd, const char *name, const char *const *layers, csn_err *err)
 {
+  return csn_frozen_put_copy(state_fd, name, layers, NULL, err);
+}
+
+int
+csn_frozen_put_copy(int state_fd, const char *name, const char *const *layers, const char *copy,
+                    csn_err *err)
+{
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(LIST_MAX);
   int rc = csn_snapshot_name_check(name, err);
   csn_auto(csn_closep) int dir = rc < 0 ? rc : open_in(state_fd, "frozen", err);
   if (dir < 0)
     return dir;
-  for (; *layers; layers++)
+  for (; layers && *layers; layers++)
     csn_buf_addf(&text, "%s\n", *layers);
+  if (copy)
+    csn_buf_addf(&text, "%s%s\n", copy, is_copy);
   rc = csn_buf_done(&text, "the list of layers", err);
   return rc < 0 ? rc : csn_file_write(dir, name, csn_buf_str(&text), 0600, false, err);
 }
@@ -62,6 +81,7 @@ csn_frozen_get(int state_fd, const char *name, csn_arena *a, const char *const *
     return csn_wrap(err, rc, "the frozen workspace %s", name);
   const char **list = csn_arena_alloc(a, (text.n / CSN_LAYER_NAME + 2) * sizeof *list);
   for (csn_str rest = csn_buf_str(&text); csn_str_line(&rest, &line);) {
+    (void)take_copy(&line);
     const char *layer = csn_arena_dup(a, line).p;
     if (line.n != CSN_LAYER_NAME - 1 || faccessat(store, layer, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
       return csn_fail(err, CSN_E_NOT_FOUND, "a layer of the frozen workspace %s is gone", name);
@@ -72,24 +92,48 @@ csn_frozen_get(int state_fd, const char *name, csn_arena *a, const char *const *
   return 0;
 }
 
+/* A layer that nobody has open. */
 static void
-drop_in(int state_fd, const char *folder, const char *name)
+remove_layer(int layers, csn_str name)
 {
-  csn_auto(csn_closep) int dir = open_in(state_fd, folder, NULL);
-  if (dir >= 0)
-    (void)!unlinkat(dir, name, 0);
+  csn_auto(csn_freep) char *z = csn_dupz(name);
+  csn_auto(csn_closep) int fd = openat(layers, z, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    (void)!csn_jail_remove(layers, z, NULL);
+}
+
+/* The run's workspace may have begun with it since: "RUN.SEQ" names the run. */
+static bool
+has_begun_with(int state_fd, const char *name, csn_str layer)
+{
+  csn_auto(csn_buf_finip) csn_buf own = CSN_BUF(LIST_MAX);
+  char path[CSN_SNAPSHOT_NAME_MAX + 40];
+  const char *dot = strrchr(name, '.');
+  snprintf(path, sizeof path, "sandboxes/%.*s/stack/layers", dot ? (int)(dot - name) : 0, name);
+  int rc = dot ? csn_file_read(state_fd, path, &own, NULL) : CSN_E_NOT_FOUND;
+  return rc == 0 ? csn_str_find(csn_buf_str(&own), layer, 0) != SIZE_MAX : rc != CSN_E_NOT_FOUND;
 }
 
 void
 csn_frozen_drop(int state_fd, const char *name)
 {
-  drop_in(state_fd, "frozen", name);
+  csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(LIST_MAX);
+  csn_auto(csn_closep) int dir = open_in(state_fd, "frozen", NULL);
+  csn_str line;
+  if (dir < 0 || csn_file_read(dir, name, &text, NULL) < 0 || unlinkat(dir, name, 0) < 0)
+    return;
+  csn_auto(csn_closep) int layers = open_in(state_fd, "layers", NULL);
+  for (csn_str rest = csn_buf_str(&text); layers >= 0 && csn_str_line(&rest, &line);)
+    if (take_copy(&line) && line.n == CSN_LAYER_NAME - 1 && !has_begun_with(state_fd, name, line))
+      remove_layer(layers, line);
 }
 
 void
 csn_frozen_drop_snapshot(int state_fd, const char *name)
 {
-  drop_in(state_fd, "names", name);
+  csn_auto(csn_closep) int dir = open_in(state_fd, "names", NULL);
+  if (dir >= 0)
+    (void)!unlinkat(dir, name, 0);
 }
 
 /* ---- what runs began with ---- */
@@ -194,22 +238,29 @@ csn_frozen_kept(const csn_snapshots *s, csn_buf *layers,
 
 /* ---- at the end of a run ---- */
 
+struct dropping {
+  int state_fd;
+  const char *top;
+  void (*drop)(int state_fd, const char *name);
+};
+
 static int
 drop_beneath(void *user, int dir, const char *name, csn_err *err)
 {
-  const char *top = user;
-  size_t n = strlen(top);
-  if (strncmp(name, top, n) == 0 && name[n] == '.')
-    (void)!unlinkat(dir, name, 0);
+  const struct dropping *d = user;
+  size_t n = strlen(d->top);
+  if (strncmp(name, d->top, n) == 0 && name[n] == '.')
+    d->drop(d->state_fd, name);
   return 0;
 }
 
 void
 csn_frozen_drop_of(int state_fd, const char *top)
 {
-  void *user = (void *)(uintptr_t)top;
-  (void)!each_in(state_fd, "snapshots/frozen", drop_beneath, user, NULL);
-  (void)!each_in(state_fd, "snapshots/names", drop_beneath, user, NULL);
+  struct dropping d = {state_fd, top, csn_frozen_drop};
+  (void)!each_in(state_fd, "snapshots/frozen", drop_beneath, &d, NULL);
+  d.drop = csn_frozen_drop_snapshot;
+  (void)!each_in(state_fd, "snapshots/names", drop_beneath, &d, NULL);
 }
 
 static void
@@ -231,12 +282,7 @@ csn_frozen_drop_layers(int state_fd, csn_str layers)
       each_in(top, "unpacked", keep_named, &k, NULL) < 0 || kept.over)
     return;
   while (csn_str_line(&layers, &line)) {
-    csn_auto(csn_freep) char *name = csn_dupz(line);
-    if (line.n != CSN_LAYER_NAME - 1 || csn_str_find(csn_buf_str(&kept), line, 0) != SIZE_MAX)
-      continue;
-    csn_auto(csn_closep) int fd =
-        openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-      (void)!csn_jail_remove(dir, name, NULL);
+    if (line.n == CSN_LAYER_NAME - 1 && csn_str_find(csn_buf_str(&kept), line, 0) == SIZE_MAX)
+      remove_layer(dir, line);
   }
 }

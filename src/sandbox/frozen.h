@@ -4,7 +4,8 @@
  * their layers, so it is given in a time that does not depend on how much they
  * hold.  csn_snapshot_save_layers() makes a snapshot of one.
  *
- *   snapshots/frozen/NAME   the layers in snapshots/layers, the lowest first
+ *   snapshots/frozen/NAME   the layers in snapshots/layers, the lowest first; "LAYER
+ *                           copy": nothing else has that one
  *
  * Nothing is written to the disk at once, as with the workspace itself.  No
  * lock is needed: gc leaves alone what a name, or the workspace of a run, has.
@@ -18,6 +19,10 @@
 int csn_frozen_layers_open(int state_fd, csn_err *err) CSN_MUST;
 int csn_frozen_put(int state_fd, const char *name, const char *const *layers,
                    csn_err *err) CSN_MUST;
+/* The same with a layer above them (which may be NULL: none) that is a copy made for this name
+ * only: it goes with it, unless the run's workspace has begun with it since. */
+int csn_frozen_put_copy(int state_fd, const char *name, const char *const *layers, const char *copy,
+                        csn_err *err) CSN_MUST;
 /* NULL-terminated, in the arena.  CSN_E_NOT_FOUND, also when a layer is gone. */
 int csn_frozen_get(int state_fd, const char *name, csn_arena *a, const char *const **layers,
                    csn_err *err) CSN_MUST;

@@ -138,6 +138,13 @@ csn_layer_copy(int to, int layer, csn_scope *sc, csn_err *err)
   return apply(&m, to, layer, err);
 }
 
+int
+csn_layer_duplicate(int to, int layer, csn_scope *sc, csn_err *err)
+{
+  struct merge m = {.sc = sc, .keep_whiteouts = true, .copies = true};
+  return apply(&m, to, layer, err);
+}
+
 /* Its name in the store, which no layer has: made of the digests of all. */
 static csn_digest
 name_of(const csn_digest *digests, size_t n)

@@ -16,6 +16,9 @@ int csn_layer_apply(int to, int layer, bool keep_whiteouts, csn_scope *sc, csn_e
 /* The same with copies instead of links, for somebody to write to. */
 int csn_layer_copy(int to, int layer, csn_scope *sc, csn_err *err) CSN_MUST;
 
+/* A layer as it is, with its whiteouts, copied into an empty folder.  1: as above. */
+int csn_layer_duplicate(int to, int layer, csn_scope *sc, csn_err *err) CSN_MUST;
+
 /* A descriptor of the merged folder, made in the store unless it is there
  * under the digests of all layers.  fds: the layers, the lowest first. */
 int csn_layers_flatten(csn_layer_store *s, csn_scope *sc, const csn_digest *digests, size_t n,

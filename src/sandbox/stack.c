@@ -354,6 +354,98 @@ csn_stack_is_unchanged(int dir, csn_err *err)
   return is_empty(dir, "upper", err);
 }
 
+/* ---- few changes ---- */
+
+static uint64_t
+mix(uint64_t sum, const void *bytes, size_t n)
+{
+  const unsigned char *p = bytes;
+  while (n--)
+    sum = (sum ^ *p++) * 0x100000001b3; /* FNV-1a */
+  return sum;
+}
+
+/* Entries in any order give the same mark; each way of changing one changes it. */
+static uint64_t
+mark_of(const char *name, const struct stat *st)
+{
+  uint64_t sum = mix(0xcbf29ce484222325, name, strlen(name));
+  sum = mix(sum, &st->st_ino, sizeof st->st_ino);
+  sum = mix(sum, &st->st_ctim, sizeof st->st_ctim);
+  return mix(sum, &st->st_size, sizeof st->st_size) | 1;
+}
+
+static bool look_into(csn_stack_changes *c, int dir, int depth);
+
+/* What a copy would lose is not for one: links between files, pipes, and owners
+ * where we are not root. */
+static bool
+look_at(csn_stack_changes *c, int dir, const char *name, int depth)
+{
+  enum { FEW = 32, FEW_BYTES = 1 << 20, FEW_DEEP = 16 };
+  struct stat st;
+  if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || ++c->n > FEW)
+    return false;
+  c->bytes += st.st_size;
+  c->mark += mark_of(name, &st);
+  bool is_plain = S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode) || csn_layer_hides(dir, name, &st) ||
+                  (S_ISREG(st.st_mode) && st.st_nlink == 1);
+  if (!is_plain || c->bytes > FEW_BYTES || (geteuid() != 0 && st.st_uid != geteuid()))
+    return false;
+  if (!S_ISDIR(st.st_mode))
+    return true;
+  csn_auto(csn_closep) int below = open_folder(dir, name, NULL);
+  return below >= 0 && depth < FEW_DEEP && look_into(c, below, depth + 1);
+}
+
+static bool
+look_into(csn_stack_changes *c, int dir, int depth)
+{
+  int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR *d = fd < 0 ? NULL : fdopendir(fd);
+  bool is_few = d != NULL;
+  if (!d)
+    csn_closep(&fd);
+  for (struct dirent *e; is_few && (e = readdir(d));)
+    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+      is_few = look_at(c, dir, e->d_name, depth);
+  if (d)
+    closedir(d);
+  return is_few;
+}
+
+void
+csn_stack_look(const csn_stack *s, csn_stack_changes *out)
+{
+  csn_auto(csn_closep) int upper = open_folder(s->dir, "upper", NULL);
+  *out = (csn_stack_changes){0};
+  out->is_few = upper >= 0 && look_into(out, upper, 0);
+}
+
+int
+csn_stack_copy_changes(csn_stack *s, csn_scope *sc, char name[CSN_LAYER_NAME], csn_err *err)
+{
+  struct making m;
+  csn_err why;
+  csn_auto(csn_closep) int upper = open_folder(s->dir, "upper", err);
+  int rc = upper < 0 ? upper : begin(s, &m, err);
+  if (rc < 0)
+    return rc;
+  rc = csn_layer_duplicate(m.fd, upper, sc, &why);
+  csn_closep(&m.fd);
+  if (rc == 0 && renameat(s->store, m.temporary, s->store, m.name) < 0)
+    rc = csn_fail_errno(&why, "name a layer");
+  memcpy(name, m.name, sizeof m.name);
+  if (rc == 0)
+    return 0;
+  (void)!csn_remove_tree(s->store, m.temporary, NULL);
+  return rc == CSN_E_CANCELLED || rc == CSN_E_TIMEOUT
+             ? csn_fail(err, (enum csn_code)rc, "%s", why.msg)
+             : 1;
+}
+
+/* ---- freezing ---- */
+
 int
 csn_stack_freeze(csn_stack *s, csn_err *err)
 {

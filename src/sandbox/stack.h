@@ -82,6 +82,19 @@ int csn_stack_copy(csn_stack *s, csn_scope *sc, int *upper, csn_err *err) CSN_MU
 /* Of a workspace's folder: 1 when it is what its layers are, 0 when something was
  * changed. */
 int csn_stack_is_unchanged(int dir, csn_err *err) CSN_MUST;
+/* What was changed since the last freeze, as far as it was looked at. */
+typedef struct csn_stack_changes {
+  size_t n;
+  int64_t bytes;
+  uint64_t mark; /* another after each change; 0: none */
+  bool is_few;   /* few small files, folders and links, and a copy of them is the same */
+} csn_stack_changes;
+/* With nothing at work in it: the workspace stays open. */
+void csn_stack_look(const csn_stack *s, csn_stack_changes *out);
+/* Copies them, when they are few, into a layer of the store.  1: it would not be the
+ * same, and there is none. */
+int csn_stack_copy_changes(csn_stack *s, csn_scope *sc, char name[CSN_LAYER_NAME],
+                           csn_err *err) CSN_MUST;
 /* Makes a layer of upper/, unless nothing was changed.  Nobody may have it
  * open for writing. */
 int csn_stack_freeze(csn_stack *s, csn_err *err) CSN_MUST;

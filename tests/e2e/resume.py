@@ -117,6 +117,29 @@ def a_checkpoint_is_made_after_each_turn_that_used_the_sandbox_and_two_are_kept(
 
 
 @test
+def what_little_was_changed_is_copied_and_the_sandbox_stays_open():
+    if jail_only():
+        return jail_only()
+    turns = ["echo 1 >f; ln -s f l; mkdir -p d/e; echo x >d/e/x; rm a; echo t >/tmp/t",
+             "cat /tmp/t; echo 2 >>f; rm -r b; mkdir b; echo new >b/new", "exit 3", "cat f l d/e/x b/*; ls | tr '\\n' ' '"]
+    p = saved(Place(agent(checkpoint="each"), script(*turns)), {"a": "one\n", "b/old": "old\n", "c": "stays\n"})
+    p.env["CAISSON_FAULT"] = "tool.begins:3"
+    same(p.run("--from", "first", "--keep").returncode, -9)
+    del p.env["CAISSON_FAULT"]
+    said = outputs(p.records())
+    assert said[1].endswith("\nt\n"), said  # the same jail, with its /tmp
+    layers = p.dir / ".caisson/snapshots/layers"
+    same((len(kept(p)), len(list(layers.iterdir()))), (2, 3))  # that of the snapshot, and two copies
+    shutil.rmtree(p.dir / ".caisson/sandboxes" / p.only_run())
+    expect(p.call("resume", p.only_run()), 0)
+    last = outputs(p.records())[-1]
+    assert last.endswith("\n1\n2\n1\n2\nx\nnew\nb c d f l "), last
+    expect(p.call("runs", "rm", p.only_run()), 0)
+    expect(p.call("snapshot", "gc"), 0)
+    same((kept(p), len(list(layers.iterdir()))), ([], 1))
+
+
+@test
 def a_plain_workspace_is_saved_too_when_the_agent_asks_for_it():
     p = Place(agent("local", checkpoint="each"), script("echo 1 >f", "echo 2 >f", "cat f"))
     p.env["CAISSON_FAULT"] = "tool.begins:3"
