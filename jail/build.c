@@ -44,6 +44,40 @@ csn_jail_fail(const char *what, const char *name)
   _exit(1);
 }
 
+bool
+csn_jail_read(void *to, size_t n)
+{
+  for (char *p = to; n;) {
+    ssize_t got = read(CSN_JAIL_CONTROL, p, n);
+    if (got == 0 || (got < 0 && errno != EINTR))
+      return false;
+    if (got > 0) {
+      p += got;
+      n -= (size_t)got;
+    }
+  }
+  return true;
+}
+
+bool
+csn_jail_hand_over(int kind, const int *fds, size_t n)
+{
+  csn_jail_note note = {.kind = kind};
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(CSN_JAIL_LISTENERS_MAX * sizeof(int))];
+  } c = {.head = {.cmsg_len = CMSG_LEN(n * sizeof(int)),
+                  .cmsg_level = SOL_SOCKET,
+                  .cmsg_type = SCM_RIGHTS}};
+  struct iovec iov = {&note, sizeof note};
+  struct msghdr m = {.msg_iov = &iov,
+                     .msg_iovlen = 1,
+                     .msg_control = &c,
+                     .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+  memcpy(CMSG_DATA(&c.head), fds, n * sizeof *fds);
+  return sendmsg(CSN_JAIL_CONTROL, &m, MSG_NOSIGNAL) == sizeof note;
+}
+
 /* Puts the plan's descriptors to their numbers and closes all others. */
 static void
 place_descriptors(struct csn_jail_plan *plan)

@@ -6,6 +6,7 @@
 #define CSN_JAIL_BUILD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "jail/proto.h"
 
@@ -47,6 +48,20 @@ bool csn_jail_is_ours(const char *name);
 void csn_jail_accounts(const struct csn_jail_plan *plan);
 /* The last of it: the workspace, and what nobody needs to see. */
 void csn_jail_graft(const struct csn_jail_plan *plan);
+
+/* Storage of others (jail/storage.c): folders outside of the workspace for it;
+ * then, on the workspace, the mounts themselves, served by the harness. */
+void csn_jail_storage_places(const struct csn_jail_plan *plan);
+void csn_jail_storage(const struct csn_jail_plan *plan);
+/* Calls fn for each, in their order. */
+void csn_jail_storage_each(const struct csn_jail_plan *plan,
+                           void (*fn)(const struct csn_jail_plan *plan, uint32_t i, bool writable,
+                                      const char *path));
+
+/* The rest of what comes on the control stream; false when the harness has gone. */
+bool csn_jail_read(void *to, size_t n);
+/* Sends a note with descriptors; false with errno. */
+bool csn_jail_hand_over(int kind, const int *fds, size_t n);
 
 /* A part of the seal: the graft, when its time has come. */
 void csn_jail_finish(struct csn_jail_plan *plan);

@@ -14,6 +14,7 @@
 #include "jail/extras.h"
 #include "jail/layers.h"
 #include "jail/steps.h"
+#include "jail/storage.h"
 
 enum { RETRY_MS = 50 }; /* for a control group that is not empty yet */
 
@@ -87,7 +88,10 @@ stack_up(const struct csn_jails *s, struct csn_request *r, const struct csn_ids 
                                       r->layers + r->open.layers, r->open.under, tree);
   if (failed)
     return failed;
-  int view = openat(*tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  /* What is mounted on the tree in the jail is to be seen there alone. */
+  int twin = r->open.mounts ? sys_open_tree(*tree, "", AT_EMPTY_PATH) : -1;
+  int view = openat(r->open.mounts ? twin : *tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  close_fd(twin);
   if (view < 0 || fstatvfs(view, &fs) < 0 || fs.f_flag & ST_RDONLY) {
     /* Read-only is what the kernel makes of one whose `work` it cannot use. */
     close_fd(view);
@@ -273,8 +277,13 @@ make_cold(struct csn_jails *s, struct csn_request *r, const struct csn_template 
     memcpy(plan.fds, r->fds, sizeof r->fds);
     failed = csn_extras_make(s, r, ids, &plan, why);
     if (!failed)
+      failed = csn_storage_open(&s->home, ids, &plan);
+    if (!failed)
       failed = csn_jails_start(s, t, &plan, j, a, fds);
+    int e = errno;
+    csn_storage_drop(&plan);
     csn_extras_drop(&plan);
+    errno = e;
     if (failed)
       csn_home_let_go(j.view);
   }

@@ -131,6 +131,7 @@ csn_jail_mounts(const struct csn_jail_plan *plan)
   int64_t files = csn_jail_files(own, CSN_JAIL_OWN_FILES);
   mount_memory("/tmp", 0, ",mode=1777", own, files);
   mount_own(plan, CSN_JAIL_HOME, own, files);
+  csn_jail_storage_places(plan);
   csn_make_folders(plan->open.root); /* it may be in one of these */
 }
 
@@ -156,5 +157,6 @@ csn_jail_graft(const struct csn_jail_plan *plan)
     csn_attach(plan->fds[CSN_JAIL_WORKSPACE], root);
   else
     mount_own(plan, root, csn_jail_workspace_bytes(l), csn_jail_workspace_files(l));
+  csn_jail_storage(plan);
   hide_mounts(plan);
 }

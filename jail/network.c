@@ -140,28 +140,6 @@ listen_for_names(void)
   return fd;
 }
 
-static void
-hand_over(const int *fds, size_t n)
-{
-  csn_jail_note note = {.kind = CSN_JAIL_LISTENING};
-  union {
-    struct cmsghdr head;
-    char room[CMSG_SPACE(CSN_JAIL_LISTENERS_MAX * sizeof(int))];
-  } c = {.head = {.cmsg_len = CMSG_LEN(n * sizeof(int)),
-                  .cmsg_level = SOL_SOCKET,
-                  .cmsg_type = SCM_RIGHTS}};
-  struct iovec iov = {&note, sizeof note};
-  struct msghdr m = {.msg_iov = &iov,
-                     .msg_iovlen = 1,
-                     .msg_control = &c,
-                     .msg_controllen = CMSG_SPACE(n * sizeof(int))};
-  memcpy(CMSG_DATA(&c.head), fds, n * sizeof *fds);
-  if (sendmsg(CSN_JAIL_CONTROL, &m, MSG_NOSIGNAL) != sizeof note)
-    csn_jail_fail("hand over the listening sockets", "");
-  for (size_t i = 0; i < n; i++)
-    close(fds[i]);
-}
-
 void
 csn_jail_network(const csn_jail_open *open)
 {
@@ -177,25 +155,13 @@ csn_jail_network(const csn_jail_open *open)
   fds[CSN_JAIL_DNS_TCP_FD] = listen_everywhere(CSN_JAIL_DNS_PORT);
   for (size_t i = 0; i < open->n_ports; i++)
     fds[n++] = listen_everywhere(open->ports[i]);
-  hand_over(fds, n);
+  if (!csn_jail_hand_over(CSN_JAIL_LISTENING, fds, n))
+    csn_jail_fail("hand over the listening sockets", "");
+  for (size_t i = 0; i < n; i++)
+    close(fds[i]);
 }
 
 /* ---- files ---- */
-
-static bool
-read_all(char *to, size_t n)
-{
-  while (n) {
-    ssize_t got = read(CSN_JAIL_CONTROL, to, n);
-    if (got < 0 && errno == EINTR)
-      continue;
-    if (got <= 0)
-      return false;
-    to += got;
-    n -= (size_t)got;
-  }
-  return true;
-}
 
 /* From the control stream into a file of the new root. */
 static void
@@ -203,7 +169,7 @@ receive_file(const char *path)
 {
   char piece[16384];
   csn_jail_frame head;
-  if (!read_all((char *)&head, sizeof head))
+  if (!csn_jail_read(&head, sizeof head))
     _exit(1); /* the harness gave up */
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
   errno = fd < 0 ? errno : EPROTO;
@@ -211,7 +177,7 @@ receive_file(const char *path)
     csn_jail_fail("take the certificates", "");
   for (size_t left = head.length; left;) {
     size_t n = left < sizeof piece ? left : sizeof piece;
-    if (!read_all(piece, n))
+    if (!csn_jail_read(piece, n))
       _exit(1);
     if (write(fd, piece, n) != (ssize_t)n)
       csn_jail_fail("write", path);

@@ -33,6 +33,7 @@ enum csn_jail_fd {
   CSN_JAIL_ACCOUNTS, /* a file: /etc/passwd, a NUL, /etc/group, a NUL */
   CSN_JAIL_NAMES,    /* a file: names of devices, then of libraries, each with a NUL */
   CSN_JAIL_GRANTS,   /* a file: of each granted path 'r' or 'w' and the path, with a NUL */
+  CSN_JAIL_STORAGE,  /* a file: of each mount 'r' or 'w' and its path, with a NUL */
   CSN_JAIL_GIVEN,
   /* Read end of a pipe that the spawner holds open while it lives. */
   CSN_JAIL_LIFE = CSN_JAIL_GIVEN,
@@ -41,8 +42,11 @@ enum csn_jail_fd {
   CSN_JAIL_DEV,     /* with devices of the host: a tree of its /dev, */
   CSN_JAIL_DRIVERS, /* and one of libraries */
   CSN_JAIL_ORDERS,  /* of a warm jail: brings what was not there yet (jail/pool.c) */
+  CSN_JAIL_FUSE,    /* /dev/fuse, opened once for each mount */
+  CSN_JAIL_FUSE_LAST = CSN_JAIL_FUSE + 15,
   CSN_JAIL_FDS
 };
+enum { CSN_JAIL_MOUNTS_MAX = CSN_JAIL_FUSE_LAST - CSN_JAIL_FUSE + 1 };
 #define CSN_JAIL_WITH(fd) (1u << (fd))
 
 /* Who commands are inside, and where a root harness puts user ids on the host:
@@ -156,6 +160,7 @@ typedef struct csn_jail_open {
                            need for devices */
   uint32_t keep_owner;  /* fail rather than give the folder of the workspace away */
   uint32_t is_build;    /* see below */
+  uint32_t mounts;      /* of the STORAGE */
   csn_jail_limits limits;
   uint32_t uid, gid; /* who owns the workspace and the home; 1000 without a range of ids */
   char root[CSN_JAIL_ROOT_MAX]; /* where the workspace is inside */
@@ -184,7 +189,12 @@ typedef struct csn_jail_opened {
   char step[120];
 } csn_jail_opened;
 
-enum csn_jail_note_kind { CSN_JAIL_FAILED = 1, CSN_JAIL_READY = 2, CSN_JAIL_LISTENING = 3 };
+enum csn_jail_note_kind {
+  CSN_JAIL_FAILED = 1,
+  CSN_JAIL_READY = 2,
+  CSN_JAIL_LISTENING = 3,
+  CSN_JAIL_MOUNTED = 4,
+};
 
 typedef struct csn_jail_note {
   int32_t kind;
@@ -202,7 +212,12 @@ enum csn_jail_frame_kind {
   CSN_JAIL_TRUST = 3,
   CSN_JAIL_DIAL = 4,
   CSN_JAIL_IDLE = 5,
+  CSN_JAIL_MOUNT = 6,
 };
+
+/* MOUNT, without a body, before READY: the folders for the storage are in the
+ * workspace now.  A MOUNTED note answers, with the /dev/fuse of each mount in
+ * their order; READY comes when each has shown what is in it. */
 
 /* Bytes of a frame's body: what one execve(2) may take, and no more. */
 enum { CSN_JAIL_BODY_MAX = 1 << 20, CSN_JAIL_STRINGS_MAX = 16384 };

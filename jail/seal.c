@@ -111,6 +111,8 @@ restrict_files(struct rules *r, const struct csn_jail_plan *plan)
     return;
   allow_beneath(r->fd, plan->open.root, r->handled & ~NO_NODES);
   csn_granted_writable(plan, allow_granted, r);
+  if (plan->open.mounts) /* a mount says itself whether it may be written to */
+    allow_beneath(r->fd, "/mnt", r->handled & ~NO_NODES);
   if (!csn_landlock_apply(r->fd))
     csn_jail_fail("apply Landlock rules", "");
   close(r->fd);

@@ -315,6 +315,7 @@ csn_jail_skeleton(const char *root, int rootfs, const struct csn_granted *grants
   csn_make_devices();
   processes();
   csn_make_folders(CSN_JAIL_HOME + 1);
+  csn_make_folder("mnt");
   csn_make_folder("root");
   csn_make_folder("run");
   csn_make_folder("sys");

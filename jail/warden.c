@@ -137,22 +137,6 @@ tell_idle(struct warden *w, int channel)
   return true;
 }
 
-/* The rest of a frame's bytes; the harness sends them at once. */
-static bool
-read_all(void *to, size_t n)
-{
-  for (char *p = to; n;) {
-    ssize_t got = read(CSN_JAIL_CONTROL, p, n);
-    if (got == 0 || (got < 0 && errno != EINTR))
-      return false;
-    if (got > 0) {
-      p += got;
-      n -= (size_t)got;
-    }
-  }
-  return true;
-}
-
 /* Takes one frame; false when the harness has gone or talks nonsense. */
 static bool
 serve_control(struct warden *w)
@@ -170,8 +154,8 @@ serve_control(struct warden *w)
     return errno == EINTR;
   int fds[CSN_JAIL_EXEC_FDS];
   size_t count = csn_fds_take(&m, fds, CSN_JAIL_EXEC_FDS);
-  if (n == 0 || count == SIZE_MAX || !read_all((char *)&head + n, sizeof head - (size_t)n) ||
-      head.length > CSN_JAIL_BODY_MAX || !read_all(w->body, head.length))
+  if (n == 0 || count == SIZE_MAX || !csn_jail_read((char *)&head + n, sizeof head - (size_t)n) ||
+      head.length > CSN_JAIL_BODY_MAX || !csn_jail_read(w->body, head.length))
     return false;
   if (head.kind == CSN_JAIL_KILL && count == 0)
     return kill(-1, SIGKILL) == 0 || errno == ESRCH; /* not us */

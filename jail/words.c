@@ -122,6 +122,10 @@ csn_open_check(const csn_jail_open *open, size_t n, size_t fds)
       (has_grants && (open->is_build || !(open->with & CSN_JAIL_WITH(CSN_JAIL_CONTROL)))) ||
       open->devices + open->libraries + open->grants > CSN_JAIL_EXTRAS_MAX)
     return false;
+  bool has_storage = open->with & CSN_JAIL_WITH(CSN_JAIL_STORAGE);
+  if (open->mounts > CSN_JAIL_MOUNTS_MAX || has_storage != (open->mounts > 0) ||
+      (has_storage && (open->is_build || !(open->with & CSN_JAIL_WITH(CSN_JAIL_WORKSPACE)))))
+    return false;
   return open->layers <= CSN_JAIL_LAYERS_MAX && open->under <= CSN_JAIL_UNDER_MAX &&
          named + open->layers + open->under + open->devices + open->libraries + open->grants ==
              fds &&

@@ -73,6 +73,7 @@ typedef struct csn_sandbox_held {
 typedef struct csn_sandbox_usage {
   int64_t reached[CSN_LIMITS];
   bool is_dead, is_told; /* no command can run in it any more; its errors say why */
+  const char *lost;      /* storage in it that is there no more, and why; NULL: none */
 } csn_sandbox_usage;
 
 /* A group that a sandbox shall have, and its members, NULL-terminated. */
@@ -123,8 +124,7 @@ typedef struct csn_sandbox_spec {
   const struct csn_sandbox_own *own; /* the port's: leave it NULL */
   /* What csn_sandbox_state() told: opens that one again, or CSN_E_NOT_FOUND.  NULL: a new one. */
   const csn_json *state;
-  const struct csn_mount *const
-      *mounts;       /* storage to be seen inside, NULL-terminated; NULL: none */
+  const struct csn_mount *const *mounts; /* storage inside, NULL-terminated, or NULL */
   bool keep;         /* closing lets go of it, and csn_sandbox_destroy() ends it */
   const char *label; /* "OWNER/NAME", for csn_sandbox_sweep() to know it by; may be NULL */
 } csn_sandbox_spec;
@@ -272,8 +272,8 @@ CSN_API void csn_proc_close(csn_proc *p);
 
 /* The word of agent.yaml, "memory". */
 CSN_API const char *csn_limit_name(enum csn_limit which);
-/* Says what a reached limit means, or nothing: "killed: the sandbox's memory
- * limit of 1 GiB was reached"; several are separated by "; ". */
+/* Says what a reached limit or lost storage means, or nothing: "killed: the sandbox's
+ * memory limit of 1 GiB was reached"; several are separated by "; ". */
 CSN_API void csn_exit_explain(const csn_sandbox *sb, const csn_exit *exit, csn_buf *out);
 /* The limits as an object: {"memory": {"state": "enforced", "value": 1073741824}}. */
 CSN_API void csn_sandbox_limits_to_json(const csn_sandbox *sb, csn_jw *w);

@@ -6,6 +6,7 @@
 #include "run/memory.h"
 #include "run/project.h"
 #include "run/skills.h"
+#include "sandbox/manifest_mount.h"
 
 enum { INSTRUCTIONS_MAX_BYTES = 16 << 20, SCHEMA_MAX_BYTES = 1 << 20 };
 
@@ -306,7 +307,7 @@ csn_agent_to_json(const csn_agent *a, csn_jw *w)
   }
   if (a->manifest) {
     csn_jw_key(w, "manifest");
-    csn_manifest_to_json(a->manifest, w);
+    csn_manifest_to_journal(a->manifest, w);
   }
   if (a->run_parent)
     member(w, "parent", a->run_parent); /* and its sandbox is that run's */

@@ -16,6 +16,7 @@
 #include "run/box_environment.h"
 #include "run/box_grants.h"
 #include "run/box_manifest.h"
+#include "run/box_mount.h"
 #include "run/box_network.h"
 #include "run/box_remote.h"
 #include "run/box_save.h"
@@ -25,6 +26,7 @@
 #include "sandbox/frozen.h"
 #include "sandbox/guard.h"
 #include "sandbox/jail.h"
+#include "sandbox/manifest_mount.h"
 #include "sandbox/stack.h"
 
 enum { LOCK_WAIT_MS = 10000, FETCH_MS = 300000 };
@@ -38,7 +40,8 @@ csn_box_init(struct csn_box *b, csn_run *r)
                         .folder_fd = -1,
                         .workspace_fd = -1,
                         .lock_fd = -1,
-                        .layers_fd = -1};
+                        .layers_fd = -1,
+                        .mounts_fd = -1};
   pthread_mutex_init(&b->lock, NULL);
 }
 
@@ -172,6 +175,8 @@ csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
     rc = open_workspace(b, &spec, &layers, err);
   if (rc == 0)
     rc = csn_box_network_need(b, err);
+  if (rc == 0)
+    rc = csn_box_mounts_need(b, err);
   if (rc < 0)
     return rc;
   csn_arena *tmp = csn_arena_new(0);
@@ -180,6 +185,7 @@ csn_box_open_machine(struct csn_box *b, csn_scope *sc, csn_err *err)
   rc = csn_box_grants(b, tmp, &own.grants, err);
   spec.network = csn_box_network_policy(b);
   spec.lock_fd = b->lock_fd;
+  spec.mounts = (const csn_mount *const *)b->mounts;
   if (rc == 0 && is_remote)
     rc = csn_box_remote_spec(b, tmp, &spec, err);
   if (a->manifest)
@@ -227,6 +233,8 @@ put_dead_aside(struct csn_box *b, const csn_sandbox *suspect)
   if (!b->sb || b->n_dead == CSN_COUNT(b->dead) || (b->sb != suspect && !csn_guard_is_dead(b->sb)))
     return;
   csn_box_ports_close(b); /* the next one has its own */
+  if (b->mounts) /* one that lost a mount still runs, over the workspace that the next one gets */
+    csn_box_mounts_end(b);
   b->dead[b->n_dead++] = (struct csn_dead_box){csn_steal(b->sb), csn_steal(b->shell)};
 }
 
@@ -292,6 +300,8 @@ csn_box_end_processes(struct csn_box *b)
   }
   if (b->shell)
     csn_shell_free(csn_steal(b->shell));
+  if (b->sb && b->mounts)
+    csn_box_mounts_end(b);
   if (b->sb)
     csn_sandbox_close(csn_steal(b->sb));
   csn_box_network_settle(b);
@@ -341,6 +351,8 @@ end_box(struct csn_box *b, const char *what)
   int lock = b->lock_fd;
   if (what && !*what && b->folder_fd >= 0)
     (void)!csn_file_read(b->folder_fd, "stack/layers", &layers, NULL);
+  if (what && b->folder_fd >= 0)
+    (void)!csn_remove_tree(b->folder_fd, "mounts", NULL);
   b->lock_fd = -1;
   csn_box_let_go(b);
   if (what) {

@@ -63,6 +63,9 @@ struct csn_box {
   bool is_touched;            /* somebody may have worked in it since */
   char *news;                 /* what the model is to hear of a loss; NULL: nothing */
   unsigned n_lost;            /* how often that happened here */
+  struct csn_mount **mounts;  /* of the manifest, with credentials (box_mount.h); NULL: none */
+  csn_arena *mounts_arena;
+  int mounts_fd; /* of what was written to them and is not stored yet; -1 */
 };
 
 void csn_box_init(struct csn_box *b, csn_run *r);

@@ -13,8 +13,8 @@
 #include "sandbox/jail.h"
 #include "sandbox/manifest_mount.h"
 
-static int
-open_source(const struct csn_box *b, csn_err *err)
+int
+csn_box_source(const struct csn_box *b, csn_err *err)
 {
   const char *folder = b->agent->folder;
   int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -53,7 +53,7 @@ csn_box_fill(struct csn_box *b, csn_scope *sc, int base_fd, bool only_ephemeral,
   const csn_sandbox *sb = b->sb;
   const csn_network *network = csn_box_network_policy(b);
   bool is_here = !sb->ops->is_remote;
-  csn_auto(csn_closep) int source = open_source(b, err);
+  csn_auto(csn_closep) int source = csn_box_source(b, err);
   csn_auto(csn_closep) int cache = -1;
   if (source < 0)
     return source;
@@ -135,7 +135,7 @@ csn_box_environment(const struct csn_box *b, csn_scope *sc, csn_arena *a, const 
   *out = NULL;
   if (!m)
     return 0;
-  csn_auto(csn_closep) int source = open_source(b, err);
+  csn_auto(csn_closep) int source = csn_box_source(b, err);
   const csn_env_source from = {source, find_callback, (void *)(uintptr_t)b->agent};
   return source < 0 ? source : csn_manifest_resolve(m, sc, &from, a, out, err);
 }
@@ -149,7 +149,7 @@ csn_agent_check_manifest(const csn_agent *a, csn_err *err)
   for (size_t i = 0; rc == 0 && (box = csn_agent_box(a, i)); i++) {
     const csn_manifest *m = box->manifest;
     if (m)
-      rc = csn_manifest_check_mounts(m, box->sandbox.backend, err);
+      rc = csn_manifest_check_mounts(m, box->sandbox.backend, box->sandbox.level, err);
     if (m && rc == 0)
       rc = csn_manifest_check_environment(m, &from, err);
     if (rc < 0 && i)

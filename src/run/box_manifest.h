@@ -6,6 +6,8 @@
 
 #include "run/driver.h"
 
+/* The folder that relative paths of a manifest start from. */
+int csn_box_source(const struct csn_box *b, csn_err *err) CSN_MUST;
 /* Box locked, its sandbox and workspace open, the agent with a manifest: makes
  * the entries.  base_fd: see csn_materialize; -1: none.  only_ephemeral: those
  * which no snapshot holds, in a workspace that comes from one. */

@@ -97,10 +97,8 @@ csn_box_network_settle(struct csn_box *b)
   csn_netlog_flush(n->log);
 }
 
-/* Has what nobody may see of accounts at any provider, as a run may go on in
- * another back-end. */
-static void
-need_redact(csn_run *r)
+void
+csn_box_redact_need(csn_run *r)
 {
   if (r->redact)
     return;
@@ -119,7 +117,7 @@ csn_box_network_need(struct csn_box *b, csn_err *err)
   const char *backend = b->agent->sandbox.backend;
   const csn_sandbox_ops *ops = backend ? csn_sandbox_find(backend) : NULL;
   if (!b->run->box_run && ops && ops->keys)
-    need_redact(b->run);
+    csn_box_redact_need(b->run);
   if (b->run->box_run || b->network || !b->agent->sandbox.network)
     return 0;
   int rc = csn_agent_network(b->agent, a, &policy, err);
@@ -127,7 +125,7 @@ csn_box_network_need(struct csn_box *b, csn_err *err)
     rc = csn_rt_need_loop(b->run->rt, &loop, err);
   if (rc < 0 || !policy)
     return rc;
-  need_redact(b->run);
+  csn_box_redact_need(b->run);
   for (size_t i = 0; i < policy->n_secrets; i++)
     csn_redact_add(b->run->redact, csn_cstr(policy->secrets[i].name),
                    csn_cstr(policy->secrets[i].value));

@@ -23,5 +23,8 @@ const struct csn_redact *csn_box_secrets(const csn_run *r);
 /* After the sandbox was closed: all its connections are in the journal then. */
 void csn_box_network_settle(struct csn_box *b);
 void csn_box_network_free(struct csn_box *b);
+/* The run's redactor: has what nobody may see of accounts at any provider, as a
+ * run may go on in another back-end. */
+void csn_box_redact_need(csn_run *r);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "core/fd.h"
+#include "run/box_mount.h"
 #include "run/box_network.h"
 #include "run/box_remote.h"
 #include "run/box_save.h"
@@ -114,8 +115,10 @@ void
 csn_boxes_free(csn_run *r)
 {
   csn_boxes_close(r, false);
-  for (size_t i = 0; i < count(r); i++)
+  for (size_t i = 0; i < count(r); i++) {
+    csn_box_mounts_free(own(r, i));
     csn_box_network_free(own(r, i));
+  }
   csn_redact_free(csn_steal(r->redact));
   free(r->others);
 }

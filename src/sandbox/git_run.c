@@ -7,8 +7,9 @@
 
 #include "core/fd.h"
 #include "core/proc.h"
+#include "sandbox/passed.h"
 
-enum { SAID_MAX = 16384, PASSED_MAX = 2000, ARGS_MAX = 16 };
+enum { SAID_MAX = 16384, ARGS_MAX = 16 };
 
 #define GIT                                                                                        \
   "git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c",                     \
@@ -16,7 +17,6 @@ enum { SAID_MAX = 16384, PASSED_MAX = 2000, ARGS_MAX = 16 };
       "protocol.ext.allow=never", "-c", "gc.auto=0", "-c", "advice.detachedHead=false", "-c",      \
       "core.logAllRefUpdates=false"
 
-/* Proxies and stores of certificates are passed on. */
 static void
 make_environment(csn_git *g, bool is_local)
 {
@@ -30,25 +30,12 @@ make_environment(csn_git *g, bool is_local)
                                       "GIT_TERMINAL_PROMPT=0",
                                       "GIT_ASKPASS=/bin/false",
                                       "GIT_NO_LAZY_FETCH=1"};
-  static const char *const passed[] = {"https_proxy",  "HTTPS_PROXY",   "all_proxy",
-                                       "ALL_PROXY",    "no_proxy",      "NO_PROXY",
-                                       "SSL_CERT_DIR", "SSL_CERT_FILE", "GIT_SSL_CAINFO"};
-  size_t n = 0, offsets[CSN_COUNT(passed)], k = 0;
+  size_t n = 0;
   for (size_t i = 0; i < CSN_COUNT(fixed); i++)
     g->env[n++] = fixed[i];
   g->env[n++] = is_local ? "GIT_ALLOW_PROTOCOL=file" : "GIT_ALLOW_PROTOCOL=https";
   g->env[n++] = g->auth_fd >= 0 ? g->auth : "GIT_CONFIG_GLOBAL=/dev/null";
-  for (size_t i = 0; i < CSN_COUNT(passed); i++) {
-    const char *v = getenv(passed[i]);
-    if (!v || strlen(v) > PASSED_MAX)
-      continue;
-    offsets[k++] = g->store.n;
-    csn_buf_addf(&g->store, "%s=%s", passed[i], v);
-    csn_buf_addc(&g->store, '\0');
-  }
-  for (size_t i = 0; i < k; i++)
-    g->env[n++] = g->store.p + offsets[i];
-  g->env[n] = NULL;
+  csn_passed_variables(&g->store, g->env, n);
 }
 
 /* A configuration that says the header to that host and follows it nowhere else. */
@@ -81,7 +68,7 @@ write_auth(csn_git *g, csn_str origin, csn_str header, csn_err *err)
 int
 csn_git_open(csn_git *g, csn_scope *sc, bool is_local, csn_str origin, csn_str header, csn_err *err)
 {
-  *g = (csn_git){.sc = sc, .store = CSN_BUF(32768), .auth_fd = -1};
+  *g = (csn_git){.sc = sc, .store = CSN_BUF(CSN_PASSED_MAX), .auth_fd = -1};
   int rc = header.n ? write_auth(g, origin, header, err) : 0;
   make_environment(g, is_local);
   return rc;

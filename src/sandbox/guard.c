@@ -70,6 +70,8 @@ explain_death(const csn_sandbox *sb, const csn_sandbox_usage *u, csn_err *err)
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(100);
   if (u->reached[CSN_LIMIT_WALL])
     return is_over(sb, err);
+  if (u->lost)
+    return csn_fail(err, CSN_E_SANDBOX, "%s; what ran in the sandbox was ended", u->lost);
   if (!u->reached[CSN_LIMIT_MEMORY])
     return csn_fail(err, CSN_E_SANDBOX,
                     "the sandbox died: its first process was killed; what ran in it is gone");
@@ -91,7 +93,7 @@ csn_guard_is_dead(csn_sandbox *sb)
 {
   csn_sandbox_usage u;
   usage(sb, false, &u);
-  return u.is_dead && !u.reached[CSN_LIMIT_WALL] && csn_now_ns() < sb->deadline_ns;
+  return (u.is_dead || u.lost) && !u.reached[CSN_LIMIT_WALL] && csn_now_ns() < sb->deadline_ns;
 }
 
 int

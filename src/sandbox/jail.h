@@ -67,6 +67,11 @@ int csn_jail_group(const csn_sandbox *sb, const char *name, gid_t *gid, csn_err 
 /* Who the commands of an open jail are on this host; -1: the harness's user. */
 int csn_jail_user(const csn_sandbox *sb);
 
+/* Ends all that runs in an open jail, and stores what was written to storage of
+ * others; closing it comes after that.  told: a line for each mount that did not
+ * take all of it. */
+void csn_jail_settle(csn_sandbox *sb, csn_buf *told);
+
 /* One line of what a machine enforces, for `caisson doctor`. */
 typedef struct csn_jail_feature {
   const char *name;  /* "user namespaces" */

@@ -269,6 +269,13 @@ csn_exit_explain(const csn_sandbox *sb, const csn_exit *exit, csn_buf *out)
     csn_buf_addz(out, texts[i].tail);
     csn_buf_addz(out, kills && !was_killed ? " and a process was killed" : "");
   }
+  csn_sandbox_usage u = {{0}};
+  if (sb->ops->usage)
+    sb->ops->usage((csn_sandbox *)(uintptr_t)sb, false, &u);
+  if (u.lost) {
+    csn_buf_addz(out, out->n ? "; " : "");
+    csn_buf_addz(out, u.lost);
+  }
 }
 
 void

@@ -201,12 +201,35 @@ make_unpacked(csn_copy *c, const csn_entry *e, int at, const char *name, csn_err
   return to < 0 ? to : csn_unpack_file(c, e, in, to, err);
 }
 
+/* Who mounts it needs a place, if it is not mounted there yet. */
+static int
+make_place(csn_copy *c, int at, const char *name, csn_err *err)
+{
+  struct stat st;
+  if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    return S_ISDIR(st.st_mode) ? 0 : csn_fail(err, CSN_E_EXISTS, "a file is in the way");
+  csn_auto(csn_closep) int fd = fresh_dir(c, at, name, err);
+  return fd < 0 ? fd : 0;
+}
+
+/* A folder that goes takes what is mounted on it along, in every sandbox. */
+static bool
+holds_mount(const csn_manifest *m, const csn_entry *e)
+{
+  bool holds = e->kind == CSN_ENTRY_MOUNT;
+  for (size_t i = 0; i < m->n_mounts && !holds; i++) {
+    csn_str at = m->mounts[i]->mount->inside;
+    holds = at.n > e->path.n && csn_str_starts(at, e->path) && at.p[e->path.n] == '/';
+  }
+  return holds;
+}
+
 static int
 make_entry(csn_copy *c, const csn_entry *e, stack *work, stack *base, bool replaces, csn_err *err)
 {
   const char *name;
   int at = enter(c, work, e->path, &name, err);
-  int rc = at >= 0 && replaces ? csn_remove_tree(at, name, err) : at;
+  int rc = at >= 0 && replaces && !holds_mount(c->m, e) ? csn_remove_tree(at, name, err) : at;
   if (rc < 0)
     return rc;
   switch (e->kind) {
@@ -223,8 +246,8 @@ make_entry(csn_copy *c, const csn_entry *e, stack *work, stack *base, bool repla
   case CSN_ENTRY_ARCHIVE:
   case CSN_ENTRY_URL:
     return make_unpacked(c, e, at, name, err);
-  case CSN_ENTRY_MOUNT: /* who mounts it needs a place */
-    return e->mount->has_mount_path ? 0 : push(c, work, name, false, err);
+  case CSN_ENTRY_MOUNT:
+    return e->mount->has_mount_path ? 0 : make_place(c, at, name, err);
   case CSN_ENTRY_DIR:
   default:
     return push(c, work, name, false, err);

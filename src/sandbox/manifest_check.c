@@ -69,8 +69,8 @@ look_at(struct look *k, const csn_entry *e)
     csn_buf_addf(b, "%s%.300s", e->extracts ? "out of " : "", e->url.p);
     return 0;
   case CSN_ENTRY_MOUNT:
-    csn_buf_addf(b, "at %.200s", e->mount->place.p);
-    return csn_fail(&k->err, CSN_E_UNSUPPORTED, "nothing here can mount it");
+    csn_buf_addf(b, "at %.200s%s", e->mount->place.p, e->mount->is_read_only ? ", read-only" : "");
+    return 0; /* which back-ends can do it is said before a run */
   case CSN_ENTRY_DIR:
   default:
     return 0;

@@ -173,22 +173,12 @@ read_secret(csn_copy *c, const csn_entry *e, csn_buf *header, csn_err *err)
     add_header(header, known->header, csn_cstr(known->value));
     return 0;
   }
-  csn_str value = csn_cstr(s->from_env.n ? getenv(s->from_env.p) : NULL);
-  if (s->from_file.n) {
-    csn_auto(csn_closep) int fd =
-        csn_source_open(c->m, c->to->source_fd, s->from_file, O_RDONLY | O_NONBLOCK, err);
-    int rc = fd < 0 ? fd : csn_fd_read_all(fd, &file, err);
-    if (rc < 0)
-      return csn_wrap(err, rc, "secret");
-    value = csn_str_trim(csn_buf_str(&file));
-  }
-  if (!value.n || value.n > SECRET_MAX)
-    return csn_fail(err, CSN_E_INVALID, "secret: %s %.100s is not set or empty",
-                    s->from_env.n ? "the variable" : "the file",
-                    s->from_env.n ? s->from_env.p : s->from_file.p);
-  add_header(header, NULL, value);
-  if (file.p)
-    explicit_bzero(file.p, file.n);
+  csn_secret_place place = {s->from_env, s->from_file};
+  int rc = csn_secret_find(c->m, c->to->source_fd, &place, &file, err);
+  if (rc < 0)
+    return csn_wrap(err, rc, "secret");
+  add_header(header, NULL, csn_buf_str(&file));
+  explicit_bzero(file.p, file.n);
   return 0;
 }
 

@@ -143,6 +143,14 @@ typedef struct csn_copy {
 
 /* A host path of the manifest: beneath the source folder or a grant. */
 int csn_source_open(const csn_manifest *m, int source_fd, csn_str src, int flags, csn_err *err);
+/* manifest_secret.c: where a value is that does not stand in the manifest; one of them. */
+typedef struct csn_secret_place {
+  csn_str from_env, from_file;
+} csn_secret_place;
+/* Adds the value, without blanks at its ends; one that is not set, empty or
+ * longer than the buffer's cap is an error that names the place. */
+int csn_secret_find(const csn_manifest *m, int source_fd, const csn_secret_place *place,
+                    csn_buf *out, csn_err *err) CSN_MUST;
 /* The open regular file `in` as the new file `to`, with its mode. */
 int csn_copy_open_file(csn_copy *c, int in, int to_dir, const char *to, csn_err *err) CSN_MUST;
 /* Fills the empty folder `to` (and `base`, unless -1) from the folder `from`. */

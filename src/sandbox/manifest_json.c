@@ -67,7 +67,7 @@ put_content(csn_jw *w, csn_str content)
   csn_jw_str(w, csn_buf_str(&coded));
 }
 
-static void put_entries(csn_jw *w, const csn_entry *first);
+static void put_entries(csn_jw *w, const csn_entry *first, bool with_secrets);
 
 /* Ours go behind those of the common form. */
 static void
@@ -131,7 +131,7 @@ put_archive(csn_jw *w, const csn_entry *e)
 }
 
 static void
-put_kind(csn_jw *w, const csn_entry *e)
+put_kind(csn_jw *w, const csn_entry *e, bool with_secrets)
 {
   switch (e->kind) {
   case CSN_ENTRY_FILE:
@@ -156,17 +156,17 @@ put_kind(csn_jw *w, const csn_entry *e)
     put_archive(w, e);
     break;
   case CSN_ENTRY_MOUNT:
-    csn_mount_write(e->mount, w);
+    csn_mount_write(e->mount, w, with_secrets);
     break;
   case CSN_ENTRY_DIR:
   default:
     csn_jw_key(w, "children");
-    put_entries(w, e->child);
+    put_entries(w, e->child, with_secrets);
   }
 }
 
 static void
-put_entry(csn_jw *w, const csn_entry *e)
+put_entry(csn_jw *w, const csn_entry *e, bool with_secrets)
 {
   csn_jw_obj(w);
   csn_jw_key(w, "type");
@@ -182,17 +182,17 @@ put_entry(csn_jw *w, const csn_entry *e)
   csn_jw_key(w, "is_dir");
   csn_jw_bool(w, csn_entry_is_dir(e));
   put_permissions(w, e);
-  put_kind(w, e);
+  put_kind(w, e, with_secrets);
   csn_jw_end(w);
 }
 
 static void
-put_entries(csn_jw *w, const csn_entry *first)
+put_entries(csn_jw *w, const csn_entry *first, bool with_secrets)
 {
   csn_jw_obj(w);
   for (const csn_entry *e = first; e; e = e->next) {
     csn_jw_keyn(w, e->key);
-    put_entry(w, e);
+    put_entry(w, e, with_secrets);
   }
   csn_jw_end(w);
 }
@@ -248,8 +248,8 @@ put_groups(csn_jw *w, const char *key, const csn_group *list, size_t n)
   csn_jw_end(w);
 }
 
-void
-csn_manifest_to_json(const csn_manifest *m, csn_jw *w)
+static void
+put_manifest(csn_jw *w, const csn_manifest *m, bool with_secrets)
 {
   csn_jw_obj(w);
   csn_jw_key(w, "version");
@@ -257,7 +257,7 @@ csn_manifest_to_json(const csn_manifest *m, csn_jw *w)
   csn_jw_key(w, "root");
   csn_jw_str(w, m->root);
   csn_jw_key(w, "entries");
-  put_entries(w, m->entries);
+  put_entries(w, m->entries, with_secrets);
   csn_jw_key(w, "environment");
   csn_jw_obj(w);
   csn_jw_key(w, "value");
@@ -281,6 +281,18 @@ csn_manifest_to_json(const csn_manifest *m, csn_jw *w)
     csn_jw_str(w, m->allowlist[i]);
   csn_jw_end(w);
   csn_jw_end(w);
+}
+
+void
+csn_manifest_to_json(const csn_manifest *m, csn_jw *w)
+{
+  put_manifest(w, m, true);
+}
+
+void
+csn_manifest_to_journal(const csn_manifest *m, csn_jw *w)
+{
+  put_manifest(w, m, false);
 }
 
 const char *

@@ -133,11 +133,26 @@ check_git(csn_reader *r, const char *key, const char *why)
   return csn_mr_fail(r, CSN_E_INVALID, "%s", why);
 }
 
+int
+csn_mr_secret(csn_reader *r, const csn_json *v, const char *otherwise, csn_str *from_env,
+              csn_str *from_file)
+{
+  static const char *const keys[] = {"from_env", "from_file"};
+  int rc = CSN_MR_CHECK_KEYS(r, v, keys);
+  if (rc == 0)
+    rc = csn_mr_get_str(r, v, "from_env", from_env, NULL);
+  if (rc == 0)
+    rc = csn_mr_get_str(r, v, "from_file", from_file, NULL);
+  if (rc == 0 && (from_env->n > 0) == (from_file->n > 0))
+    return csn_mr_fail(r, CSN_E_INVALID, "expected %s, or one of from_env and from_file",
+                       otherwise);
+  return rc;
+}
+
 /* NAME of a secret of the sandbox, or {from_env} or {from_file}. */
 static int
 read_secret(csn_reader *r, const csn_json *obj, csn_entry *e)
 {
-  static const char *const keys[] = {"from_env", "from_file"};
   const csn_json *v = csn_json_get(obj, "secret");
   if (csn_mr_is_null(v))
     return 0;
@@ -147,15 +162,7 @@ read_secret(csn_reader *r, const csn_json *obj, csn_entry *e)
   if (v->kind != CSN_JSON_OBJECT)
     return csn_mr_get_str(r, obj, "secret", &s->name, NULL);
   csn_mark k = csn_mr_enter(r, CSN_STR("secret"), v);
-  int rc = CSN_MR_CHECK_KEYS(r, v, keys);
-  if (rc == 0)
-    rc = csn_mr_get_str(r, v, "from_env", &s->from_env, NULL);
-  if (rc == 0)
-    rc = csn_mr_get_str(r, v, "from_file", &s->from_file, NULL);
-  if (rc == 0 && (s->from_env.n > 0) == (s->from_file.n > 0))
-    return csn_mr_fail(r, CSN_E_INVALID,
-                       "expected the name of a secret of the sandbox, or one of from_env and "
-                       "from_file");
+  int rc = csn_mr_secret(r, v, "the name of a secret of the sandbox", &s->from_env, &s->from_file);
   if (rc == 0)
     csn_mr_leave(r, k);
   return rc;

@@ -10,8 +10,9 @@
 
 #include "core/fd.h"
 #include "sandbox/manifest_read.h"
+#include "sandbox/mount_flags.h"
 
-enum shape { TEXT, TRUTH, WHOLE, TEXTS, OPTIONS, OBJECT };
+enum shape { TEXT, SECRET, TRUTH, WHOLE, TEXTS, OPTIONS, OBJECT };
 
 struct field {
   const char *key;
@@ -22,6 +23,11 @@ struct field {
 #define NULLABLE(key)                                                                              \
   {                                                                                                \
     key, TEXT, "null"                                                                              \
+  }
+/* Text, or where it is found. */
+#define HIDDEN(key)                                                                                \
+  {                                                                                                \
+    key, SECRET, "null"                                                                            \
   }
 #define REQUIRED(key)                                                                              \
   {                                                                                                \
@@ -38,9 +44,9 @@ static const struct kind {
                       1 << CSN_MOUNT_RCLONE | 1 << CSN_MOUNT_MOUNTPOINT,
                       {"mountpoint", "rclone"},
                       {REQUIRED("bucket"),
-                       NULLABLE("access_key_id"),
-                       NULLABLE("secret_access_key"),
-                       NULLABLE("session_token"),
+                       HIDDEN("access_key_id"),
+                       HIDDEN("secret_access_key"),
+                       HIDDEN("session_token"),
                        NULLABLE("prefix"),
                        NULLABLE("region"),
                        NULLABLE("endpoint_url"),
@@ -48,30 +54,30 @@ static const struct kind {
     [CSN_MOUNT_R2] = {"r2_mount",
                       1 << CSN_MOUNT_RCLONE,
                       {"rclone"},
-                      {REQUIRED("bucket"), REQUIRED("account_id"), NULLABLE("access_key_id"),
-                       NULLABLE("secret_access_key"), NULLABLE("custom_domain")}},
+                      {REQUIRED("bucket"), REQUIRED("account_id"), HIDDEN("access_key_id"),
+                       HIDDEN("secret_access_key"), NULLABLE("custom_domain")}},
     [CSN_MOUNT_GCS] = {"gcs_mount",
                        1 << CSN_MOUNT_RCLONE | 1 << CSN_MOUNT_MOUNTPOINT,
                        {"mountpoint", "rclone"},
-                       {REQUIRED("bucket"), NULLABLE("access_id"), NULLABLE("secret_access_key"),
+                       {REQUIRED("bucket"), HIDDEN("access_id"), HIDDEN("secret_access_key"),
                         NULLABLE("prefix"), NULLABLE("region"), NULLABLE("endpoint_url"),
-                        NULLABLE("service_account_file"), NULLABLE("service_account_credentials"),
-                        NULLABLE("access_token")}},
+                        NULLABLE("service_account_file"), HIDDEN("service_account_credentials"),
+                        HIDDEN("access_token")}},
     [CSN_MOUNT_AZURE_BLOB] = {"azure_blob_mount",
                               1 << CSN_MOUNT_RCLONE | 1 << CSN_MOUNT_FUSE,
                               {"rclone"},
                               {REQUIRED("account"), REQUIRED("container"), NULLABLE("endpoint"),
-                               NULLABLE("identity_client_id"), NULLABLE("account_key")}},
+                               NULLABLE("identity_client_id"), HIDDEN("account_key")}},
     [CSN_MOUNT_BOX] = {"box_mount",
                        1 << CSN_MOUNT_RCLONE,
                        {"rclone"},
                        {NULLABLE("path"),
                         NULLABLE("client_id"),
-                        NULLABLE("client_secret"),
-                        NULLABLE("access_token"),
-                        NULLABLE("token"),
+                        HIDDEN("client_secret"),
+                        HIDDEN("access_token"),
+                        HIDDEN("token"),
                         NULLABLE("box_config_file"),
-                        NULLABLE("config_credentials"),
+                        HIDDEN("config_credentials"),
                         {"box_sub_type", TEXT, "\"user\""},
                         NULLABLE("root_folder_id"),
                         NULLABLE("impersonate"),
@@ -157,6 +163,19 @@ csn_mount_text(const csn_mount *m, const char *key)
   return CSN_STR("");
 }
 
+const char *
+csn_mount_field(const csn_mount *m, size_t i)
+{
+  return kinds[m->kind].fields[i].key;
+}
+
+bool
+csn_mount_field_is_secret(const csn_mount *m, size_t i)
+{
+  const struct field *f = &kinds[m->kind].fields[i];
+  return f->key && f->shape == SECRET;
+}
+
 bool
 csn_mount_find(csn_str word, enum csn_mount_kind *kind)
 {
@@ -186,9 +205,12 @@ static bool
 has_shape(const csn_json *v, enum shape shape)
 {
   static const enum csn_json_kind wanted[] = {
-      [TEXT] = CSN_JSON_STRING, [TRUTH] = CSN_JSON_BOOL,     [WHOLE] = CSN_JSON_NUMBER,
-      [TEXTS] = CSN_JSON_ARRAY, [OPTIONS] = CSN_JSON_OBJECT, [OBJECT] = CSN_JSON_OBJECT};
+      [TEXT] = CSN_JSON_STRING,  [SECRET] = CSN_JSON_STRING, [TRUTH] = CSN_JSON_BOOL,
+      [WHOLE] = CSN_JSON_NUMBER, [TEXTS] = CSN_JSON_ARRAY,   [OPTIONS] = CSN_JSON_OBJECT,
+      [OBJECT] = CSN_JSON_OBJECT};
   int64_t n;
+  if (shape == SECRET && v->kind == CSN_JSON_OBJECT)
+    return true;
   if (v->kind != wanted[shape])
     return false;
   if (shape == WHOLE)
@@ -199,13 +221,23 @@ has_shape(const csn_json *v, enum shape shape)
   return true;
 }
 
+/* Where a value is found, or that a journal has not kept it. */
+static int
+check_place(csn_reader *r, const csn_json *v)
+{
+  csn_str env = {0}, file = {0};
+  return csn_json_bool(v, "not_kept", false) ? 0 : csn_mr_secret(r, v, "a string", &env, &file);
+}
+
 /* A member that the table describes; *out stays NULL for the default. */
 static int
 read_field(csn_reader *r, const csn_json *obj, const struct field *f, const csn_json **out)
 {
   static const char *const names[] = {
-      [TEXT] = "a string",           [TRUTH] = "true or false",          [WHOLE] = "a whole number",
-      [TEXTS] = "a list of strings", [OPTIONS] = "an object of strings", [OBJECT] = "an object"};
+      [TEXT] = "a string",           [SECRET] = "a string, {from_env: NAME} or {from_file: PATH}",
+      [TRUTH] = "true or false",     [WHOLE] = "a whole number",
+      [TEXTS] = "a list of strings", [OPTIONS] = "an object of strings",
+      [OBJECT] = "an object"};
   const csn_json *v = csn_json_get(obj, f->key);
   *out = NULL;
   if (!v || (v->kind == CSN_JSON_NULL && f->otherwise && strcmp(f->otherwise, "null") == 0)) {
@@ -214,11 +246,14 @@ read_field(csn_reader *r, const csn_json *obj, const struct field *f, const csn_
     return 0;
   }
   csn_mark k = csn_mr_enter(r, csn_cstr(f->key), v);
+  int rc = f->shape == SECRET && v->kind == CSN_JSON_OBJECT ? check_place(r, v) : 0;
+  if (rc < 0)
+    return rc;
   if (!has_shape(v, f->shape) || (f->shape == TEXT && !f->otherwise && !v->text.n))
     return csn_mr_fail(r, CSN_E_INVALID, "expected %s", names[f->shape]);
-  if (f->shape == TEXT && memchr(v->text.p ? v->text.p : "", '\0', v->text.n))
+  if (v->kind == CSN_JSON_STRING && memchr(v->text.p ? v->text.p : "", '\0', v->text.n))
     return csn_mr_fail(r, CSN_E_INVALID, "a NUL byte is not allowed here");
-  int rc = csn_mr_keep_json(r, v, out);
+  rc = csn_mr_keep_json(r, v, out);
   if (rc == 0)
     csn_mr_leave(r, k);
   return rc;
@@ -385,10 +420,18 @@ find_place(csn_reader *r, csn_str entry, csn_mount *m)
   return 0;
 }
 
+/* As text that is not empty, or as a place where it is found. */
+static bool
+is_given(const csn_mount *m, const char *key)
+{
+  const csn_json *v = csn_mount_value(m, key);
+  return v && (v->kind == CSN_JSON_OBJECT || v->text.n);
+}
+
 static int
 check_keys_of(csn_reader *r, const csn_mount *m)
 {
-  bool id = csn_mount_text(m, "access_key_id").n, key = csn_mount_text(m, "secret_access_key").n;
+  bool id = is_given(m, "access_key_id"), key = is_given(m, "secret_access_key");
   if ((m->kind == CSN_MOUNT_R2 || m->kind == CSN_MOUNT_S3) && id != key)
     return csn_mr_fail(r, CSN_E_INVALID,
                        "access_key_id and secret_access_key come together (mount_config_invalid)");
@@ -473,8 +516,11 @@ put_strategy(csn_jw *w, const csn_mount *m)
 }
 
 void
-csn_mount_write(const csn_mount *m, csn_jw *w)
+csn_mount_write(const csn_mount *m, csn_jw *w, bool with_secrets)
 {
+  static const csn_json yes = {
+      .kind = CSN_JSON_BOOL, .truth = true, .key = CSN_STR_INIT("not_kept")};
+  static const csn_json not_kept = {.kind = CSN_JSON_OBJECT, .n = 1, .child = &yes};
   csn_jw_key(w, "mount_path");
   if (m->has_mount_path)
     csn_jw_str(w, m->mount_path);
@@ -486,7 +532,11 @@ csn_mount_write(const csn_mount *m, csn_jw *w)
   put_strategy(w, m);
   const struct field *f = kinds[m->kind].fields;
   for (size_t i = 0; i < CSN_MOUNT_FIELDS_MAX && f[i].key; i++)
-    put_value(w, &f[i], m->fields[i]);
+    put_value(w, &f[i],
+              !with_secrets && f[i].shape == SECRET && m->fields[i] &&
+                      m->fields[i]->kind == CSN_JSON_STRING
+                  ? &not_kept
+                  : m->fields[i]);
 }
 
 /* ---- those of a manifest ---- */
@@ -501,15 +551,38 @@ csn_manifest_mount(const csn_manifest *m, size_t i, const char **where)
   return m->mounts[i]->mount;
 }
 
+/* Who carries out which strategy: a NULL word stands for any. */
+static const struct way {
+  const char *backend, *level, *strategy;
+  int (*check)(const csn_mount *m, const char *root, csn_err *err);
+} ways[] = {
+    {"jail", NULL, NULL, csn_mount_flags_check_one},
+};
+
 int
-csn_manifest_check_mounts(const csn_manifest *m, const char *backend, csn_err *err)
+csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char *level,
+                          csn_err *err)
 {
   const char *where = "";
-  const csn_mount *mount = csn_manifest_mount(m, 0, &where);
-  if (!mount)
-    return 0;
-  return csn_fail(err, CSN_E_UNSUPPORTED,
-                  "%s: a %s at %s, and nothing here can mount one for the back-end %s; take it out "
-                  "of the manifest, or bring its files by a local_dir, an archive or a url",
-                  where, csn_mount_word(mount), mount->place.p, backend);
+  const csn_mount *mount;
+  if (level && strcmp(level, "native") == 0)
+    level = NULL;
+  for (size_t i = 0; (mount = csn_manifest_mount(m, i, &where)); i++) {
+    const struct way *found = NULL;
+    for (size_t k = 0; k < CSN_COUNT(ways) && !found; k++)
+      if (strcmp(ways[k].backend, backend) == 0 && !level == !ways[k].level &&
+          (!ways[k].strategy || csn_str_eq(mount->strategy, csn_cstr(ways[k].strategy))))
+        found = &ways[k];
+    if (!found)
+      return csn_fail(err, CSN_E_UNSUPPORTED,
+                      "%s: a %s at %s, and nothing here can mount one for the back-end %s%s%s; "
+                      "take a jail, or take the entry out of the manifest and bring its files by a "
+                      "local_dir, an archive or a url",
+                      where, csn_mount_word(mount), mount->place.p, backend,
+                      level ? " at level " : "", level ? level : "");
+    int rc = found->check(mount, m->root.p, err);
+    if (rc < 0)
+      return csn_wrap(err, rc, "%s", where);
+  }
+  return 0;
 }

@@ -45,6 +45,7 @@ typedef struct csn_mount {
   const csn_json *pattern_json;  /* of in_container, else NULL */
   const csn_json
       *fields[CSN_MOUNT_FIELDS_MAX]; /* own ones, in the table's order; NULL: the default */
+  int cache_fd; /* a folder of the harness for what was written and is not stored yet; 0: none */
 } csn_mount;
 
 /* "s3_mount" */
@@ -54,11 +55,27 @@ csn_str csn_mount_text(const csn_mount *m, const char *key);
 /* An own field as it was given, or NULL: `extra_options` is an object. */
 const csn_json *csn_mount_value(const csn_mount *m, const char *key);
 
+/* Of the i-th own field its name, NULL past the last; whether it is a credential,
+ * which may be {from_env} or {from_file} instead of text. */
+const char *csn_mount_field(const csn_mount *m, size_t i);
+bool csn_mount_field_is_secret(const csn_mount *m, size_t i);
+
+/* csn_manifest_to_json() without the secrets of mounts that stand in it: a run
+ * which is made of that later finds those that are elsewhere. */
+void csn_manifest_to_journal(const csn_manifest *m, csn_jw *w);
+/* Copies of all mounts of a manifest with every credential found, in the arena
+ * and NULL-terminated: those that contain others first.  source_fd: where paths
+ * of from_file start. */
+int csn_manifest_mounts(const csn_manifest *m, int source_fd, csn_arena *a, csn_mount ***out,
+                        csn_err *err) CSN_MUST;
+/* Overwrites the credentials of such copies; NULL is fine. */
+void csn_mounts_wipe(csn_mount *const *list);
 /* The i-th mount of a manifest, those deepest inside first; NULL past the last.
  * *where, when not NULL: "entries.data", for messages. */
 const csn_mount *csn_manifest_mount(const csn_manifest *m, size_t i, const char **where);
-/* Before a run: CSN_E_UNSUPPORTED, naming the first mount that nothing of this
- * machine mounts for sandboxes of that back-end. */
-int csn_manifest_check_mounts(const csn_manifest *m, const char *backend, csn_err *err) CSN_MUST;
+/* Before a run: CSN_E_UNSUPPORTED, naming the first mount that nothing mounts for
+ * sandboxes of that back-end and level (NULL: its own). */
+int csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char *level,
+                              csn_err *err) CSN_MUST;
 
 #endif

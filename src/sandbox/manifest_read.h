@@ -55,12 +55,16 @@ enum { CSN_ENTRY_KEYS_MAX = 24 };
 bool csn_entry_kind_find(csn_str word, csn_entry *e, enum csn_mount_kind *mount);
 size_t csn_entry_kind_keys(const csn_entry *e, enum csn_mount_kind mount, const char **keys);
 int csn_entry_kind_read(csn_reader *r, const csn_json *v, csn_entry *e, enum csn_mount_kind mount);
+/* {from_env} or {from_file}, an object; otherwise: what else may stand there. */
+int csn_mr_secret(csn_reader *r, const csn_json *v, const char *otherwise, csn_str *from_env,
+                  csn_str *from_file);
 
 /* manifest_mount.c */
 bool csn_mount_find(csn_str word, enum csn_mount_kind *kind);
 size_t csn_mount_keys(enum csn_mount_kind kind, const char **keys);
 int csn_mount_read(csn_reader *r, const csn_json *obj, csn_entry *e, enum csn_mount_kind kind);
-void csn_mount_write(const csn_mount *m, csn_jw *w);
+/* Without secrets: those that stand in it are {"not_kept": true}. */
+void csn_mount_write(const csn_mount *m, csn_jw *w, bool with_secrets);
 
 /* manifest_place.c: puts all entries in the order of their paths and refuses
  * those that claim one place. */

@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "core/fd.h"
 #include "sandbox/paths.h" /* made by the build: CSN_LIBEXECDIR */
@@ -100,4 +101,21 @@ csn_program_start(pid_t *pid, const char *name, const int *fds, size_t n, size_t
     return 0;
   errno = e;
   return csn_fail_errno(err, "cannot start %s", name);
+}
+
+const char *
+csn_program_on_path(csn_arena *a, const char *name)
+{
+  const char *dirs = getenv("PATH");
+  dirs = dirs ? dirs : "/usr/local/bin:/usr/bin";
+  while (*dirs) {
+    size_t n = strcspn(dirs, ":");
+    const char *path = csn_arena_printf(a, "%.*s/%s", (int)n, dirs, name).p;
+    struct stat st;
+    if (n > 0 && dirs[0] == '/' && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+        access(path, X_OK) == 0)
+      return path;
+    dirs += n + (dirs[n] == ':');
+  }
+  return NULL;
 }

@@ -21,4 +21,7 @@ int csn_program_open(const char *name, csn_str image, csn_err *err) CSN_MUST;
 int csn_program_start(pid_t *pid, const char *name, const int *fds, size_t n, size_t image,
                       csn_err *err) CSN_MUST;
 
+/* The absolute path of a program of this machine on the PATH, or NULL. */
+const char *csn_program_on_path(csn_arena *a, const char *name);
+
 #endif

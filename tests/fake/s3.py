@@ -94,6 +94,12 @@ class S3(web.Server):
                             f"<UploadId>{upload}</UploadId></InitiateMultipartUploadResult>")
         if "uploadId" in r.words:
             return self.part(r, bucket, name, objects, wrong_etag)
+        source = urllib.parse.unquote(r.header("x-amz-copy-source")).lstrip("/").partition("/")
+        if r.method == "PUT" and source[0]:
+            if source[0] not in self.buckets or source[2] not in self.buckets[source[0]]:
+                return self.failure(404, "NoSuchKey")
+            objects[name] = self.buckets[source[0]][source[2]][:2] + (time.time(),)
+            return self.xml(f"<CopyObjectResult><ETag>&quot;{objects[name][1]}&quot;</ETag></CopyObjectResult>")
         if r.method == "PUT":
             if r.header("If-None-Match") == "*" and not self.knows_conditions:
                 return self.failure(501, "NotImplemented")
@@ -125,6 +131,8 @@ class S3(web.Server):
         quote = urllib.parse.quote if r.words.get("encoding-type") == "url" else escape
         names = sorted(n for n in objects if n.startswith(r.words.get("prefix", "")))
         after = r.words.get("continuation-token", "")
+        if r.words.get("delimiter"):
+            return self.folders(bucket, objects, names, r, quote)
         names = [n for n in names if n > after[1:]] if after else names
         page, more = names[:PAGE], len(names) > PAGE
         items = "".join(f"<Contents><Key>{quote(n)}</Key><LastModified>{datetime.datetime.fromtimestamp(objects[n][2], datetime.timezone.utc):%Y-%m-%dT%H:%M:%S.000Z}"
@@ -133,6 +141,19 @@ class S3(web.Server):
         token = coding + f"<NextContinuationToken>={escape(page[-1])}</NextContinuationToken>" if more else coding
         return self.xml(f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>{bucket}</Name><KeyCount>{len(page)}</KeyCount>'
                         f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{items}</ListBucketResult>")
+
+    def folders(self, bucket, objects, names, r, quote):
+        """What a file browser sees of a prefix, without pages."""
+        own, below, n = [], set(), len(r.words.get("prefix", ""))
+        for name in names:
+            head, slash, _ = name[n:].partition(r.words["delimiter"])
+            below.add(name[:n] + head + slash) if slash else own.append(name)
+        items = "".join(f"<Contents><Key>{quote(n)}</Key><LastModified>{datetime.datetime.fromtimestamp(objects[n][2], datetime.timezone.utc):%Y-%m-%dT%H:%M:%S.000Z}"
+                        f"</LastModified><ETag>&quot;{objects[n][1]}&quot;</ETag><Size>{len(objects[n][0])}</Size></Contents>" for n in own)
+        items += "".join(f"<CommonPrefixes><Prefix>{quote(p)}</Prefix></CommonPrefixes>" for p in sorted(below))
+        coding = "<EncodingType>url</EncodingType>" if "encoding-type" in r.words else ""
+        return self.xml(f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>{bucket}</Name>{coding}'
+                        f"<IsTruncated>false</IsTruncated>{items}</ListBucketResult>")
 
     def part(self, r, bucket, name, objects, wrong_etag):
         upload = self.uploads.get(r.words["uploadId"])

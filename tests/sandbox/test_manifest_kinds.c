@@ -168,7 +168,7 @@ TEST(a_mount_can_be_asked_for_what_it_is)
   STR_EQ(csn_mount_text(flat, "bucket"), "b");
   STR_EQ(csn_mount_text(flat, "s3_provider"), "AWS");
   STR_EQ(csn_mount_text(flat, "nothing"), "");
-  assert_int_equal(csn_manifest_check_mounts(m, "jail", &err), CSN_E_UNSUPPORTED);
+  assert_int_equal(csn_manifest_check_mounts(m, "local", NULL, &err), CSN_E_UNSUPPORTED);
   assert_non_null(strstr(err.msg, "entries.d/e: a box_mount at /workspace/x/y/z"));
   csn_auto(csn_buf_finip) csn_buf tree = CSN_BUF(4096);
   csn_manifest_describe(m, &tree);
@@ -231,6 +231,9 @@ TEST(mistakes_in_these_kinds_are_named)
       {"{\"type\":\"archive\"}", "entries.e: needs the key \"src\""},
       {"{\"type\":\"git_repo\",\"repo\":\"o/r\",\"ref\":\"m\",\"secret\":{}}",
        "secret: expected the name of a secret"},
+      {"{\"type\":\"s3_mount\",\"bucket\":\"b\",\"session_token\":{\"from_env\":\"A\","
+       "\"from_file\":\"b\"},\"mount_strategy\":{\"type\":\"e2b_cloud_bucket\"}}",
+       "session_token: expected a string, or one of from_env and from_file"},
       {"{\"type\":\"git_repo\",\"repo\":\"file:///r\",\"ref\":\"m\",\"secret\":\"X\"}",
        "secret: a repository of this machine takes none"},
       {"{\"type\":\"local_dir\",\"src\":\"a\",\"exclude\":\"*.o\"}", "exclude: expected a list"},
@@ -482,9 +485,65 @@ TEST(values_of_the_environment_are_found_when_they_are_needed)
   close_place(&source);
 }
 
+TEST(credentials_of_a_mount_are_found_and_kept_out_of_journals)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf whole = CSN_BUF(1 << 16), kept = CSN_BUF(1 << 16);
+  csn_mount **list;
+  place source;
+  csn_manifest *m;
+  csn_err err;
+  csn_jw w;
+  open_place(&source);
+  put(&source, "token", "T-FILE\n", 0600);
+  setenv("CSN_TEST_VALUE", "K-ENV", 1);
+  OK(read_entry(a,
+                "{\"type\":\"s3_mount\",\"bucket\":\"b\",\"access_key_id\":\"I-TEXT\","
+                "\"secret_access_key\":{\"from_env\":\"CSN_TEST_VALUE\"},\"session_token\":{"
+                "\"from_file\":\"token\"},\"mount_strategy\":{\"type\":\"e2b_cloud_bucket\"}}",
+                &m, &err),
+     &err);
+  csn_jw_init(&w, &whole);
+  csn_manifest_to_json(m, &w);
+  OK(csn_jw_done(&w, &err), &err);
+  csn_jw_init(&w, &kept);
+  csn_manifest_to_journal(m, &w);
+  OK(csn_jw_done(&w, &err), &err);
+  assert_non_null(
+      strstr(whole.p, "\"access_key_id\":\"I-TEXT\",\"secret_access_key\":{\"from_env\""));
+  assert_null(strstr(kept.p, "I-TEXT"));
+  assert_non_null(
+      strstr(kept.p, "\"access_key_id\":{\"not_kept\":true},\"secret_access_key\":{\"from_"));
+
+  OK(csn_manifest_mounts(m, source.fd, a, &list, &err), &err);
+  assert_string_equal(csn_mount_text(list[0], "access_key_id").p, "I-TEXT");
+  assert_string_equal(csn_mount_text(list[0], "secret_access_key").p, "K-ENV");
+  assert_string_equal(csn_mount_text(list[0], "session_token").p, "T-FILE");
+  assert_null(list[1]);
+  csn_mounts_wipe(list);
+  assert_string_equal(csn_mount_text(list[0], "session_token").p, "");
+  assert_true(csn_str_eq(csn_mount_text(csn_manifest_mount(m, 0, NULL), "access_key_id"),
+                         CSN_STR("I-TEXT")));
+
+  OK(read_manifest(a, kept.p, &m, &err), &err);
+  assert_int_equal(csn_manifest_mounts(m, source.fd, a, &list, &err), CSN_E_INVALID);
+  assert_non_null(strstr(err.msg, "entries.e: access_key_id: it stood in the agent file"));
+  unsetenv("CSN_TEST_VALUE");
+  OK(read_entry(a,
+                "{\"type\":\"azure_blob_mount\",\"account\":\"a\",\"container\":\"c\","
+                "\"account_key\":{\"from_env\":\"CSN_TEST_VALUE\"},\"mount_strategy\":{\"type\":"
+                "\"e2b_cloud_bucket\"}}",
+                &m, &err),
+     &err);
+  assert_int_equal(csn_manifest_mounts(m, source.fd, a, &list, &err), CSN_E_INVALID);
+  assert_non_null(strstr(err.msg, "account_key: the variable CSN_TEST_VALUE is not set"));
+  close_place(&source);
+}
+
 RUN_TESTS("sandbox/manifest_kinds", RUN(entries_of_every_kind_go_out_as_they_came_in),
           RUN(a_mount_can_be_asked_for_what_it_is), RUN(mistakes_in_these_kinds_are_named),
           RUN(nothing_lies_inside_a_mount), RUN(only_ephemeral_entries_are_made_again),
           RUN(what_a_folder_excludes_is_not_copied),
           RUN(modes_and_groups_are_those_that_were_declared),
-          RUN(values_of_the_environment_are_found_when_they_are_needed))
+          RUN(values_of_the_environment_are_found_when_they_are_needed),
+          RUN(credentials_of_a_mount_are_found_and_kept_out_of_journals))

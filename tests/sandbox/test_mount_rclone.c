@@ -160,14 +160,7 @@ TEST(a_path_has_no_line_breaks)
   assert_non_null(strstr(err.msg, "prefix of a s3_mount"));
 }
 
-int
-main(void)
-{
-  static const struct CMUnitTest tests[] = {
-      cmocka_unit_test(each_kind_has_its_lines_in_their_order),
-      cmocka_unit_test(a_value_that_would_be_another_line_or_half_of_a_pair_is_refused),
-      cmocka_unit_test(a_remote_has_a_name_that_cannot_be_taken_for_anything_else),
-      cmocka_unit_test(a_path_has_no_line_breaks),
-  };
-  return cmocka_run_group_tests(tests, NULL, NULL);
-}
+RUN_TESTS("sandbox/mount_rclone", RUN(each_kind_has_its_lines_in_their_order),
+          RUN(a_value_that_would_be_another_line_or_half_of_a_pair_is_refused),
+          RUN(a_remote_has_a_name_that_cannot_be_taken_for_anything_else),
+          RUN(a_path_has_no_line_breaks))

@@ -37,6 +37,7 @@
 #include "sandbox/keeper.h"
 #include "sandbox/network.h"
 #include "sandbox/proc.h"
+#include "sandbox/program.h"
 #include "sandbox/strings.h"
 
 enum { MESSAGE_MAX = 4096, END_MS = 3000 };
@@ -63,23 +64,6 @@ gvisor_of(csn_sandbox *sb)
 
 /* ---- runsc ---- */
 
-static const char *
-find_runsc(csn_arena *a)
-{
-  const char *dirs = getenv("PATH");
-  dirs = dirs ? dirs : "/usr/local/bin:/usr/bin";
-  while (*dirs) {
-    size_t n = strcspn(dirs, ":");
-    const char *path = csn_arena_printf(a, "%.*s/runsc", (int)n, dirs).p;
-    struct stat st;
-    if (n > 0 && dirs[0] == '/' && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
-        access(path, X_OK) == 0)
-      return path;
-    dirs += n + (dirs[n] == ':');
-  }
-  return NULL;
-}
-
 /* Its last words; it has ended or is about to. */
 static int
 explain(struct gvisor *g, csn_err *err)
@@ -104,7 +88,7 @@ static int
 launch(struct gvisor *g, csn_scope *sc, int theirs, csn_err *err)
 {
   int pipe_fds[2];
-  const char *path = find_runsc(g->arena);
+  const char *path = csn_program_on_path(g->arena, "runsc");
   if (!path)
     return csn_fail(err, CSN_E_UNSUPPORTED,
                     "there is no runsc on the PATH; the level gvisor needs it (gvisor.dev, or "
@@ -415,7 +399,7 @@ bool
 csn_gvisor_probe(csn_scope *sc, csn_buf *note)
 {
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
-  const char *argv[] = {"true", NULL}, *path = find_runsc(a);
+  const char *argv[] = {"true", NULL}, *path = csn_program_on_path(a, "runsc");
   csn_sandbox_spec spec = {.level = "gvisor", .workspace_fd = -1, .lock_fd = -1};
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   csn_auto(csn_buf_finip) csn_buf out = CSN_BUF(100);

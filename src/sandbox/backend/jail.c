@@ -31,6 +31,7 @@
 #include "sandbox/jail_stack.h"
 #include "sandbox/jail_users.h"
 #include "sandbox/jail_variables.h"
+#include "sandbox/mount_host.h"
 #include "sandbox/network.h"
 #include "sandbox/proc.h"
 #include "sandbox/rootfs.h"
@@ -53,7 +54,10 @@ struct jail {
   csn_accounts *accounts;
   csn_devices devices;
   csn_grants grants;
+  csn_mount_host *mounts; /* storage of others; NULL: none */
 };
+
+enum { MOUNT_MS = 60000 };
 
 static struct jail *
 jail_of(csn_sandbox *sb)
@@ -88,17 +92,23 @@ open_workspace(struct jail *j, int given, csn_err *err)
   return 0;
 }
 
-/* Waits for a word of that kind, or why there is none. */
+/* Waits for a word of that kind with n descriptors, or why there is none. */
 static int
-await(struct jail *j, csn_scope *sc, int kind, csn_err *err)
+await_with(struct jail *j, csn_scope *sc, int kind, int *fds, size_t n, csn_err *err)
 {
   csn_jail_note note;
-  int rc = csn_jail_await(j->control, sc, kind, &note, NULL, 0, err);
+  int rc = csn_jail_await(j->control, sc, kind, &note, fds, n, err);
   if (rc == 0)
     j->landlock = note.landlock;
   if (rc < 0 && note.kind == CSN_JAIL_FAILED)
     return csn_jail_explain(rc, note.step, err);
   return csn_wrap(err, rc, "waiting for the jail");
+}
+
+static int
+await(struct jail *j, csn_scope *sc, int kind, csn_err *err)
+{
+  return await_with(j, sc, kind, NULL, 0, err);
 }
 
 /* The egress process has been starting beside the jail: it gets the jail's
@@ -115,6 +125,31 @@ join_network(struct jail *j, csn_scope *sc, const csn_jail_network_plan *net, cs
   if (rc == 0)
     rc = csn_fds_send(j->control, sc, csn_buf_str(&file), NULL, 0, err);
   return rc == CSN_E_SANDBOX ? 0 : rc; /* a jail that ends has said why: it is read next */
+}
+
+/* The workspace is in the jail: gives it folders for the storage, and serves that.
+ * The jail is ready when it has seen something of each. */
+static int
+join_mounts(struct jail *j, csn_scope *sc, csn_err *err)
+{
+  const csn_account *who = csn_accounts_main(j->accounts);
+  csn_jail_frame frame = {.kind = CSN_JAIL_MOUNT};
+  int fds[CSN_JAIL_MOUNTS_MAX];
+  csn_scope part;
+  int rc = csn_mount_host_folders(j->mounts, j->base.workspace_fd, j->base.uid, j->base.gid, err);
+  if (rc == 0)
+    rc = csn_fds_send(j->control, sc, csn_strn((const char *)&frame, sizeof frame), NULL, 0, err);
+  if (rc == 0 || rc == CSN_E_SANDBOX) /* a jail that ends has said why: it is read next */
+    rc = await_with(j, sc, CSN_JAIL_MOUNTED, fds, csn_mount_host_count(j->mounts), err);
+  if (rc == 0)
+    rc = csn_mount_host_serve(j->mounts, sc, fds, j->ranged ? who->uid : CSN_JAIL_UID,
+                              j->ranged ? who->gid : CSN_JAIL_UID, err);
+  if (rc < 0)
+    return rc;
+  csn_scope_init(&part, sc, MOUNT_MS);
+  rc = await(j, &part, CSN_JAIL_READY, err);
+  csn_scope_fini(&part);
+  return csn_mount_host_explain(j->mounts, rc, err);
 }
 
 static int
@@ -153,6 +188,8 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const csn_jai
   int extras[CSN_JAIL_EXTRAS_MAX];
   if (rc == 0)
     rc = csn_grants_ask(&j->grants, &ask, extras, err);
+  if (rc == 0)
+    rc = csn_mount_host_ask(j->mounts, &ask, err);
   if (rc < 0)
     return rc;
   rc = csn_jail_request(&ask, &got, err);
@@ -175,6 +212,8 @@ start(struct jail *j, csn_scope *sc, const csn_sandbox_spec *spec, const csn_jai
   csn_jail_limits_held(&j->base.held, spec->limits, &got.held, j->base.workspace_fd < 0);
   if (net->policy)
     rc = join_network(j, sc, net, err);
+  if (rc == 0 && j->mounts)
+    return join_mounts(j, sc, err);
   return rc < 0 ? rc : await(j, sc, CSN_JAIL_READY, err);
 }
 
@@ -185,6 +224,7 @@ end_jail(struct jail *j)
    * life pipe ends when that is done and the lock is free. */
   if (j->pidfd >= 0)
     (void)!syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
+  csn_mount_host_end(j->mounts, j->life);
   struct pollfd fd = {.fd = j->life};
   while (j->life >= 0 && poll(&fd, 1, -1) < 0 && errno == EINTR)
     continue;
@@ -240,11 +280,20 @@ watch_disk(struct jail *j, const csn_sandbox_limits *l, csn_err *err)
 
 /* The last descriptor of a workspace of layers is to be the spawner's. */
 static void
-end_with_workspace(struct jail *j)
+end_with_workspace(struct jail *j, csn_buf *told)
 {
   csn_disk_watch_free(csn_steal(j->watch));
   csn_closep(&j->base.workspace_fd);
+  if (j->mounts && j->control >= 0)
+    end_commands(j);
+  csn_mount_host_store(j->mounts, told);
   end_jail(j);
+}
+
+void
+csn_jail_settle(csn_sandbox *sb, csn_buf *told)
+{
+  end_with_workspace(jail_of(sb), told);
 }
 
 static int
@@ -258,7 +307,7 @@ jail_stop(csn_sandbox *sb, csn_scope *sc, csn_err *err)
   pthread_mutex_unlock(&j->sending);
   if (rc < 0)
     return rc;
-  end_with_workspace(j);
+  end_with_workspace(j, NULL);
   csn_closep(&control);
   return 0;
 }
@@ -277,8 +326,9 @@ static void
 jail_close(csn_sandbox *sb)
 {
   struct jail *j = jail_of(sb);
-  end_with_workspace(j);
+  end_with_workspace(j, NULL);
   csn_egress_close(j->egress);
+  csn_mount_host_free(j->mounts);
   pthread_mutex_destroy(&j->counts.lock);
   pthread_mutex_destroy(&j->sending);
   csn_arena_free(j->arena);
@@ -322,6 +372,8 @@ jail_open(csn_sandbox **out, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   j->egress = net.egress;
   if (rc == 0)
     rc = csn_rootfs_open(&j->rootfs, sc, spec->rootfs, NULL, err);
+  if (rc == 0)
+    rc = csn_mount_host_new(&j->mounts, spec->mounts, j->base.root, err);
   if (rc == 0)
     rc = csn_devices_open(&j->devices, spec->devices, j->rootfs->n == 0, err);
   if (rc == 0)
@@ -472,6 +524,7 @@ jail_usage(csn_sandbox *sb, bool is_lost, csn_sandbox_usage *u)
 {
   struct jail *j = jail_of(sb);
   csn_jail_counts_get(&j->counts, is_lost, u);
+  u->lost = csn_mount_host_lost(j->mounts);
   if (j->watch)
     csn_disk_watch_count(j->watch, u);
 }
