@@ -155,6 +155,25 @@ tell_model(csn_call *c, int rc, const csn_err *err)
   return 0;
 }
 
+/* Storage in a workspace of this machine is not seen from outside of its sandbox:
+ * true when a path is there, and the model is told what to do. */
+static bool
+is_in_mount(csn_call *c, const csn_sandbox *sb, const char *const *paths)
+{
+  for (; sb->workspace_fd >= 0 && *paths; paths++)
+    for (char *const *m = sb->skips; m && *m; m++) {
+      size_t n = strlen(*m);
+      if (strncmp(*paths, *m, n) != 0 || ((*paths)[n] && (*paths)[n] != '/'))
+        continue;
+      csn_buf_addf(csn_call_out(c),
+                   "%s is in the mount %s, which only commands can reach: copy the file out of it "
+                   "with cp, work on the copy, and copy it back where the mount can be written to.",
+                   *paths, *m);
+      return true;
+    }
+  return false;
+}
+
 static int
 apply_patch(csn_call *c, void *user, csn_err *err)
 {
@@ -171,6 +190,8 @@ apply_patch(csn_call *c, void *user, csn_err *err)
     rc = csn_patch_paths(p, at.sb->root, cwd_of(c), &paths, &why);
   if (rc < 0)
     return tell_model(c, rc, &why);
+  if (is_in_mount(c, at.sb, paths))
+    return 0;
   rc = place_stage(c, &at, paths, CSN_PATCH_PLAN_MAX, err);
   if (rc < 0)
     return rc == CSN_E_LIMIT ? tell_model(c, rc, err) : rc;
@@ -234,6 +255,8 @@ view_image(csn_call *c, void *user, csn_err *err)
   const char *paths[2] = {NULL};
   if (csn_image_path(path, at.sb->root, &clean))
     paths[0] = clean.p;
+  if (is_in_mount(c, at.sb, paths))
+    return 0;
   rc = place_stage(c, &at, paths, 2 * CSN_IMAGE_MAX, err);
   if (rc < 0)
     return rc == CSN_E_LIMIT ? tell_model(c, rc, err) : rc;

@@ -153,8 +153,8 @@ tell_mounts_of(const struct source *s, size_t box, csn_buf *out)
     has_writable = has_writable || !mount->is_read_only;
   }
   csn_buf_addz(out, has_writable
-                        ? "\nWhere writing is possible use `apply_patch`, or copy a file out, edit "
-                          "the copy and copy it back. What is read-only is copied to be worked on."
+                        ? "\nWhere writing is possible copy a file out, edit the copy and copy it "
+                          "back. What is read-only is copied to be worked on."
                         : "\nNothing can be written there: copy a file to work on it.");
 }
 

@@ -222,6 +222,36 @@ def what_cannot_be_mounted_is_refused_by_name():
 
 
 @needs_machine
+def the_file_tools_say_that_a_mount_is_not_theirs():
+    server = storage(f=b"stored\n")
+    patch = "*** Begin Patch\n*** Add File: data/new\n+x\n*** End Patch\n"
+    rules = [{"name": "a", "when": {"turn": 1}, "reply": [{"apply_patch": patch}]},
+             {"name": "b", "when": {"turn": 2}, "reply": [{"view_image": {"path": "data/f"}}]}, {"name": "end", "reply": "Done."}]
+    p = Place({"manifest": {"entries": {"data": entry(server, read_only=False)}}}, rules, env=KEYS)
+    expect(p.run(), 0)
+    records = json.dumps(p.records())
+    for path in "new", "f":
+        assert f"data/{path} is in the mount data, which only commands can reach" in records, records
+    same(list(server.buckets["bucket"]), ["f"])
+
+
+@needs_machine
+def an_ordinary_user_has_them_too():
+    if os.geteuid() != 0:
+        return "the other tests are this user's already"
+    if not os.stat("/dev/fuse").st_mode & 0o006 == 0o006:
+        return "/dev/fuse is root's alone here"
+    server = storage(f=b"stored\n")
+    p = place({"data": entry(server, read_only=False)}, "cat data/f; echo x > data/g; id -u")
+    for f in [WORK, p.dir, *p.dir.rglob("*")]:
+        os.chown(f, 65534, 65534)
+    done = subprocess.run([caisson, "run", "agent.yaml", "go"], cwd=p.dir, env={**p.env, "HOME": "/nonexistent"}, user=65534, group=65534, extra_groups=[],
+                          capture_output=True, text=True, timeout=60)
+    same(done.returncode, 0)
+    same(server.buckets["bucket"]["g"][0], b"x\n")
+
+
+@needs_machine
 def a_key_in_the_agent_file_is_not_in_the_journal():
     server = storage(f=b"stored\n")
     e = entry(server, access_key_id="AKIDMOUNTED", secret_access_key=SECRET)

@@ -18,6 +18,7 @@
 #include "local_models.h"
 #include "sandbox/devices.h"
 #include "sandbox/engine.h"
+#include "sandbox/mount_host.h"
 
 struct doctor_opts {
   bool json;
@@ -93,6 +94,23 @@ devices(csn_jw *w)
     csn_jw_strz(w, s.note);
     csn_jw_end(w);
   }
+  csn_jw_end(w);
+}
+
+static void
+mounts(csn_jw *w)
+{
+  char missing[400];
+  const char *why = csn_mount_host_missing(missing);
+  csn_jw_key(w, "mounts");
+  csn_jw_obj(w);
+  csn_jw_key(w, "rclone");
+  csn_jw_obj(w);
+  csn_jw_key(w, "state");
+  csn_jw_strz(w, why ? "absent" : "present");
+  csn_jw_key(w, "note");
+  csn_jw_strz(w, why ? why : "storage of others can be mounted in a jail");
+  csn_jw_end(w);
   csn_jw_end(w);
 }
 
@@ -237,6 +255,7 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   machine(&w);
   bool has_jail = jail(c, &w);
   devices(&w);
+  mounts(&w);
   engine(c, &w);
   state(c, &w);
   keys(&w);
