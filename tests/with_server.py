@@ -142,15 +142,24 @@ class UnixHTTP(http.client.HTTPConnection):
 
 
 class Docker(Server):
-    """A daemon without networks, with an image of one program; more: of its options."""
+    """A daemon without networks, with an image of one program; more: of its options. with_rclone: and
+    with rclone's own plugin for volumes, in a mount namespace where nobody else's plugins are."""
 
-    def __init__(self, *more):
+    PLUGIN = """mkdir -p /run/docker/plugins "$1/plugins" "$1/volumes" "$1/cache" &&
+mount --bind "$1/plugins" /run/docker/plugins &&
+{ setpriv --pdeathsig KILL rclone serve docker --base-dir "$1/volumes" --cache-dir "$1/cache" --config /dev/null \\
+    </dev/null >"$1/rclone.log" 2>&1 & } && shift && exec "$@" """
+
+    def __init__(self, *more, with_rclone=False):
         self.more = more
+        self.with_rclone = with_rclone
         dirs = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
         self.program = shutil.which("dockerd", path=dirs)
         self.busybox = shutil.which("busybox", path=dirs)
         if not self.program or not self.busybox:
             self.missing = "docker.io or busybox-static is not installed"
+        elif with_rclone and not all(shutil.which(t, path=dirs) for t in ("rclone", "fusermount3", "setpriv")):
+            self.missing = "rclone or fuse3 is not installed"
         elif os.geteuid() != 0:
             self.missing = "a Docker daemon of its own takes root"
         if self.missing:
@@ -170,8 +179,11 @@ class Docker(Server):
     def spawn(self, *argv):
         def die_with_parent():
             ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        if self.with_rclone:
+            argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", self.PLUGIN, "sh", self.dir, *argv]
+        env = {k: v for k, v in os.environ.items() if k != "AWS_CA_BUNDLE"}  # which rclone of Debian 12 refuses
         with open(self.dir / "log", "ab") as log:
-            self.process = subprocess.Popen(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
                                             preexec_fn=die_with_parent)
 
     def start(self):

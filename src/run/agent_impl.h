@@ -51,6 +51,7 @@ struct csn_agent_sandbox {
   uint16_t *expose;
   size_t n_expose;
   uint32_t pool;
+  const csn_json *mount_credentials; /* see sandbox/mount_authority.h; may be NULL */
   const csn_json *options; /* keys of one back-end alone, see agent_options.c; may be NULL */
   const char *from;        /* the snapshot that a workspace begins with; or NULL */
   int64_t checkpoint_ms;   /* least time between two; or one of the words; 0: the default */

@@ -4,6 +4,7 @@
 #include "core/fd.h"
 #include "run/agent_read.h"
 #include "sandbox/devices.h"
+#include "sandbox/mount_authority.h"
 #include "sandbox/rootfs_word.h"
 
 /* One key.  `read` gets the key's value; `write` adds nothing when the agent
@@ -220,6 +221,27 @@ write_pool(const csn_agent *a, csn_jw *w)
   csn_jw_int(w, a->sandbox.pool);
 }
 
+/* ---- mount_credentials ---- */
+
+static int
+read_mount_credentials(const struct csn_agent_reader *r, const csn_json *m)
+{
+  csn_err why;
+  int rc = csn_agent_want(r, m, "sandbox.mount_credentials", CSN_JSON_OBJECT);
+  if (rc == 0 && csn_mount_allowed_read(m, &why) < 0)
+    rc = csn_agent_complain(r, m, "sandbox.mount_credentials: %s", why.msg);
+  return rc < 0 ? rc : csn_agent_keep_value(r, m, &r->a->sandbox.mount_credentials);
+}
+
+static void
+write_mount_credentials(const csn_agent *a, csn_jw *w)
+{
+  if (!a->sandbox.mount_credentials)
+    return;
+  csn_jw_key(w, "mount_credentials");
+  csn_jw_value(w, a->sandbox.mount_credentials);
+}
+
 /* ---- the section ---- */
 
 enum { MORE_MAX = 4 };
@@ -239,6 +261,7 @@ static const struct part parts[] = {
     {"secrets", csn_agent_read_secrets, csn_agent_write_secrets},
     {"expose", csn_agent_read_expose, csn_agent_write_expose},
     {"pool", read_pool, write_pool},
+    {"mount_credentials", read_mount_credentials, write_mount_credentials},
     {"from", csn_agent_read_from, csn_agent_write_from},
     {"checkpoint", csn_agent_read_checkpoint, csn_agent_write_checkpoint},
 };

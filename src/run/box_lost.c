@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "core/fd.h"
+#include "run/box_mount.h"
 #include "run/box_remote.h"
 #include "run/box_save.h"
 #include "run/items.h"
@@ -276,7 +277,7 @@ csn_box_open_again(struct csn_box *b, csn_err *err)
   }
   csn_err why;
   csn_box_move_in_time(b);
-  bool is_elsewhere = csn_box_remote_is_there(b);
+  bool is_elsewhere = csn_box_remote_is_there(b), is_new = !b->sb;
   int rc = b->sb ? 0 : csn_box_open_machine(b, &b->run->scope, &why);
   if (rc == CSN_E_NOT_FOUND && is_elsewhere) { /* its provider has it no more */
     rc = restore(b, &from, err);
@@ -286,6 +287,8 @@ csn_box_open_again(struct csn_box *b, csn_err *err)
   }
   if (rc == 0 && !is_elsewhere && csn_box_is_remote(b)) /* it was cut off while it moved */
     rc = csn_box_remote_send(b, &b->run->scope, &why);
+  else if (rc == 0 && is_new && csn_box_is_remote(b))
+    rc = csn_box_mounts_enter(b, &b->run->scope, &why);
   if (rc == 0)
     read_news(b);
   return rc < 0 ? csn_fail(err, (enum csn_code)rc, "%s", why.msg) : 0;

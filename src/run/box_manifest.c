@@ -12,6 +12,7 @@
 #include "run/box_network.h"
 #include "sandbox/jail.h"
 #include "sandbox/manifest_mount.h"
+#include "sandbox/mount_authority.h"
 
 int
 csn_box_source(const struct csn_box *b, csn_err *err)
@@ -150,6 +151,9 @@ csn_agent_check_manifest(const csn_agent *a, csn_err *err)
     const csn_manifest *m = box->manifest;
     if (m)
       rc = csn_manifest_check_mounts(m, box->sandbox.backend, box->sandbox.level, err);
+    if (rc == 0)
+      rc = csn_mount_allowed_check(m, box->sandbox.mount_credentials,
+                                   csn_mount_enters(box->sandbox.backend), err);
     if (m && rc == 0)
       rc = csn_manifest_check_environment(m, &from, err);
     if (rc < 0 && i)

@@ -4,7 +4,8 @@
  * The back-end makes them while it opens the sandbox (spec.mounts) and takes them
  * down when it closes it, so they are made again whenever a run is resumed.  What
  * was written and is not stored yet waits in the folder mounts/ of the sandbox,
- * where a resumed run finds it. */
+ * where a resumed run finds it.  Those that are made inside of a sandbox elsewhere
+ * come when its files are there, or these would be unpacked into the storage. */
 #include "run/box_mount.h"
 
 #include <fcntl.h>
@@ -12,9 +13,14 @@
 #include "core/fd.h"
 #include "run/box_manifest.h"
 #include "run/box_network.h"
+#include "run/box_save.h"
 #include "run/redact.h"
 #include "sandbox/jail.h"
 #include "sandbox/manifest_mount.h"
+#include "sandbox/mount_inside.h"
+#include "sandbox/mount_volume.h"
+
+enum { LEAVE_MS = 60000 };
 
 static int
 find(struct csn_box *b, csn_err *err)
@@ -73,4 +79,34 @@ csn_box_mounts_free(struct csn_box *b)
   csn_arena_free(csn_steal(b->mounts_arena));
   b->mounts = NULL;
   csn_closep(&b->mounts_fd);
+}
+
+/* ---- inside ---- */
+
+int
+csn_box_mounts_enter(struct csn_box *b, csn_scope *sc, csn_err *err)
+{
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && b->mounts && b->mounts[i]; i++)
+    if (!csn_mount_is_volume(b->mounts[i]))
+      rc = csn_mount_inside_open(b->sb, sc, b->mounts[i], err);
+  if (rc < 0) /* or the next call would work in it without them */
+    csn_box_end_processes(b);
+  return rc;
+}
+
+void
+csn_box_mounts_leave(struct csn_box *b)
+{
+  csn_err err;
+  csn_scope sc; /* the run's may be over */
+  size_t n = 0;
+  csn_scope_init(&sc, NULL, LEAVE_MS);
+  while (b->sb && b->mounts && b->mounts[n])
+    n++;
+  while (n-- > 0) /* those inside of others first */
+    if (!csn_mount_is_volume(b->mounts[n]) &&
+        csn_mount_inside_close(b->sb, &sc, b->mounts[n], &err) < 0)
+      csn_logf(b->run->rt->log, CSN_LOG_WARN, "%s", err.msg);
+  csn_scope_fini(&sc);
 }

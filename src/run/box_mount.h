@@ -14,4 +14,10 @@ void csn_box_mounts_end(const struct csn_box *b);
 /* Overwrites them. */
 void csn_box_mounts_free(struct csn_box *b);
 
+/* Of a sandbox elsewhere, once its files are there: makes those that are made
+ * inside; those that are there already stay. */
+int csn_box_mounts_enter(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
+/* Before it ends: what was written goes to the storage. */
+void csn_box_mounts_leave(struct csn_box *b);
+
 #endif

@@ -12,6 +12,7 @@
 #include "core/fd.h"
 #include "core/hash.h"
 #include "run/box_environment.h"
+#include "run/box_mount.h"
 #include "run/box_save.h"
 #include "sandbox/backends.h"
 #include "sandbox/jail.h"
@@ -149,8 +150,8 @@ csn_box_remote_discard(struct csn_box *b, csn_scope *sc, csn_err *err)
   return unlinkat(b->folder_fd, STATE, 0) < 0 ? csn_fail_errno(err, STATE) : 0;
 }
 
-int
-csn_box_remote_send(struct csn_box *b, csn_scope *sc, csn_err *err)
+static int
+send_files(struct csn_box *b, csn_scope *sc, csn_err *err)
 {
   csn_auto(csn_closep) int folder =
       csn_open_beneath(b->folder_fd, "workspace", O_RDONLY | O_DIRECTORY, 0, err);
@@ -162,6 +163,13 @@ csn_box_remote_send(struct csn_box *b, csn_scope *sc, csn_err *err)
     rc = csn_stage_push(sc, b->sb, folder, err);
   csn_names_fini(&names);
   return rc < 0 ? rc : csn_jail_remove(b->folder_fd, "workspace", err);
+}
+
+int
+csn_box_remote_send(struct csn_box *b, csn_scope *sc, csn_err *err)
+{
+  int rc = send_files(b, sc, err);
+  return rc < 0 ? rc : csn_box_mounts_enter(b, sc, err);
 }
 
 int
@@ -195,6 +203,7 @@ csn_box_remote_end(struct csn_box *b)
   csn_scope sc; /* the run's may be over */
   if (!b->sb && !csn_box_remote_is_there(b))
     return true;
+  csn_box_mounts_leave(b);
   if (csn_box_is_lent(b))
     return csn_box_lent_return(b, NULL) == 0;
   csn_scope_init(&sc, NULL, END_MS);

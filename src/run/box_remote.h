@@ -37,7 +37,8 @@ int csn_box_remote_spec(struct csn_box *b, csn_arena *a, csn_sandbox_spec *spec,
 int csn_box_remote_opened(struct csn_box *b, csn_err *err) CSN_MUST;
 /* Ends what an attempt to make the same box left. */
 int csn_box_remote_discard(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
-/* Sends the folder workspace, if there is one, and removes it. */
+/* Sends the folder workspace, if there is one, and removes it; then mounts what is
+ * mounted inside. */
 int csn_box_remote_send(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;
 /* Brings the workspace here, before the sandbox ends. */
 int csn_box_remote_fetch(struct csn_box *b, csn_scope *sc, csn_err *err) CSN_MUST;

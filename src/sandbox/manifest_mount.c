@@ -551,13 +551,33 @@ csn_manifest_mount(const csn_manifest *m, size_t i, const char **where)
   return m->mounts[i]->mount;
 }
 
-/* Who carries out which strategy: a NULL word stands for any. */
+/* Who carries out which strategy: a NULL word stands for any, a NULL check finds
+ * nothing to say.  enters: it is mounted inside, where commands are. */
 static const struct way {
   const char *backend, *level, *strategy;
   int (*check)(const csn_mount *m, const char *root, csn_err *err);
+  bool enters;
 } ways[] = {
-    {"jail", NULL, NULL, csn_mount_flags_check_one},
+    {"jail", NULL, NULL, csn_mount_flags_check_one, false},
+    {"docker", NULL, "docker_volume", NULL, false},
+    {"e2b", NULL, "in_container", NULL, true},
 };
+
+static int
+nobody_mounts(const csn_mount *m, const char *where, const char *backend, const char *level,
+              csn_err *err)
+{
+  csn_auto(csn_buf_finip) csn_buf can = CSN_BUF(100);
+  for (size_t i = 0; i < CSN_COUNT(ways); i++)
+    if (strcmp(ways[i].backend, backend) == 0 && ways[i].strategy && !level)
+      csn_buf_addf(&can, " but by the strategy %s", ways[i].strategy);
+  return csn_fail(err, CSN_E_UNSUPPORTED,
+                  "%s: a %s at %s, and nothing here can mount one for the back-end %s%s%s%s; "
+                  "take a jail, or take the entry out of the manifest and bring its files by a "
+                  "local_dir, an archive or a url",
+                  where, csn_mount_word(m), m->place.p, backend, level ? " at level " : "",
+                  level ? level : "", can.n ? can.p : "");
+}
 
 int
 csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char *level,
@@ -574,15 +594,19 @@ csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char
           (!ways[k].strategy || csn_str_eq(mount->strategy, csn_cstr(ways[k].strategy))))
         found = &ways[k];
     if (!found)
-      return csn_fail(err, CSN_E_UNSUPPORTED,
-                      "%s: a %s at %s, and nothing here can mount one for the back-end %s%s%s; "
-                      "take a jail, or take the entry out of the manifest and bring its files by a "
-                      "local_dir, an archive or a url",
-                      where, csn_mount_word(mount), mount->place.p, backend,
-                      level ? " at level " : "", level ? level : "");
-    int rc = found->check(mount, m->root.p, err);
+      return nobody_mounts(mount, where, backend, level, err);
+    int rc = found->check ? found->check(mount, m->root.p, err) : 0;
     if (rc < 0)
       return csn_wrap(err, rc, "%s", where);
   }
   return 0;
+}
+
+bool
+csn_mount_enters(const char *backend)
+{
+  for (size_t i = 0; i < CSN_COUNT(ways); i++)
+    if (strcmp(ways[i].backend, backend) == 0 && ways[i].enters)
+      return true;
+  return false;
 }

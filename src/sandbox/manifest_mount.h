@@ -77,5 +77,8 @@ const csn_mount *csn_manifest_mount(const csn_manifest *m, size_t i, const char 
  * sandboxes of that back-end and level (NULL: its own). */
 int csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char *level,
                               csn_err *err) CSN_MUST;
+/* Whether mounts are made inside of sandboxes of that back-end: their credentials
+ * enter, then. */
+bool csn_mount_enters(const char *backend);
 
 #endif

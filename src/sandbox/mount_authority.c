@@ -171,6 +171,40 @@ maker_of(const csn_manifest *of, const csn_mount *m, csn_str path)
   return NULL;
 }
 
+/* The name of an option whose value is secret. */
+static bool
+is_secret_word(csn_str name)
+{
+  static const char *const words_of[] = {"secret",     "token",   "pass",
+                                         "credential", "sas-url", "sas_url"};
+  bool is_key = csn_str_ends(name, CSN_STR("key"));
+  for (size_t i = 0; i < CSN_COUNT(words_of); i++)
+    is_key = is_key || csn_str_find(name, csn_cstr(words_of[i]), 0) != SIZE_MAX;
+  return is_key;
+}
+
+/* Options stand in the journal and some in arguments: no secret can be one. */
+static int
+check_options(const csn_mount *m, csn_err *err)
+{
+  csn_json_each (v, csn_json_get(m->strategy_json, "driver_options"))
+    if (v->kind == CSN_JSON_STRING && is_secret_word(v->key))
+      return csn_fail(err, CSN_E_INVALID,
+                      "driver_options.%.*s would be kept in journals; give it as a field of the "
+                      "entry, which can be {from_env: NAME}",
+                      (int)(v->key.n & 0x3f), v->key.p);
+  csn_json_each (v, csn_json_get(m->pattern_json, "extra_args")) {
+    const char *equals = memchr(v->text.p, '=', v->text.n);
+    csn_str name = csn_strn(v->text.p, equals ? (size_t)(equals - v->text.p) : v->text.n);
+    if (csn_str_starts(name, CSN_STR("--")) && is_secret_word(name))
+      return csn_fail(err, CSN_E_INVALID,
+                      "extra_args: everybody in the sandbox can read the argument %.*s; give it as "
+                      "a field of the entry",
+                      (int)(name.n & 0x3f), name.p);
+  }
+  return 0;
+}
+
 int
 csn_mount_authority_check(const csn_manifest *of, const csn_mount *m, csn_err *err)
 {
@@ -178,6 +212,8 @@ csn_mount_authority_check(const csn_manifest *of, const csn_mount *m, csn_err *e
     if (is_blank(csn_mount_value(m, fields[i].key)))
       return csn_fail(err, CSN_E_INVALID, "%s is blank (mount_config_invalid)", fields[i].key);
   int rc = check_pairs(m, err);
+  if (rc == 0)
+    rc = check_options(m, err);
   for (size_t i = 0; rc == 0 && i <= CSN_COUNT(fields); i++) {
     bool is_own = i < CSN_COUNT(fields);
     csn_str path = is_own ? csn_mount_text(m, fields[i].key)

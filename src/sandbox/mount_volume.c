@@ -199,13 +199,9 @@ put_rclone(struct list *l, const csn_mount *m, int uid, int gid, csn_err *err)
     rc = putz(l, "gcs-anonymous", "true", err);
   if (rc == 0)
     rc = putz(l, "allow-other", "true", err);
-  if (rc == 0 && uid >= 0)
+  if (rc == 0)
     rc = putz(l, "uid", csn_arena_printf(l->arena, "%d", uid).p, err);
-  if (rc == 0 && gid >= 0)
-    rc = putz(l, "gid", csn_arena_printf(l->arena, "%d", gid).p, err);
-  if (rc == 0 && uid < 0 && !m->is_read_only)
-    rc = putz(l, "umask", "0", err);
-  return rc;
+  return rc < 0 ? rc : putz(l, "gid", csn_arena_printf(l->arena, "%d", gid).p, err);
 }
 
 int

@@ -17,7 +17,7 @@ csn_str csn_mount_volume_driver(const csn_mount *m);
 void csn_mount_volume_name(const char *container, const csn_mount *m, csn_buf *out);
 /* Members of an open JSON object, `driver_options` of the manifest over those
  * that follow from the mount's fields (null takes one away).  uid, gid: whose the
- * files shall look like; -1: everybody may write where writing is allowed. */
+ * files shall look like. */
 int csn_mount_volume_options(const csn_mount *m, int uid, int gid, csn_jw *w,
                              csn_err *err) CSN_MUST;
 

@@ -15,7 +15,7 @@
 #include "sandbox/snap_tree.h"
 #include "sandbox/strings.h"
 
-enum { CHUNK = 64 << 10, MOST_PATHS = 4000, SAID_MAX = 1000 };
+enum { CHUNK = 64 << 10, MOST_PATHS = 4000, SAID_MAX = 1000, SCRIPT_MAX = 96 << 10 };
 
 bool
 csn_sandbox_is_remote(const char *backend)
@@ -129,38 +129,88 @@ check_paths(const char *const *paths, csn_err *err)
   return 0;
 }
 
-/* Patterns of tar's that stand for nothing but the storage in the workspace. */
-static const char *const *
-patterns_of(const csn_sandbox *sb, csn_arena *a)
+static void
+add_quoted(csn_buf *out, csn_str text)
 {
-  size_t n = csn_strings_count((const char *const *)sb->skips);
-  const char **list = csn_arena_alloc(a, (n + 1) * sizeof *list);
-  for (size_t i = 0; i < n; i++) {
-    csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(2 * CSN_SNAP_PATH_MAX);
-    for (const char *c = sb->skips[i]; *c; c++) {
-      if (strchr("*?[\\", *c))
-        csn_buf_addc(&text, '\\');
-      csn_buf_addc(&text, *c);
-    }
-    list[i] = csn_arena_dup(a, csn_buf_str(&text)).p;
+  csn_buf_addc(out, '\'');
+  for (size_t i = 0; i < text.n; i++)
+    if (text.p[i] == '\'')
+      csn_buf_addz(out, "'\\''");
+    else
+      csn_buf_addc(out, text.p[i]);
+  csn_buf_addc(out, '\'');
+}
+
+/* Whether the path is beneath that folder; n 0: of the workspace itself. */
+static bool
+is_beneath(const char *path, const char *dir, size_t n)
+{
+  return n == 0 || (strncmp(path, dir, n) == 0 && path[n] == '/');
+}
+
+/* Adds what is in a folder, but for names that are storage or lead to it. */
+static void
+add_folder(csn_buf *out, char *const *skips, const char *dir, size_t n)
+{
+  csn_auto(csn_buf_finip) csn_buf at = CSN_BUF(CSN_SNAP_PATH_MAX + 4);
+  csn_buf_addf(&at, "./%.*s%s", (int)n, dir, n ? "/" : "");
+  csn_buf_addz(out, "for p in");
+  for (const char *const *all = (const char *const[]){"*", ".[!.]*", "..?*", NULL}; *all; all++) {
+    csn_buf_addc(out, ' ');
+    add_quoted(out, csn_buf_str(&at));
+    csn_buf_addz(out, *all);
   }
-  list[n] = NULL;
-  return list;
+  csn_buf_addz(out, "; do case $p in");
+  bool is_first = true;
+  for (char *const *s = skips; *s; s++) {
+    if (!is_beneath(*s, dir, n))
+      continue;
+    const char *name = *s + n + (n > 0);
+    csn_buf_addz(out, is_first ? " " : "|");
+    is_first = false;
+    add_quoted(out, csn_buf_str(&at));
+    add_quoted(out, csn_strn(name, strcspn(name, "/")));
+  }
+  csn_buf_addz(out, ") continue ;; esac; if [ -e \"$p\" ] || [ -L \"$p\" ]; then "
+                    "set -- \"$@\" \"$p\"; fi; done; ");
+}
+
+/* The folders that storage is in, each once and none that is storage itself. */
+static void
+add_folders(csn_buf *out, char *const *skips)
+{
+  for (char *const *s = skips; *s; s++)
+    for (size_t n = 0; (*s)[n]; n++) {
+      bool is_told = false;
+      if (n > 0 && (*s)[n] != '/')
+        continue;
+      for (char *const *t = skips; *t; t++)
+        is_told = is_told || (t < s && is_beneath(*t, *s, n)) ||
+                  (n > 0 && strncmp(*t, *s, strlen(*t)) == 0 && strlen(*t) <= n &&
+                   strchr("/", (*s)[strlen(*t)]));
+      if (!is_told)
+        add_folder(out, skips, *s, n);
+    }
 }
 
 int
 csn_sandbox_get_by_tar(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd,
                        csn_err *err)
 {
-  static const char all[] = "for p do shift; set -- \"$@\" \"--exclude=$p\"; done; "
-                            "exec tar -cf - \"$@\" .",
+  static const char all[] = "exec tar -cf - .",
                     some[] = "for p do shift; if [ -e \"$p\" ] || [ -L \"$p\" ]; then "
                              "set -- \"$@\" \"$p\"; fi; done; "
                              "[ $# -eq 0 ] || exec tar -cf - -- \"$@\"";
-  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_buf_finip) csn_buf most = CSN_BUF(SCRIPT_MAX);
+  if (!paths && sb->skips && sb->skips[0]) { /* not every tar can leave something out */
+    add_folders(&most, sb->skips);
+    csn_buf_addz(&most, "[ $# -eq 0 ] || exec tar -cf - -- \"$@\"");
+    int rc = csn_buf_done(&most, "the paths of storage in the workspace", err);
+    if (rc < 0)
+      return rc;
+  }
   /* 1: a file changed while it was read */
-  return run_script(sb, sc, paths ? some : all, paths ? paths : patterns_of(sb, a), 1, -1, tar_fd,
-                    err);
+  return run_script(sb, sc, paths ? some : most.n ? most.p : all, paths, 1, -1, tar_fd, err);
 }
 
 int

@@ -28,11 +28,11 @@ def _outcome(t):
         return False, f"line {where.lineno}: {type(e).__name__}: {e}"
 
 
-def finish():
+def finish(at_once=4):
     """Runs all tests; returns the exit status."""
     failed = 0
     print(f"1..{len(_tests)}")
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         for i, (t, (ok, said)) in enumerate(zip(_tests, pool.map(_outcome, _tests)), 1):
             name = t.__name__.replace("_", " ")
             failed += not ok

@@ -57,7 +57,7 @@ TEST(each_field_has_its_reach)
              "\"7\",\"--gid=8\"]}"),
           ""),
        "", CSN_MOUNT_NOTHING},
-      {S3(IN("{\"type\":\"rclone\",\"extra_args\":[\"--uid\",\"7\",\"--password-command\"]}"), ""),
+      {S3(IN("{\"type\":\"rclone\",\"extra_args\":[\"--uid\",\"7\",\"--fast-list\"]}"), ""),
        "mount_strategy.pattern.extra_args", CSN_MOUNT_KEYS},
       {GCS(""), "", CSN_MOUNT_NOTHING},
       {GCS(",\"access_token\":\"t\""), "access_token", CSN_MOUNT_KEYS},
@@ -95,6 +95,14 @@ TEST(keys_are_whole_and_come_from_nowhere_else)
       {GCS(",\"access_id\":\"i\""), "", "access_id and secret_access_key"},
       {GCS(",\"secret_access_key\":\"i\""), "", "access_id and secret_access_key"},
       {BOX(""), "", "it needs access_token"},
+      {S3("\"mount_strategy\":{\"type\":\"docker_volume\",\"driver\":\"rclone\",\"driver_options\":"
+          "{"
+          "\"s3-access-key-id\":\"i\",\"s3-secret-access-key\":\"k\"}}",
+          ""),
+       "", "driver_options.s3-secret-access-key would be kept in journals"},
+      {S3(IN("{\"type\":\"rclone\",\"extra_args\":[\"--uid\",\"key\",\"--s3-session-token=t\"]}"),
+          ""),
+       "", "can read the argument --s3-session-token;"},
       {BOX(",\"config_credentials\":\"c\""), "", NULL},
       {GCS(",\"service_account_file\":\"/etc/key\""), "", NULL},
       {GCS(",\"service_account_file\":\"k/key\""),

@@ -108,6 +108,38 @@ TEST(a_folder_goes_in_whole_and_comes_back_the_same)
   world_close(&w);
 }
 
+TEST(storage_in_the_workspace_stays_where_it_is)
+{
+  static const char *const places[] = {"data",       "data/inner", "a*b",      "deep/er/x y",
+                                       "deep/other", "q'd/$in",    "none/here"};
+  static const char *const gone[] = {"data", "a*b", "deep/er/x y", "deep/other", "q'd/$in"};
+  static const char *const here[] = {"data2",     "axb/f",     ".hidden",    "..odd",
+                                     "deep/er/x", "deep/data", "q'd/-rf/\n", "q'd/link"};
+  struct world w;
+  csn_err err;
+  world_open(&w);
+  SAYS(&w,
+       "mkdir -p data/inner 'a*b' axb 'deep/er/x y' deep/other deep/data \"q'd/\\$in\" q\\'d/-rf\n"
+       "touch data/inner/f data2 'a*b/f' axb/f .hidden ..odd deep/er/x 'deep/er/x y/f' "
+       "deep/other/f \"q'd/\\$in/f\" \"q'd/-rf/\n\"; ln -s /nowhere q\\'d/link",
+       "");
+  w.sb->skips = csn_realloc(NULL, CSN_COUNT(places) + 1, sizeof *w.sb->skips);
+  for (size_t i = 0; i < CSN_COUNT(places); i++)
+    w.sb->skips[i] = csn_dupz(csn_cstr(places[i]));
+  w.sb->skips[CSN_COUNT(places)] = NULL;
+  OK(csn_mkdirs(w.dir, "out", 0755, &err), &err);
+  csn_auto(csn_closep) int out = openat(w.dir, "out", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  OK(csn_stage_pull(NULL, w.sb, out, &err), &err);
+  struct stat st;
+  for (size_t i = 0; i < CSN_COUNT(here); i++)
+    if (fstatat(out, here[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+      fail_msg("%s is missing", here[i]);
+  for (size_t i = 0; i < CSN_COUNT(gone); i++)
+    if (fstatat(out, gone[i], &st, AT_SYMLINK_NOFOLLOW) == 0)
+      fail_msg("%s came, too", gone[i]);
+  world_close(&w);
+}
+
 TEST(only_what_was_changed_on_a_stage_is_sent)
 {
   struct world w;
@@ -283,6 +315,7 @@ TEST(an_archive_from_a_sandbox_stays_in_its_folder)
 }
 
 RUN_TESTS("sandbox/stage", RUN(a_folder_goes_in_whole_and_comes_back_the_same),
+          RUN(storage_in_the_workspace_stays_where_it_is),
           RUN(only_what_was_changed_on_a_stage_is_sent),
           RUN(what_was_changed_is_newer_than_what_was_made_before_in_the_same_second),
           RUN(a_stage_that_was_sealed_is_sent_after_a_crash_and_another_is_dropped),

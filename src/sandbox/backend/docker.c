@@ -84,14 +84,6 @@ name_of(const struct csn_docker *d, const char *label)
   return name;
 }
 
-/* The engine takes a volume that is there already for the one it is asked to make. */
-static int
-make_volumes(const struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
-{
-  int rc = d->has_volumes ? csn_docker_volumes_drop(d, sc, err) : 0;
-  return rc < 0 ? rc : csn_docker_volumes_make(d, sc, spec, err);
-}
-
 int
 csn_docker_make(const struct csn_docker *d, csn_scope *sc, const char *name, csn_str body,
                 char id[CSN_DOCKER_ID + 1], const csn_json **warnings, csn_err *err)
@@ -113,14 +105,17 @@ create(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_er
   csn_auto(csn_buf_finip) csn_buf body = CSN_BUF(BODY_MAX);
   const csn_json *warnings = NULL;
   int rc = csn_docker_body(d, spec, &body, err);
-  if (rc == 0)
-    rc = make_volumes(d, sc, spec, err);
+  if (rc == 0 && d->has_volumes)
+    rc = csn_docker_volumes_make(d, sc, spec, err);
   if (rc == 0)
     rc = csn_docker_make(d, sc, d->name, csn_buf_str(&body), d->id, &warnings, err);
   if (rc == CSN_E_CONFLICT && spec->label) { /* a process that died before it could tell of it */
     rc = csn_docker_remove(d, sc, d->name, err);
-    if (rc == 0)
-      rc = make_volumes(d, sc, spec, err);
+    if (rc == 0 &&
+        d->has_volumes) /* the engine takes one that is there for the one it shall make */
+      rc = csn_docker_volumes_drop(d, sc, err);
+    if (rc == 0 && d->has_volumes)
+      rc = csn_docker_volumes_make(d, sc, spec, err);
     if (rc == 0)
       rc = csn_docker_make(d, sc, d->name, csn_buf_str(&body), d->id, &warnings, err);
   }
@@ -204,13 +199,9 @@ look_up_user(struct csn_docker *d, csn_scope *sc, csn_err *err)
 }
 
 static int
-open_new(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+open_plain(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
 {
-  int rc = csn_docker_image(d, sc, spec, err);
-  if (rc == 0)
-    rc = csn_docker_network_open(d, sc, spec, err);
-  if (rc == 0)
-    rc = create(d, sc, spec, err);
+  int rc = create(d, sc, spec, err);
   if (rc < 0)
     return rc;
   rc = start(d, sc, err);
@@ -227,6 +218,38 @@ open_new(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_
   if (rc == 0)
     rc = look_up_user(d, sc, err);
   return rc < 0 || d->is_build ? rc : own_workspace(d, sc, err);
+}
+
+/* An engine that reads or writes files of a container mounts all its volumes once
+ * more, which their drivers refuse.  So a container without them comes first: it
+ * says who the user is, and gives him the workspace. */
+static int
+open_with_volumes(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  csn_sandbox_spec bare = *spec;
+  bare.mounts = NULL;
+  int rc = csn_docker_volumes_drop(d, sc, err);
+  if (rc == 0)
+    rc = open_plain(d, sc, &bare, err);
+  csn_link_close(csn_steal(d->life));
+  if (rc == 0)
+    rc = csn_docker_remove(d, sc, d->id, err);
+  if (rc < 0)
+    return rc;
+  d->id[0] = '\0';
+  rc = create(d, sc, spec, err);
+  return rc < 0 ? rc : start(d, sc, err);
+}
+
+static int
+open_new(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, csn_err *err)
+{
+  int rc = csn_docker_image(d, sc, spec, err);
+  if (rc == 0)
+    rc = csn_docker_network_open(d, sc, spec, err);
+  if (rc < 0)
+    return rc;
+  return d->has_volumes ? open_with_volumes(d, sc, spec, err) : open_plain(d, sc, spec, err);
 }
 
 /* ---- opening one again ---- */
@@ -256,9 +279,10 @@ open_again(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec, cs
       uid < 1 || uid > INT32_MAX || gid < 0 || gid > INT32_MAX || !user.n ||
       !csn_str_starts(name, CSN_STR("/caisson-")) || memchr(name.p + 1, '/', name.n - 1))
     return csn_fail(err, CSN_E_CONFLICT, "container %.12s is not what was made for this", was);
+  rc = csn_docker_volumes_find(d, csn_json_get(host, "Mounts"), spec, err);
+  if (rc < 0)
+    return rc;
   memcpy(d->id, was, sizeof was);
-  csn_json_each (m, csn_json_get(host, "Mounts")) /* the workspace's has no name */
-    d->has_volumes = d->has_volumes || csn_json_str(m, "Source", (csn_str){0}).n;
   d->user = csn_arena_dup(d->arena, user).p;
   d->name = csn_arena_dup(d->arena, name).p + 1;
   d->base.uid = (int)uid;
@@ -355,7 +379,7 @@ docker_get(csn_sandbox *sb, csn_scope *sc, const char *const *paths, int tar_fd,
 {
   struct csn_docker *d = docker_of(sb);
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8192);
-  if (paths || sb->skips) /* the engine gives one at a time, and all of that */
+  if (paths || d->has_volumes) /* the engine gives one at a time, and storage, too */
     return csn_sandbox_get_by_tar(sb, sc, paths, tar_fd, err);
   csn_buf_addf(&path, "/containers/%s/archive?path=", d->id);
   csn_engine_escape(&path, csn_cstr(sb->root));
@@ -368,6 +392,8 @@ docker_put(csn_sandbox *sb, csn_scope *sc, int tar_fd, csn_err *err)
 {
   struct csn_docker *d = docker_of(sb);
   csn_auto(csn_buf_finip) csn_buf path = CSN_BUF(8192);
+  if (d->has_volumes)
+    return csn_sandbox_put_by_tar(sb, sc, tar_fd, err);
   csn_buf_addf(&path, "/containers/%s/archive?path=", d->id);
   csn_engine_escape(&path, csn_cstr(sb->root));
   return csn_engine_upload(&d->engine, sc, path.p, (csn_str){0}, tar_fd, err);

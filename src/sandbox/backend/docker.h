@@ -82,12 +82,15 @@ int csn_docker_image(struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec
 int csn_docker_image_of(struct csn_docker *d, csn_scope *sc, csn_str archive,
                         const csn_sandbox_spec *spec, csn_err *err) CSN_MUST;
 
-/* docker_volume.c: storage of spec->mounts, made before the container; what its
- * request says of it; away with all of this container; away with those of
- * sandboxes that nobody uses or wants. */
+/* docker_volume.c: storage of spec->mounts, and the workspace beside it, made
+ * before the container; what its request says of them; whether one that is there
+ * has them; away with all of this container; away with those of sandboxes that
+ * nobody uses or wants. */
 int csn_docker_volumes_make(const struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec,
                             csn_err *err) CSN_MUST;
 void csn_docker_volumes_put(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w);
+int csn_docker_volumes_find(struct csn_docker *d, const csn_json *its, const csn_sandbox_spec *spec,
+                            csn_err *err) CSN_MUST;
 int csn_docker_volumes_drop(const struct csn_docker *d, csn_scope *sc, csn_err *err) CSN_MUST;
 int csn_docker_volumes_sweep(const struct csn_docker *d, csn_scope *sc,
                              const csn_sandbox_sweep *how, csn_err *err) CSN_MUST;

@@ -203,13 +203,8 @@ put_mounts(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
   csn_jw_end(w);
   csn_jw_key(w, "Mounts");
   csn_jw_arr(w);
-  if (!d->is_build) {
-    csn_jw_obj(w);
-    put_text(w, "Type", "volume");
-    put_text(w, "Target", d->base.root);
-    csn_jw_end(w);
-  }
-  csn_docker_volumes_put(d, spec, w);
+  if (!d->is_build)
+    csn_docker_volumes_put(d, spec, w);
   if (d->has_policy)
     csn_docker_put_folder(w, csn_graft_trust(d->graft), CSN_GRAFT_PLACE);
   csn_jw_end(w);

@@ -15,24 +15,36 @@
 enum { BODY_MAX = 1 << 20, NAME_MAX_BYTES = 255 };
 #define OF_CONTAINER "caisson.container"
 
+/* m NULL: the workspace's, which has a name of its own beside storage. */
+static void
+put_name(const struct csn_docker *d, const csn_mount *m, csn_buf *out)
+{
+  if (m)
+    csn_mount_volume_name(d->name, m, out);
+  else
+    csn_buf_addf(out, "%s-workspace", d->name);
+}
+
 static int
 make_one(const struct csn_docker *d, csn_scope *sc, const char *label, const csn_mount *m,
          csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf name = CSN_BUF(NAME_MAX_BYTES), body = CSN_BUF(BODY_MAX);
-  csn_str driver = csn_mount_volume_driver(m);
+  int rc = 0;
   csn_jw w;
-  csn_mount_volume_name(d->name, m, &name);
+  put_name(d, m, &name);
   csn_jw_init(&w, &body);
   csn_jw_obj(&w);
   csn_jw_key(&w, "Name");
   csn_jw_str(&w, csn_buf_str(&name));
-  csn_jw_key(&w, "Driver");
-  csn_jw_str(&w, driver);
-  csn_jw_key(&w, "DriverOpts");
-  csn_jw_obj(&w);
-  int rc = csn_mount_volume_options(m, d->base.uid, d->base.gid, &w, err);
-  csn_jw_end(&w);
+  if (m) {
+    csn_jw_key(&w, "Driver");
+    csn_jw_str(&w, csn_mount_volume_driver(m));
+    csn_jw_key(&w, "DriverOpts");
+    csn_jw_obj(&w);
+    rc = csn_mount_volume_options(m, d->base.uid, d->base.gid, &w, err);
+    csn_jw_end(&w);
+  }
   csn_jw_key(&w, "Labels");
   csn_jw_obj(&w);
   csn_jw_key(&w, CSN_DOCKER_LABEL);
@@ -50,50 +62,90 @@ make_one(const struct csn_docker *d, csn_scope *sc, const char *label, const csn
                         err);
   if (body.p)
     explicit_bzero(body.p, body.n);
+  return rc < 0 ? rc : 0;
+}
+
+static int
+make_storage(const struct csn_docker *d, csn_scope *sc, const char *label, const csn_mount *m,
+             csn_err *err)
+{
+  csn_str driver = csn_mount_volume_driver(m);
+  if (!csn_mount_is_volume(m))
+    return csn_fail(err, CSN_E_UNSUPPORTED,
+                    "the mount at %s: a container mounts nothing itself; use the strategy "
+                    "docker_volume",
+                    m->place.p);
+  int rc = make_one(d, sc, label, m, err);
   if (rc == CSN_E_NOT_FOUND)
     return csn_fail(err, CSN_E_UNSUPPORTED,
                     "the mount at %s: the container engine has no volume driver \"%.*s\"; install "
                     "its plugin there (docs/mounts.md)",
                     m->place.p, (int)(driver.n & 0x3f), driver.p);
-  return rc < 0 ? csn_wrap(err, csn_mount_redact_err(m, rc, err), "the mount at %s", m->place.p)
-                : 0;
+  return csn_wrap(err, csn_mount_redact_err(m, rc, err), "the mount at %s", m->place.p);
 }
 
 int
 csn_docker_volumes_make(const struct csn_docker *d, csn_scope *sc, const csn_sandbox_spec *spec,
                         csn_err *err)
 {
-  int rc = 0;
+  int rc = make_one(d, sc, spec->label, NULL, err);
   for (size_t i = 0; rc == 0 && spec->mounts && spec->mounts[i]; i++)
-    rc = csn_mount_is_volume(spec->mounts[i])
-             ? make_one(d, sc, spec->label, spec->mounts[i], err)
-             : csn_fail(err, CSN_E_UNSUPPORTED,
-                        "the mount at %s: a container has no network, so nothing can be mounted "
-                        "inside; use the strategy docker_volume",
-                        spec->mounts[i]->place.p);
+    rc = make_storage(d, sc, spec->label, spec->mounts[i], err);
   return rc;
+}
+
+static void
+put_one(const struct csn_docker *d, const csn_mount *m, bool is_filled, csn_jw *w)
+{
+  csn_auto(csn_buf_finip) csn_buf name = CSN_BUF(NAME_MAX_BYTES);
+  put_name(d, m, &name);
+  csn_jw_obj(w);
+  csn_jw_key(w, "Type");
+  csn_jw_strz(w, "volume");
+  if (m || d->has_volumes) {
+    csn_jw_key(w, "Source");
+    csn_jw_str(w, csn_buf_str(&name));
+  }
+  csn_jw_key(w, "Target");
+  csn_jw_str(w, m ? m->place : csn_cstr(d->base.root));
+  if (m) {
+    csn_jw_key(w, "ReadOnly");
+    csn_jw_bool(w, m->is_read_only);
+  }
+  if (is_filled) { /* else what the image has there is put into it, with its owner */
+    csn_jw_key(w, "VolumeOptions");
+    csn_jw_raw(w, CSN_STR("{\"NoCopy\":true}"));
+  }
+  csn_jw_end(w);
 }
 
 void
 csn_docker_volumes_put(const struct csn_docker *d, const csn_sandbox_spec *spec, csn_jw *w)
 {
+  put_one(d, NULL, spec->mounts && spec->mounts[0], w);
+  for (size_t i = 0; spec->mounts && spec->mounts[i]; i++)
+    put_one(d, spec->mounts[i], true, w);
+}
+
+int
+csn_docker_volumes_find(struct csn_docker *d, const csn_json *its, const csn_sandbox_spec *spec,
+                        csn_err *err)
+{
+  d->has_volumes = false;
+  csn_json_each (m, its) /* the workspace's alone has no name */
+    d->has_volumes =
+        d->has_volumes || (csn_str_eq(csn_json_str(m, "Type", (csn_str){0}), CSN_STR("volume")) &&
+                           csn_json_str(m, "Source", (csn_str){0}).n);
   for (size_t i = 0; spec->mounts && spec->mounts[i]; i++) {
-    csn_auto(csn_buf_finip) csn_buf name = CSN_BUF(NAME_MAX_BYTES);
-    const csn_mount *m = spec->mounts[i];
-    csn_mount_volume_name(d->name, m, &name);
-    csn_jw_obj(w);
-    csn_jw_key(w, "Type");
-    csn_jw_strz(w, "volume");
-    csn_jw_key(w, "Source");
-    csn_jw_str(w, csn_buf_str(&name));
-    csn_jw_key(w, "Target");
-    csn_jw_str(w, m->place);
-    csn_jw_key(w, "ReadOnly");
-    csn_jw_bool(w, m->is_read_only);
-    csn_jw_key(w, "VolumeOptions"); /* nothing of the image goes into the storage */
-    csn_jw_raw(w, CSN_STR("{\"NoCopy\":true}"));
-    csn_jw_end(w);
+    bool is_there = false;
+    csn_json_each (m, its)
+      is_there |= csn_str_eq(csn_json_str(m, "Target", (csn_str){0}), spec->mounts[i]->place);
+    if (!is_there)
+      return csn_fail(err, CSN_E_CONFLICT,
+                      "the container was made without the mount at %s, and none can be added to it",
+                      spec->mounts[i]->place.p);
   }
+  return 0;
 }
 
 /* ---- taking them away ---- */
