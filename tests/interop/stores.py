@@ -9,7 +9,7 @@ usage: CAISSON=PROGRAM stores.py
    (tests/fake): what they accept here is what proves that those servers are strict in the
    right places.
 Packages come from PyPI and npm into scratch folders; what cannot be had is skipped aloud."""
-import json, os, pathlib, random, shutil, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import contextlib, json, os, pathlib, random, shutil, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve()
@@ -89,7 +89,9 @@ def go_there_and_back(what, entry, env):
     shutil.rmtree(work)
 
 
-def judge_moto():
+@contextlib.contextmanager
+def moto():
+    """Its address, a key whose signatures it verifies, and a client."""
     port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith("AWS")}
     server = subprocess.Popen([pathlib.Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
@@ -107,13 +109,17 @@ def judge_moto():
         s = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=key["AccessKeyId"],
                          aws_secret_access_key=key["SecretAccessKey"])
         s.create_bucket(Bucket="bucket")
-        keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        yield url, {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}, s
+    finally:
+        stop(server)
+
+
+def judge_moto():
+    with moto() as (url, keys, s):
         for prefix in "plain", "with a blank + plus/é":
             go_there_and_back("moto, " + prefix, {"type": "s3", "bucket": "bucket", "endpoint": url, "prefix": prefix}, keys)
         names = [o["Key"] for o in s.list_objects_v2(Bucket="bucket")["Contents"]]
         same(sorted({n.split("/")[-2] for n in names}), ["index", "names", "packs", "plain", "é"], "what boto3 sees in moto")
-    finally:
-        stop(server)
 
 
 def judge_s3_fake():
@@ -214,33 +220,42 @@ def judge_azure_fake():
     server.close()
 
 
-def judge_azurite():
+@contextlib.contextmanager
+def azurite():
+    """Its address with a container, or None, aloud."""
     work = tempfile.mkdtemp(prefix="caisson-azurite-")
     kept = os.environ.get("CAISSON_INTEROP_NPM")
+    server = None
     try:
         if not shutil.which("npm"):
             print("SKIP: azurite: there is no npm")
+            yield None
             return
         if not kept:
             made = subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "azurite"], cwd=work, capture_output=True, text=True)
             if made.returncode:
                 print("SKIP: azurite could not be installed: %s" % made.stderr[-200:])
+                yield None
                 return
         port = free_port()
         main = pathlib.Path(kept or work) / "node_modules/azurite/dist/src/blob/main.js"
         server = subprocess.Popen(["node", main, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"],
                                   cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_for(port, server)
-            url = f"http://127.0.0.1:{port}/devstoreaccount1"
-            make_container(url)
-            for prefix in "plain", "with a blank + plus/é":
-                go_there_and_back("azurite, " + prefix, {"type": "azure", "account": "devstoreaccount1", "container": "container", "endpoint": url, "prefix": prefix},
-                                  {"AZURE_STORAGE_KEY": AZURITE_KEY})
-        finally:
-            stop(server)
+        wait_for(port, server)
+        url = f"http://127.0.0.1:{port}/devstoreaccount1"
+        make_container(url)
+        yield url
     finally:
+        if server:
+            stop(server)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def judge_azurite():
+    with azurite() as url:
+        for prefix in ("plain", "with a blank + plus/é") if url else ():
+            go_there_and_back("azurite, " + prefix, {"type": "azure", "account": "devstoreaccount1", "container": "container", "endpoint": url, "prefix": prefix},
+                              {"AZURE_STORAGE_KEY": AZURITE_KEY})
 
 
 def make_container(url):
