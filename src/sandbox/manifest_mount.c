@@ -605,6 +605,8 @@ csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char
 bool
 csn_mount_enters(const char *backend)
 {
+  if (!backend) /* a jail: served from outside */
+    return false;
   for (size_t i = 0; i < CSN_COUNT(ways); i++)
     if (strcmp(ways[i].backend, backend) == 0 && ways[i].enters)
       return true;
