@@ -54,6 +54,8 @@ bool csn_exec_is_word(csn_str word);
 void csn_exec_word_resolve(csn_buf *out, csn_str word, const char *folder);
 /* The one that a sandbox was opened with. */
 const char *csn_exec_word_of(const csn_sandbox *sb);
+/* Starts its program and says what it can, for people. */
+int csn_exec_probe(csn_scope *sc, const char *word, csn_buf *note, csn_err *err) CSN_MUST;
 /* The absolute path of its program. */
 int csn_exec_find(csn_buf *out, const char *word, csn_err *err) CSN_MUST;
 

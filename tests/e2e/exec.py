@@ -217,6 +217,17 @@ def mistakes_in_a_file_have_their_line():
     expect(p.call("sandbox", "run", "--backend", "exec:", "--", "true"), 2, "exec:PROGRAM")
 
 
+@test
+def doctor_says_what_a_program_can():
+    p = place([END])
+    p.write("old", "")
+    done = p.call("doctor", "--backend", f"exec:{FULL}")
+    assert re.search(r"program\n  exec:.*there +full, at .*exec_full.py, terminal, limits, keep, pause, get, put, remove, sweep", done.stdout), done.stdout
+    done = p.call("doctor", "--backend", "exec:./old")
+    same((done.returncode, "no such program that can be executed" in done.stdout), (6, True))
+    expect(p.call("doctor", "--backend", "jail"), 2, "exec:PROGRAM")
+
+
 # ---- programs that do what they must not ----
 
 BODY = SOURCE / "tests/fake/exec_body.py"

@@ -16,16 +16,20 @@
 #include "commands.h"
 #include "core/fd.h"
 #include "local_models.h"
+#include "sandbox/backends.h"
 #include "sandbox/devices.h"
 #include "sandbox/engine.h"
 #include "sandbox/mount_host.h"
 
 struct doctor_opts {
   bool json;
+  const char *backend;
 };
 
 static const cli_opt opts[] = {
     {"json", 0, NULL, "Print one JSON object", CLI_BOOL(struct doctor_opts, json)},
+    {"backend", 0, "exec:PROGRAM", "Start that program, too, and tell what it can",
+     CLI_STR(struct doctor_opts, backend)},
     {0},
 };
 
@@ -129,6 +133,26 @@ engine(cli *c, csn_jw *w)
   csn_jw_strz(w, note.p ? note.p : "");
   csn_jw_end(w);
   csn_jw_end(w);
+}
+
+/* A back-end of its user's. */
+static bool
+program(cli *c, const char *word, csn_jw *w)
+{
+  csn_auto(csn_buf_finip) csn_buf note = CSN_BUF(2000);
+  csn_err err;
+  bool is_there = csn_exec_probe(&c->scope, word, &note, &err) == 0;
+  csn_jw_key(w, "program");
+  csn_jw_obj(w);
+  csn_jw_key(w, word);
+  csn_jw_obj(w);
+  csn_jw_key(w, "state");
+  csn_jw_strz(w, is_there ? "there" : "absent");
+  csn_jw_key(w, "note");
+  csn_jw_strz(w, is_there ? note.p : err.msg);
+  csn_jw_end(w);
+  csn_jw_end(w);
+  return is_there;
 }
 
 static void
@@ -250,6 +274,10 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   const struct doctor_opts *o = opt;
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(1 << 20);
   csn_jw w;
+  bool is_fine = true;
+  if (o->backend && !csn_exec_is_word(csn_cstr(o->backend)))
+    return csn_fail(err, CSN_E_INVALID,
+                    "option --backend: expected exec:PROGRAM; of the others all is told anyway");
   csn_jw_init(&w, &text);
   csn_jw_obj(&w);
   machine(&w);
@@ -257,6 +285,8 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
   devices(&w);
   mounts(&w);
   engine(c, &w);
+  if (o->backend)
+    is_fine = program(c, o->backend, &w);
   state(c, &w);
   keys(&w);
   tools(&w);
@@ -268,14 +298,14 @@ doctor_main(cli *c, const void *opt, int argc, char **argv, csn_err *err)
     return rc;
   if (o->json) {
     puts(text.p);
-    return has_jail ? CLI_DONE : CLI_SANDBOX;
+    return has_jail && is_fine ? CLI_DONE : CLI_SANDBOX;
   }
   const csn_json *facts;
   rc = csn_json_parse(c->arena, csn_buf_str(&text), &facts, err);
   if (rc < 0)
     return rc;
   print_table(facts);
-  return has_jail ? CLI_DONE : CLI_SANDBOX;
+  return has_jail && is_fine ? CLI_DONE : CLI_SANDBOX;
 }
 
 const cli_cmd cmd_doctor = {
@@ -286,7 +316,8 @@ const cli_cmd cmd_doctor = {
             "folder; whether model keys are set (never their values); programs that are used when "
             "present; model servers that answer on this machine (Ollama, llama.cpp, vLLM on their "
             "usual "
-            "ports), with a line to paste. The status is 6 when no jail can be made.",
+            "ports), with a line to paste. The status is 6 when no jail can be made, or a program "
+            "that was asked for does not answer.",
     .size = sizeof(struct doctor_opts),
     .opts = opts,
     .main = doctor_main,

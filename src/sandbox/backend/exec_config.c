@@ -233,3 +233,18 @@ csn_exec_write_options(csn_jw *w, const csn_json *options)
   else
     csn_jw_raw(w, CSN_STR("{}"));
 }
+
+int
+csn_exec_probe(csn_scope *sc, const char *word, csn_buf *note, csn_err *err)
+{
+  struct csn_exec_box b = {.arena = csn_arena_new(0)};
+  int rc = csn_exec_start(&b, sc, word, NULL, NULL, err);
+  csn_buf_addf(note, "%.*s, at %s", (int)b.name.n, b.name.n ? b.name.p : "",
+               b.program ? b.program : "");
+  for (size_t i = 0; i < CSN_COUNT(skills); i++)
+    if (csn_exec_can(&b, (enum csn_exec_skill)i))
+      csn_buf_addf(note, ", %s", skills[i].word);
+  csn_talk_close(b.talk);
+  csn_arena_free(b.arena);
+  return rc;
+}
