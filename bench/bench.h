@@ -116,4 +116,23 @@ bench_folder_drop(char *path)
   free(path);
 }
 
+/* One of many files, a hundred in a folder.  Content that packs to a half or so, and differs from
+ * file to file. */
+static inline void
+bench_fill(int folder, int64_t i, int64_t bytes, uint32_t seed)
+{
+  csn_err err;
+  char path[64];
+  csn_auto(csn_freep) char *text = csn_alloc((size_t)bytes);
+  uint32_t x = (uint32_t)i * 2654435761u + seed;
+  for (int64_t k = 0; k < bytes; k++) {
+    x = x * 1664525 + 1013904223;
+    text[k] = (char)('a' + (x >> 24) % 20);
+  }
+  snprintf(path, sizeof path, "d%lld", (long long)(i / 100));
+  bench_must(csn_mkdirs(folder, path, 0755, &err), &err);
+  snprintf(path, sizeof path, "d%lld/f%lld", (long long)(i / 100), (long long)i);
+  bench_must(csn_file_write(folder, path, csn_strn(text, (size_t)bytes), 0644, false, &err), &err);
+}
+
 #endif

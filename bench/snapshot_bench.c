@@ -18,8 +18,6 @@
 #include "caisson/freeze.h"
 #include "sandbox/snapshots.h"
 
-enum { PER_FOLDER = 100 };
-
 struct run {
   const char *name;
   int64_t n, bytes;
@@ -35,24 +33,6 @@ sample(const struct run *r, const char *what, const char *side, double ms)
   char text[100];
   snprintf(text, sizeof text, "%s-%lld-%s", what, (long long)r->n, r->name);
   bench_sample(text, side, ms);
-}
-
-/* Content that packs to a half or so, and differs from file to file. */
-static void
-fill(int folder, int64_t i, int64_t bytes, uint32_t seed)
-{
-  csn_err err;
-  char path[64];
-  csn_auto(csn_freep) char *text = csn_alloc((size_t)bytes);
-  uint32_t x = (uint32_t)i * 2654435761u + seed;
-  for (int64_t k = 0; k < bytes; k++) {
-    x = x * 1664525 + 1013904223;
-    text[k] = (char)('a' + (x >> 24) % 20);
-  }
-  snprintf(path, sizeof path, "d%lld", (long long)(i / PER_FOLDER));
-  bench_must(csn_mkdirs(folder, path, 0755, &err), &err);
-  snprintf(path, sizeof path, "d%lld/f%lld", (long long)(i / PER_FOLDER), (long long)i);
-  bench_must(csn_file_write(folder, path, csn_strn(text, (size_t)bytes), 0644, false, &err), &err);
 }
 
 static int
@@ -137,7 +117,7 @@ change(const struct run *r, const csn_snapshot *base, const char *name, int file
   csn_sandbox *sb = open_from(r, name, names);
   sample(r, "restore", "ours", bench_ms_since(began));
   for (int i = 0; i < files; i++)
-    fill(sb->workspace_fd, r->n / files * i, r->bytes, 7);
+    bench_fill(sb->workspace_fd, r->n / files * i, r->bytes, 7);
   csn_snapshot_saving how = {.name = name};
   began = csn_now_ns();
   bench_must(csn_sandbox_freeze(sb, NULL, &names, &err), &err);
@@ -167,7 +147,7 @@ main(int argc, char **argv)
   bench_must(csn_snapshots_open(&r.s, r.dir, NULL, &err), &err);
   int from = folder_of(&r, "from");
   for (int64_t i = 0; i < r.n; i++)
-    fill(from, i, r.bytes, 1);
+    bench_fill(from, i, r.bytes, 1);
   csn_snapshot_saving how = {.name = "first"};
   int64_t began = csn_now_ns();
   bench_must(csn_snapshot_save(r.s, NULL, &how, from, &first, &err), &err);
