@@ -51,8 +51,7 @@ static const char in_bash[] = "exec 3<>\"/dev/tcp/127.0.0.1/$1\" || exec 3<>\"/d
                               "cat <&3\n"
                               "kill -9 $!\n";
 
-/* nc does not tell whether it has connected: who listens is looked up before.  Many a
- * container has no ::1. */
+/* nc does not tell whether it has connected: who listens is looked up before. */
 static const char in_sh[] = "exec 2>/dev/null\n"
                             "has() { command -v \"$1\" >/dev/null; }\n"
                             "! has perl || exec perl -e \"$2\" \"$1\"\n"
@@ -61,8 +60,7 @@ static const char in_sh[] = "exec 2>/dev/null\n"
                             "p=$(printf ':%04X [0-9A-F:]* 0A' \"$1\")\n"
                             "if grep -q \"$p\" /proc/net/tcp; then a=127.0.0.1\n"
                             "elif ! grep -q \"$p\" /proc/net/tcp6; then exit 1\n"
-                            "elif read -r p </proc/net/if_inet6; then a=::1\n"
-                            "else a=127.0.0.1\n"
+                            "else a=::1\n"
                             "fi\n"
                             "printf +\n"
                             "exec nc \"$a\" \"$1\"\n";
