@@ -189,6 +189,9 @@ def an_archive_is_built_upon_as_in_a_jail():
     expect(p.run(), 0)
     assert "made\nroot:x:0:0" in told(p)[0], told(p)
     assert json.loads(expect(p.call("image", "build", "agent.yaml", "--json"), 0).stdout)["was_there"]
+    names = [i["name"] for i in json.loads(expect(p.call("image", "ls", "--backend", "docker", "--json"), 0).stdout)]
+    base = next(n for n in names if n.startswith("caisson-base:"))
+    expect(p.call("image", "rm", "--backend", "docker", base), 0, "freed")
     p = place(environment={"base": "image:other", "setup": ["true"]}, sandbox={"image": None})
     expect(p.run(), 6, "sandbox.image", "tar:FILE")
 

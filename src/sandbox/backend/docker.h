@@ -12,6 +12,8 @@ enum { CSN_DOCKER_ID = 64 };
 #define CSN_DOCKER_LABEL "caisson.sandbox"
 /* Of an image, whose labels its containers have, too: not one of ours. */
 #define CSN_DOCKER_NO_LABEL "-"
+/* Images that were archives are of this repository. */
+#define CSN_DOCKER_BASES "caisson-base"
 /* The same of a container that only holds a network. */
 #define CSN_DOCKER_NETWORK_LABEL "caisson.network"
 

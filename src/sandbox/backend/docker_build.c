@@ -233,6 +233,14 @@ build(csn_environment *e, csn_scope *sc, const csn_json *options,
 
 /* ---- those that are there ---- */
 
+/* What was built, and the archives that it was built upon. */
+static bool
+is_ours(csn_str name)
+{
+  return csn_str_starts(name, CSN_STR(REPOSITORY ":")) ||
+         csn_str_starts(name, CSN_STR(CSN_DOCKER_BASES ":"));
+}
+
 static void
 tell(const csn_json *v, void (*fn)(void *user, const csn_environment_image *image), void *user)
 {
@@ -243,7 +251,7 @@ tell(const csn_json *v, void (*fn)(void *user, const csn_environment_image *imag
   };
   csn_json_each (tag, csn_json_get(v, "RepoTags")) {
     i.name = tag->text;
-    if (tag->kind == CSN_JSON_STRING && csn_str_starts(i.name, CSN_STR(REPOSITORY ":")))
+    if (tag->kind == CSN_JSON_STRING && is_ours(i.name))
       fn(user, &i);
   }
 }
@@ -260,7 +268,8 @@ list(csn_scope *sc, const csn_json *options,
   if (rc < 0)
     return rc;
   csn_buf_addz(&path, "/images/json?filters=");
-  csn_engine_escape(&path, CSN_STR("{\"reference\":[\"" REPOSITORY "\"]}"));
+  csn_engine_escape(&path,
+                    CSN_STR("{\"reference\":[\"" REPOSITORY "\",\"" CSN_DOCKER_BASES "\"]}"));
   rc = csn_engine_ask(&e, sc, "GET", path.p, (csn_str){0}, a, &all, err);
   csn_json_each (v, all)
     tell(v, fn, user);
@@ -274,7 +283,7 @@ remove_image(csn_scope *sc, const csn_json *options, csn_str name, int64_t *byte
   struct csn_docker d = {.arena = csn_arena_new(0)};
   csn_auto(csn_freep) char *image = csn_dupz(name);
   const csn_json *history = NULL;
-  int rc = csn_str_starts(name, CSN_STR(REPOSITORY ":"))
+  int rc = is_ours(name)
                ? csn_engine_init(&d.engine, csn_json_str(options, "host", (csn_str){0}), err)
                : csn_fail(err, CSN_E_INVALID,
                           "%s: expected " REPOSITORY ":HEX, as `image ls` says it", image);

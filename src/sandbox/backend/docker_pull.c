@@ -16,7 +16,6 @@
 #include "sandbox/stack.h"
 
 enum { LAYERS_MAX = 256, LAYER_ID = 32, HEX_SHOWN = 32, FIELD_MAX = 64 << 10 };
-#define BASES "caisson-base"
 
 /* ---- what is heard ---- */
 
@@ -142,7 +141,7 @@ name_archive(struct csn_docker *d, int fd, csn_err *err)
                         (int64_t)st.st_mtim.tv_sec, (int64_t)st.st_mtim.tv_nsec};
   csn_digest sum = csn_sha256_of(csn_strn((const char *)is, sizeof is));
   csn_digest_hex(&sum, hex);
-  d->image = csn_arena_printf(d->arena, BASES ":%.*s", HEX_SHOWN, hex).p;
+  d->image = csn_arena_printf(d->arena, CSN_DOCKER_BASES ":%.*s", HEX_SHOWN, hex).p;
   return 0;
 }
 
@@ -167,8 +166,8 @@ csn_docker_image_of(struct csn_docker *d, csn_scope *sc, csn_str archive,
   if (told.fn)
     told.fn(told.user, csn_arena_printf(d->arena, "sending %.200s to the engine", file).p);
   csn_buf_clear(&path);
-  csn_buf_addf(&path, "/images/create?fromSrc=-&repo=" BASES "&tag=%s",
-               d->image + strlen(BASES ":"));
+  csn_buf_addf(&path, "/images/create?fromSrc=-&repo=" CSN_DOCKER_BASES "&tag=%s",
+               d->image + strlen(CSN_DOCKER_BASES ":"));
   rc = csn_engine_import(&d->engine, sc, path.p, fd, on_line, f, err);
   return csn_wrap(err, rc, "%s", file);
 }
