@@ -105,7 +105,7 @@ def requests_are_those_of_the_official_clients():
     golden = json.loads((TESTS / "golden/e2b/requests.json").read_text())
     big = "x" * 70000
     c = Case([run_cmd(1, "cat src/a.txt"), step(2, exec_command={"cmd": "read x; echo got $x", "tty": True, "yield_time_ms": 300}),
-              {"name": "t3", "when": {"turn": 3}, "reply": [{"write_stdin": {"session_id": "$session", "chars": "hey\n"}}]}, END],
+              {"name": "t3", "when": {"turn": 3}, "reply": [{"write_stdin": {"session_id": "${session}", "chars": "hey\n"}}]}, END],
              {"src/big": big}, sandbox={"limits": {"memory": "512MiB"}})
     c.place.run()
     seen = 0
