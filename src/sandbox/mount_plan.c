@@ -33,6 +33,7 @@ enum { ARGS_MAX = 96, INPUT_MAX = 512 << 10, OPTIONS_MAX = 16 << 10, ID_DIGITS =
   "  { fusermount3 -u \"$P\" || fusermount -u \"$P\" || as_root umount \"$P\" ||\n"                \
   "    fusermount3 -uz \"$P\" || as_root umount -l \"$P\"; } >/dev/null 2>&1\n"                    \
   "  [ ! -f \"$S\" ] || { kill \"$(cat \"$S\")\"; rm -f \"$S\"; } 2>/dev/null\n"                   \
+  "  rm -rf \"$S-cache\"\n"                                                                        \
   "}\n"                                                                                            \
   "missing() { printf %s \"$1\"; exit 90; }\n"                                                     \
   "need() { command -v \"$1\" >/dev/null 2>&1 || missing \"$1\"; }\n"                              \

@@ -9,12 +9,14 @@
 #include <signal.h>
 #include <stddef.h>
 
+#include "core/fd.h"
 #include "jail/layers.h"
 #include "sandbox/backends.h"
 #include "sandbox/grants.h"
 #include "sandbox/guard.h"
 #include "sandbox/limits.h"
 #include "sandbox/manifest_mount.h"
+#include "sandbox/snap_tree.h"
 #include "sandbox/stack.h"
 
 /* Every back-end of this build; the first is the default. */
@@ -180,10 +182,15 @@ keep_skips(csn_sandbox *sb, const csn_mount *const *mounts)
   size_t n = 0, k = 0;
   while (mounts[n])
     n++;
-  sb->skips = csn_realloc(NULL, n + 1, sizeof *sb->skips);
-  for (size_t i = 0; i < n; i++)
+  sb->skips = csn_realloc(NULL, 2 * n + 1, sizeof *sb->skips);
+  for (size_t i = 0; i < n; i++) {
+    csn_str cache = csn_json_str(mounts[i]->pattern_json, "cache_path", CSN_STR(""));
+    csn_auto(csn_buf_finip) csn_buf clean = CSN_BUF(CSN_SNAP_PATH_MAX);
     if (mounts[i]->inside.n)
       sb->skips[k++] = csn_dupz(mounts[i]->inside);
+    if (cache.n && csn_path_add(&clean, cache) && clean.n)
+      sb->skips[k++] = csn_dupz(csn_buf_str(&clean));
+  }
   sb->skips[k] = NULL;
 }
 

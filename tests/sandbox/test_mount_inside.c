@@ -87,7 +87,7 @@ leftovers(void)
   DIR *d = opendir("/tmp");
   size_t n = 0;
   for (struct dirent *e; (e = readdir(d));)
-    n += strncmp(e->d_name, ".caisson-", 9) == 0 && !strstr(e->d_name, "-cache");
+    n += strncmp(e->d_name, ".caisson-", 9) == 0;
   closedir(d);
   return n;
 }
@@ -313,6 +313,25 @@ TEST(a_configuration_of_the_sandbox_is_taken_and_completed)
   }
 }
 
+TEST(storage_and_its_cache_are_no_part_of_the_workspace)
+{
+  csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
+  csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
+  csn_err err;
+  const csn_mount *const mounts[] = {
+      mount_of(
+          a,
+          ENTRY("azure_blob_mount",
+                IN("fuse", ",\"cache_path\":\"./c//d\"") ",\"account\":\"a\",\"container\":\"c\""),
+          NULL),
+      mount_of(a, ENTRY("s3_mount", IN("rclone", "") S3 ",\"mount_path\":\"/mnt/x\""), NULL), NULL};
+  csn_sandbox_spec spec = {.backend = "local", .workspace_fd = -1, .lock_fd = -1, .mounts = mounts};
+  OK(csn_sandbox_open(&sb, NULL, &spec, &err), &err);
+  assert_string_equal(sb->skips[0], "d a");
+  assert_string_equal(sb->skips[1], "c/d");
+  assert_null(sb->skips[2]);
+}
+
 TEST(what_cannot_be_an_argument_is_refused)
 {
   static const char *const cases[][2] = {
@@ -343,4 +362,5 @@ RUN_TESTS("sandbox/mount_inside", RUN(each_tool_is_told_what_it_needs_and_nothin
           RUN(a_tool_that_is_missing_is_named_with_the_way_to_it),
           RUN(what_a_tool_says_of_its_failure_is_told_without_secrets),
           RUN(a_configuration_of_the_sandbox_is_taken_and_completed),
+          RUN(storage_and_its_cache_are_no_part_of_the_workspace),
           RUN(what_cannot_be_an_argument_is_refused))
