@@ -150,7 +150,7 @@ TEST(what_a_copy_would_lose_or_take_long_is_not_copied)
     if (what == 1)
       assert_int_equal(mkfifoat(b.upper, "p", 0600), 0);
     for (int i = 0; what == 2 && i < 40; i++) {
-      char name[8];
+      char name[16];
       snprintf(name, sizeof name, "n%d", i);
       put(b.upper, name, "");
     }
