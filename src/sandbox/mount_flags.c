@@ -169,7 +169,7 @@ csn_mount_flags_fields(csn_mount *out, const csn_mount *m, csn_arena *a, csn_err
 /* ---- arguments ---- */
 
 /* Who does not answer is given up. */
-#define PATIENCE "--contimeout=10s", "--timeout=30s", "--low-level-retries=2"
+#define PATIENCE "--contimeout=10s", "--timeout=10s", "--low-level-retries=0"
 
 int
 csn_mount_flags_look(const csn_mount *m, csn_str remote, csn_arena *a,
