@@ -579,12 +579,26 @@ nobody_mounts(const csn_mount *m, const char *where, const char *backend, const 
                   level ? level : "", can.n ? can.p : "");
 }
 
+/* What a jail has in /mnt is a folder of its own as soon as one mount is there. */
+static int
+check_grants(const csn_manifest *m, const csn_mount *mount, csn_err *err)
+{
+  for (size_t i = 0; i < m->n_grants && csn_str_starts(mount->place, CSN_STR("/mnt/")); i++)
+    if (csn_str_starts(m->grants[i].path, CSN_STR("/mnt/")))
+      return csn_fail(err, CSN_E_UNSUPPORTED,
+                      "a mount at %s would hide the granted path %.*s; give the mount a place in "
+                      "the workspace",
+                      mount->place.p, (int)m->grants[i].path.n, m->grants[i].path.p);
+  return 0;
+}
+
 int
 csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char *level,
                           csn_err *err)
 {
   const char *where = "";
   const csn_mount *mount;
+  backend = backend ? backend : "jail";
   if (level && strcmp(level, "native") == 0)
     level = NULL;
   for (size_t i = 0; (mount = csn_manifest_mount(m, i, &where)); i++) {
@@ -596,6 +610,8 @@ csn_manifest_check_mounts(const csn_manifest *m, const char *backend, const char
     if (!found)
       return nobody_mounts(mount, where, backend, level, err);
     int rc = found->check ? found->check(mount, m->root.p, err) : 0;
+    if (rc == 0 && found == &ways[0])
+      rc = check_grants(m, mount, err);
     if (rc < 0)
       return csn_wrap(err, rc, "%s", where);
   }

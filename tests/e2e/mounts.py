@@ -219,6 +219,8 @@ def what_cannot_be_mounted_is_refused_by_name():
         expect(p.run(), 2, "entries.data", text)
     files = {"type": "s3_files_mount", "file_system_id": "fs-1", "mount_strategy": {"type": "in_container", "pattern": {"type": "s3files", "options": {}}}}
     expect(place({"data": files}, "ls").run(), 2, "entries.data: a s3_files_mount is mounted by the kernel with the program mount.s3files")
+    both = {"entries": {"data": entry("http://127.0.0.1:9", mount_path="/mnt/x")}, "extra_path_grants": [{"path": "/mnt/here", "read_only": True}]}
+    expect(place({}, "ls", manifest=both).run(), 2, "entries.data: a mount at /mnt/x would hide the granted path /mnt/here")
 
 
 @needs_machine
