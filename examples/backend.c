@@ -2,6 +2,9 @@
  * A back-end of this program's own: "toy" runs commands as plain processes in the
  * workspace's folder, which isolates nothing.  An agent file names it like any
  * other, with the option that its table declares. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* pipe2, and folders of what posix_spawn starts */
+#endif
 #include <caisson/caisson.h>
 #include <errno.h>
 #include <fcntl.h>
