@@ -188,7 +188,7 @@ new_client(csn_tls_client **out, csn_err *err)
 {
   static const unsigned char protocols[] = "\x08http/1.1";
   csn_tls_client *c = csn_alloc(sizeof *c);
-  OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+  csn_tls_begin();
   *out = NULL;
   c->bio = csn_tls_bio_new();
   c->ctx = SSL_CTX_new(TLS_client_method());

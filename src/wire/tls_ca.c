@@ -207,7 +207,7 @@ int
 csn_tls_ca_new(csn_tls_ca **out, int days, csn_err *err)
 {
   csn_auto(csn_tls_ca_freep) csn_tls_ca *ca = csn_alloc(sizeof *ca);
-  OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+  csn_tls_begin();
   *out = NULL;
   ca->key = EVP_EC_gen("P-256");
   ca->leaf_key = EVP_EC_gen("P-256");

@@ -9,6 +9,14 @@
 
 #include "wire/tls.h"
 
+/* Before anything else. What OpenSSL keeps is not taken down when the process ends: threads of
+ * tls_pipe.c may be at work with it until then. */
+static inline void
+csn_tls_begin(void)
+{
+  OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+}
+
 BIO_METHOD *csn_tls_bio_new(void);
 /* With the last reason of OpenSSL's queue, which is then empty. */
 int csn_tls_fail(csn_err *err, enum csn_code code, const char *what);
