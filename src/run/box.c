@@ -249,9 +249,7 @@ csn_box_enter(struct csn_box *b)
 void
 csn_box_leave(struct csn_box *b)
 {
-  pthread_mutex_lock(&b->lock);
-  b->users--;
-  pthread_mutex_unlock(&b->lock);
+  b->users--; /* without its lock: the run's is held, which who has that may wait for */
 }
 
 int

@@ -7,6 +7,7 @@
 #define CSN_RUN_BOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "caisson/run.h"
 #include "caisson/sandbox.h"
@@ -48,7 +49,7 @@ struct csn_box {
   csn_ports_told told;                  /* which those are, to other processes */
   int folder_fd, workspace_fd, lock_fd; /* workspace_fd: of stack/ if it has layers */
   int layers_fd;                        /* where those are kept; -1: it has none */
-  int users;                            /* calls that are at work in it */
+  atomic_int users;                     /* calls that are at work in it */
   int64_t opened_ns;                    /* when sb was */
   const char *from;                     /* the snapshot that it begins with; or NULL */
   csn_digest from_tree;                 /* that one's */

@@ -45,7 +45,13 @@ csn_gate_free(csn_gate *g)
 {
   if (!g)
     return;
-  csn_timer_free(g->timer);
+  csn_timer *t;
+  do { /* a callback that is at work may have set the next one */
+    pthread_mutex_lock(&g->lock);
+    t = csn_steal(g->timer);
+    pthread_mutex_unlock(&g->lock);
+    csn_timer_free(t);
+  } while (t);
   pthread_mutex_destroy(&g->lock);
   free(g->entries);
   free(g->name);

@@ -284,8 +284,10 @@ csn_run_go_on(csn_run *r, csn_err *err)
     return rc;
   csn_model_warm(r);
   csn_auto(csn_buf_finip) csn_buf data = CSN_BUF(RESUMED_MAX_BYTES);
+  pthread_mutex_lock(&r->lock); /* a loss that was told above may have set it to work */
   write_asks(r, &data);
   r->raise = NULL;
+  pthread_mutex_unlock(&r->lock);
   csn_run_deliver(r, CSN_EV_RESUMED, csn_buf_str(&data), false);
   pthread_mutex_lock(&r->lock);
   take_up(r, before);
