@@ -14,6 +14,7 @@
 #include <linux/openat2.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -99,6 +100,18 @@ csn_fd_write_all(int fd, csn_str bytes, csn_err *err)
     bytes.n -= (size_t)n;
   }
   return 0;
+}
+
+int
+csn_fd_memory(const char *name, csn_str text, csn_err *err)
+{
+  int fd = memfd_create(name, MFD_CLOEXEC);
+  int rc = fd < 0 ? csn_fail_errno(err, "a file in memory") : csn_fd_write_all(fd, text, err);
+  if (rc == 0 && lseek(fd, 0, SEEK_SET) < 0)
+    rc = csn_fail_errno(err, "a file in memory");
+  if (rc < 0)
+    csn_closep(&fd);
+  return rc < 0 ? rc : fd;
 }
 
 /* Without openat2: one part at a time, through no link and no "..". */

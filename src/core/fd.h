@@ -18,6 +18,9 @@ bool csn_path_add(csn_buf *out, csn_str path);
 /* Reads to the end; CSN_E_LIMIT past out->cap. */
 int csn_fd_read_all(int fd, csn_buf *out, csn_err *err) CSN_MUST;
 int csn_fd_write_all(int fd, csn_str bytes, csn_err *err) CSN_MUST;
+/* A file without a path, in memory alone, that begins with the text: its descriptor,
+ * the caller's, at the beginning. name: for /proc alone. */
+int csn_fd_memory(const char *name, csn_str text, csn_err *err) CSN_MUST;
 
 /* Opens a path beneath `dir`, O_CLOEXEC added.  A way out (an absolute path,
  * "..", a link) is CSN_E_DENIED. */

@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "core/fd.h"
 #include "core/proc.h"
@@ -90,21 +89,6 @@ in_sandbox(csn_call *c, const struct csn_command_tool *t, csn_str input, csn_buf
   return rc < 0 ? rc : ended.code;
 }
 
-/* A file in memory with the text, at its beginning. */
-static int
-memory_file(csn_str text, csn_err *err)
-{
-  int fd = memfd_create("caisson-tool", MFD_CLOEXEC);
-  if (fd < 0)
-    return csn_fail_errno(err, "a file in memory");
-  int rc = csn_fd_write_all(fd, text, err);
-  if (rc == 0 && lseek(fd, 0, SEEK_SET) < 0)
-    rc = csn_fail_errno(err, "a file in memory");
-  if (rc < 0)
-    close(fd);
-  return rc < 0 ? rc : fd;
-}
-
 static int
 in_harness(csn_call *c, const struct csn_command_tool *t, csn_str input, csn_buf *out,
            csn_buf *errors, csn_err *err)
@@ -117,8 +101,8 @@ in_harness(csn_call *c, const struct csn_command_tool *t, csn_str input, csn_buf
     if (getenv(kept[i]))
       more[n++] = csn_arena_printf(a, "%s=%s", kept[i], getenv(kept[i])).p;
   more[n] = NULL;
-  csn_auto(csn_closep) int in = memory_file(input, err);
-  csn_auto(csn_closep) int errors_fd = memory_file(CSN_STR(""), err);
+  csn_auto(csn_closep) int in = csn_fd_memory("caisson-tool", input, err);
+  csn_auto(csn_closep) int errors_fd = csn_fd_memory("caisson-tool", CSN_STR(""), err);
   csn_auto(csn_closep) int cwd = open(t->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (in < 0 || errors_fd < 0)
     return CSN_E_IO;

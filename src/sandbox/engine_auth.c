@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "caisson/json.h"
@@ -104,21 +103,18 @@ ask_program(csn_scope *sc, const char *program, csn_str registry, csn_buf *said,
 {
   csn_scope own;
   const char *const argv[] = {program, "get", NULL};
-  csn_auto(csn_closep) int in = memfd_create("registry", MFD_CLOEXEC);
   csn_str about = csn_str_eq(registry, CSN_STR(HUB)) ? CSN_STR(HUB_KEY) : registry;
-  int rc = in < 0 ? csn_fail_errno(err, "memfd_create") : csn_fd_write_all(in, about, err);
-  if (rc == 0 && lseek(in, 0, SEEK_SET) < 0)
-    rc = csn_fail_errno(err, "lseek");
+  csn_auto(csn_closep) int in = csn_fd_memory("registry", about, err);
   csn_auto(csn_closep) int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  if (rc < 0 || quiet < 0)
-    return rc < 0 ? rc : csn_fail_errno(err, "/dev/null");
+  if (in < 0 || quiet < 0)
+    return in < 0 ? in : csn_fail_errno(err, "/dev/null");
   csn_scope_init(&own, sc, HELPER_MS);
-  rc = csn_command_run(&(csn_command){.argv = argv,
-                                      .environment = (const char *const *)environ,
-                                      .cwd_fd = -1,
-                                      .stdin_fd = in,
-                                      .stderr_fd = quiet},
-                       &own, said, err);
+  int rc = csn_command_run(&(csn_command){.argv = argv,
+                                          .environment = (const char *const *)environ,
+                                          .cwd_fd = -1,
+                                          .stdin_fd = in,
+                                          .stderr_fd = quiet},
+                           &own, said, err);
   csn_scope_fini(&own);
   return rc;
 }

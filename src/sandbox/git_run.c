@@ -3,7 +3,6 @@
 #include "sandbox/git_run.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "core/fd.h"
 #include "core/proc.h"
@@ -55,14 +54,11 @@ write_auth(csn_git *g, csn_str origin, csn_str header, csn_err *err)
   }
   csn_buf_addz(&b, "\"\n");
   int rc = csn_buf_done(&b, "the secret", err);
-  if (rc == 0) {
-    g->auth_fd = memfd_create("caisson-git", MFD_CLOEXEC);
-    rc = g->auth_fd < 0 ? csn_fail_errno(err, "memfd_create")
-                        : csn_fd_write_all(g->auth_fd, csn_buf_str(&b), err);
-  }
+  if (rc == 0)
+    rc = g->auth_fd = csn_fd_memory("caisson-git", csn_buf_str(&b), err);
   explicit_bzero(b.p, b.n);
   snprintf(g->auth, sizeof g->auth, "GIT_CONFIG_GLOBAL=/proc/%d/fd/%d", (int)getpid(), g->auth_fd);
-  return rc;
+  return rc < 0 ? rc : 0;
 }
 
 int

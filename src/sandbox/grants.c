@@ -3,7 +3,6 @@
 #include "sandbox/grants.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -136,11 +135,9 @@ csn_grants_ask(csn_grants *g, csn_jail_ask *ask, int all[CSN_JAIL_EXTRAS_MAX], c
     return csn_fail(err, CSN_E_LIMIT, "devices, their libraries and granted paths are more than %d",
                     CSN_JAIL_EXTRAS_MAX);
   if (g->list_fd < 0) {
-    g->list_fd = memfd_create("caisson-grants", MFD_CLOEXEC);
-    int rc = g->list_fd < 0 ? csn_fail_errno(err, "memfd_create")
-                            : csn_fd_write_all(g->list_fd, csn_buf_str(&g->list), err);
-    if (rc < 0)
-      return rc;
+    g->list_fd = csn_fd_memory("caisson-grants", csn_buf_str(&g->list), err);
+    if (g->list_fd < 0)
+      return g->list_fd;
   }
   if (n)
     memcpy(all, ask->extras, n * sizeof *all);

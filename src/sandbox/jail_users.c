@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "core/fd.h"
@@ -79,10 +78,8 @@ csn_jail_users_file(const csn_accounts *a, const csn_rootfs *r, const csn_sandbo
   int rc = csn_buf_done(&text, "the accounts", err);
   if (rc < 0)
     return rc;
-  *fd = memfd_create("caisson-accounts", MFD_CLOEXEC);
-  if (*fd < 0)
-    return csn_fail_errno(err, "memfd_create");
-  return csn_fd_write_all(*fd, csn_buf_str(&text), err);
+  *fd = csn_fd_memory("caisson-accounts", csn_buf_str(&text), err);
+  return *fd < 0 ? *fd : 0;
 }
 
 int

@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -136,12 +135,10 @@ csn_mount_host_ask(csn_mount_host *h, csn_jail_ask *ask, csn_err *err)
     csn_buf_addc(&list, '\0');
   }
   csn_closep(&h->list_fd);
-  h->list_fd = memfd_create("caisson-mounts", MFD_CLOEXEC);
-  int rc = h->list_fd < 0 ? csn_fail_errno(err, "memfd_create")
-                          : csn_fd_write_all(h->list_fd, csn_buf_str(&list), err);
+  h->list_fd = csn_fd_memory("caisson-mounts", csn_buf_str(&list), err);
   ask->fds[CSN_JAIL_STORAGE] = h->list_fd;
   ask->open.mounts = (uint32_t)h->n;
-  return rc;
+  return h->list_fd < 0 ? h->list_fd : 0;
 }
 
 /* One part of a path that ends in an empty folder, not through links. */
@@ -294,18 +291,12 @@ static int
 write_config(const csn_mount *m, csn_str remote, csn_err *err)
 {
   csn_auto(csn_buf_finip) csn_buf text = CSN_BUF(CSN_MOUNT_CONFIG_MAX);
-  csn_auto(csn_closep) int fd = memfd_create("caisson-rclone", MFD_CLOEXEC);
-  int rc =
-      fd < 0 ? csn_fail_errno(err, "memfd_create") : csn_mount_rclone_config(m, remote, &text, err);
+  int rc = csn_mount_rclone_config(m, remote, &text, err);
   if (rc == 0)
-    rc = csn_fd_write_all(fd, csn_buf_str(&text), err);
+    rc = csn_fd_memory("caisson-rclone", csn_buf_str(&text), err);
   if (text.p)
     explicit_bzero(text.p, text.n);
-  if (rc < 0)
-    return rc;
-  int out = fd;
-  fd = -1;
-  return out;
+  return rc;
 }
 
 /* Nothing that would be a credential or a setting of rclone's. */

@@ -3,7 +3,6 @@
 #include "sandbox/mount_inside.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/fd.h"
@@ -13,26 +12,11 @@
 
 enum { MOUNT_MS = 150000, UNDO_MS = 30000, SAID_MAX = 4096, BASE_MAX = 256 << 10 };
 
-/* In memory alone. */
-static int
-open_input(csn_str text, csn_err *err)
-{
-  int fd = memfd_create("caisson", MFD_CLOEXEC);
-  if (fd < 0)
-    return csn_fail_errno(err, "memory for the configuration of a mount");
-  int rc = csn_fd_write_all(fd, text, err);
-  if (rc == 0 && lseek(fd, 0, SEEK_SET) < 0)
-    rc = csn_fail_errno(err, "memory for the configuration of a mount");
-  if (rc < 0)
-    close(fd);
-  return rc < 0 ? rc : fd;
-}
-
 static int
 perform(csn_sandbox *sb, csn_scope *sc, const csn_mount_plan *plan, int64_t most_ms, csn_buf *said,
         csn_exit *end, csn_err *err)
 {
-  csn_auto(csn_closep) int from = plan->input.n ? open_input(plan->input, err) : -1;
+  csn_auto(csn_closep) int from = plan->input.n ? csn_fd_memory("caisson", plan->input, err) : -1;
   if (plan->input.n && from < 0)
     return from;
   csn_scope own;

@@ -431,7 +431,22 @@ TEST(parts_of_a_path_are_joined_without_dots)
   }
 }
 
-RUN_TESTS("core/fd", RUN(a_name_from_outside_reaches_only_what_is_beneath),
+TEST(a_file_in_memory_begins_with_its_text)
+{
+  csn_err err;
+  struct stat st;
+  char got[8] = "";
+  csn_auto(csn_closep) int fd = csn_fd_memory("test", CSN_STR("a text"), &err);
+  OK(fd, &err);
+  assert_int_equal(read(fd, got, sizeof got), 6);
+  assert_string_equal(got, "a text");
+  assert_int_equal(fstat(fd, &st), 0);
+  assert_int_equal(st.st_nlink, 0); /* on no path */
+  assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+}
+
+RUN_TESTS("core/fd", RUN(a_file_in_memory_begins_with_its_text),
+          RUN(a_name_from_outside_reaches_only_what_is_beneath),
           RUN(the_same_holds_where_the_kernel_has_no_openat2),
           RUN(swapping_a_folder_for_a_link_never_opens_a_way_out),
           RUN(what_is_not_a_regular_file_is_refused_without_blocking),

@@ -176,7 +176,7 @@ def a_run_that_was_killed_leaves_nothing_and_has_its_mounts_again():
 @needs_machine
 def a_mount_that_is_lost_is_an_error_at_once_and_there_again_for_the_next_command():
     server = storage(f=b"stored\n")
-    p = place({"data": entry(server)}, "cat data/f; echo > ready; while cat data/f >/dev/null 2>last; do sleep 0.05; done; cat last", "cat data/f; cat last")
+    p = place({"data": entry(server)}, "cat data/f; echo > ready; while cat data/f >/dev/null 2>last; do sleep 0.05; done; sleep 0.3; cat last", "cat data/f; cat last")
     run = p.start("run", "agent.yaml", "go")
     until(lambda: p.dir.joinpath(".caisson/sandboxes").exists() and list(p.dir.glob(".caisson/sandboxes/*/workspace/ready")))
     for pid in servers_of(run.pid):
@@ -186,7 +186,7 @@ def a_mount_that_is_lost_is_an_error_at_once_and_there_again_for_the_next_comman
     first, second = outputs(p)
     assert "data/f: Transport endpoint is not connected" in first or "data/f: Software caused connection abort" in first, first
     assert "the mount /workspace/data (s3_mount) was lost: its rclone was killed by signal 9" in first, first
-    assert "stored\n" in second and "not connected" in second, second
+    assert "stored\n" in second and ("not connected" in second or "connection abort" in second), second
 
 
 @needs_machine

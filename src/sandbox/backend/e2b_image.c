@@ -8,7 +8,6 @@
  * on any machine, and nothing is kept here.  What came with which version is a
  * file in it. */
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "core/fd.h"
 #include "sandbox/backend/e2b.h"
@@ -86,20 +85,11 @@ run_errand(csn_sandbox *sb, csn_scope *sc, const char *const *argv, int from, in
 }
 
 static int
-scratch(csn_err *err)
-{
-  int fd = memfd_create("versions", MFD_CLOEXEC);
-  return fd < 0 ? csn_fail_errno(err, "a file in memory") : fd;
-}
-
-static int
 write_versions(csn_sandbox *sb, csn_scope *sc, csn_str text, csn_err *err)
 {
   const char *argv[] = {"sh", "-c", "umask 022; cat >" VERSIONS, NULL};
-  csn_auto(csn_closep) int fd = scratch(err);
-  int rc = fd < 0 ? fd : csn_fd_write_all(fd, text, err);
-  if (rc == 0 && lseek(fd, 0, SEEK_SET) < 0)
-    rc = csn_fail_errno(err, "a file in memory");
+  csn_auto(csn_closep) int fd = csn_fd_memory("versions", text, err);
+  int rc = fd < 0 ? fd : 0;
   if (rc == 0)
     rc = run_errand(sb, sc, argv, fd, -1, err);
   return csn_wrap(err, rc, "the file %s of an environment", VERSIONS);
@@ -113,7 +103,7 @@ read_versions(csn_scope *sc, const csn_json *options, csn_environment_built *bui
   csn_auto(csn_arena_freep) csn_arena *a = csn_arena_new(0);
   csn_auto(csn_sandbox_closep) csn_sandbox *sb = NULL;
   const csn_json *on = NULL, *v;
-  csn_auto(csn_closep) int fd = scratch(err);
+  csn_auto(csn_closep) int fd = csn_fd_memory("versions", CSN_STR(""), err);
   int rc = fd < 0
                ? fd
                : csn_environment_options(&csn_environment_e2b, options, built->image, a, &on, err);
